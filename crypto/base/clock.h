@@ -1,0 +1,29 @@
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace strongroom {
+
+/// Millis is milliseconds since 1970-01-01T00:00:00Z.
+using Millis = std::int64_t;
+
+/// Clock tells the time; decisions never ask it themselves, their shells do and hand `now` in. Thread-safe.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  virtual Millis Now() const = 0;
+};
+
+class SystemClock final : public Clock {
+ public:
+  Millis Now() const override;
+};
+
+/// FormatTime renders RFC 3339 UTC with seconds: 2026-11-21T23:00:00Z. Milliseconds are cut.
+std::string FormatTime(Millis time);
+/// ParseTime accepts exactly what FormatTime renders, years 1970 to 9999.
+std::optional<Millis> ParseTime(std::string_view text);
+
+}  // namespace strongroom

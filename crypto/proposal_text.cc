@@ -1,0 +1,149 @@
+#include "crypto/proposal_text.h"
+
+#include "crypto/text_rules.h"
+
+namespace strongroom::crypto {
+namespace {
+
+constexpr std::string_view kHeader = "strongroom proposal v1\n";
+
+std::string RenderUnchecked(const ProposalText& p) {
+  std::string text(kHeader);
+  const auto line = [&](std::string_view name, std::string_view value) {
+    text += name;
+    text += ": ";
+    text += value;
+    text += '\n';
+  };
+  line("instance", ToHex(p.instance));
+  line("operation", p.operation);
+  if (!p.keyring.empty()) line("keyring", p.keyring);
+  for (const auto& [name, value] : p.params) line("param " + name, value);
+  line("reason", p.reason);
+  line("requester", p.requester);
+  line("nonce", ToHex(p.nonce));
+  line("created", FormatTime(p.created));
+  line("approve-by", FormatTime(p.approve_by));
+  line("execute-by", FormatTime(p.execute_by));
+  line("roster", std::to_string(p.roster_version) + " " + ToHex(p.roster_hash));
+  line("policy", p.policy_class + " " + std::to_string(p.needed) + " of " + std::to_string(p.custodians));
+  line("control-log", std::to_string(p.control_size) + " " + ToHex(p.control_root));
+  return text;
+}
+
+Result<void> Check(const ProposalText& p) {
+  TRY_ASSIGN(const auto operation_class, ClassOf(p.operation));
+  if (operation_class != p.policy_class) return Invalid("operation and policy class disagree");
+  if (!p.keyring.empty() && !IsName(p.keyring)) return Invalid("'" + p.keyring.substr(0, 64) + "' is not a keyring name (a-z, 0-9, -, at most 64)");
+  for (const auto& [name, value] : p.params) {
+    if (!IsName(name)) return Invalid("a parameter's name is a-z, 0-9 and -");
+    TRY(CheckSignedLine(value, kMaxParamBytes));
+  }
+  if (const auto reason = CheckSignedLine(p.reason, kMaxReasonBytes); !reason) return Invalid("reason: " + reason.error().detail);
+  if (!IsName(p.requester)) return Invalid("the requester is not a principal's name");
+  if (p.created > p.approve_by || p.approve_by > p.execute_by) return Invalid("the deadlines are not in order");
+  return {};
+}
+
+// Cursor walks the lines in their fixed order; a missing or misplaced one fails everything after it.
+class Cursor {
+ public:
+  explicit Cursor(std::vector<std::pair<std::string_view, std::string_view>> lines) : lines_(std::move(lines)) {}
+  bool Next(std::string_view name) const { return at_ < lines_.size() && lines_[at_].first == name; }
+  bool NextParam() const { return at_ < lines_.size() && lines_[at_].first.starts_with("param "); }
+  std::pair<std::string_view, std::string_view> Take() { return lines_[at_++]; }
+  std::string_view Take(std::string_view name) {
+    if (!Next(name)) {
+      ok_ = false;
+      return {};
+    }
+    return lines_[at_++].second;
+  }
+  bool Complete() const { return ok_ && at_ == lines_.size(); }
+
+ private:
+  std::vector<std::pair<std::string_view, std::string_view>> lines_;
+  std::size_t at_ = 0;
+  bool ok_ = true;
+};
+
+template <std::size_t N>
+Result<void> ParseNumberAndHash(std::string_view text, std::uint64_t& number, std::array<std::uint8_t, N>& hash) {
+  const auto words = SplitWords(text);
+  const auto parsed = words.size() == 2 ? FromHexArray<N>(words[1]) : std::nullopt;
+  if (!parsed) return Invalid("a number and a hash are expected");
+  TRY_ASSIGN(number, ParseNumber(words[0]));
+  hash = *parsed;
+  return {};
+}
+
+Result<Millis> ParseDeadline(std::string_view text) {
+  const auto time = ParseTime(text);
+  if (!time) return Invalid("a time is like 2026-01-31T12:00:00Z");
+  return *time;
+}
+
+}  // namespace
+
+Result<std::string> ProposalText::Render() const {
+  TRY(Check(*this));
+  return RenderUnchecked(*this);
+}
+
+Result<ProposalText> ProposalText::Parse(std::string_view text) {
+  if (text.size() > 65536 || !text.starts_with(kHeader)) return Invalid("not a 'strongroom proposal v1' text");
+  TRY_ASSIGN(auto lines, SplitLines(text.substr(kHeader.size())));
+  Cursor in(std::move(lines));
+  ProposalText p;
+  const auto instance = FromHexArray<16>(in.Take("instance"));
+  p.operation = in.Take("operation");
+  if (in.Next("keyring")) p.keyring = in.Take("keyring");
+  while (in.NextParam()) {
+    const auto [name, value] = in.Take();
+    p.params[std::string(name.substr(6))] = value;
+  }
+  p.reason = in.Take("reason");
+  p.requester = in.Take("requester");
+  const auto nonce = FromHexArray<16>(in.Take("nonce"));
+  const auto created = in.Take("created"), approve_by = in.Take("approve-by"), execute_by = in.Take("execute-by");
+  const auto roster = in.Take("roster"), policy = in.Take("policy"), control = in.Take("control-log");
+  if (!in.Complete() || !instance || !nonce) return Invalid("the proposal's lines are not the canonical ones");
+  p.instance = *instance;
+  p.nonce = *nonce;
+  TRY_ASSIGN(p.created, ParseDeadline(created));
+  TRY_ASSIGN(p.approve_by, ParseDeadline(approve_by));
+  TRY_ASSIGN(p.execute_by, ParseDeadline(execute_by));
+  TRY(ParseNumberAndHash(roster, p.roster_version, p.roster_hash));
+  TRY(ParseNumberAndHash(control, p.control_size, p.control_root));
+  const auto words = SplitWords(policy);
+  if (words.size() != 4 || words[2] != "of") return Invalid("a policy is 'class needed of custodians'");
+  p.policy_class = words[0];
+  TRY_ASSIGN(p.needed, ParseNumber(words[1]));
+  TRY_ASSIGN(p.custodians, ParseNumber(words[3]));
+  TRY(Check(p));
+  if (RenderUnchecked(p) != text) return Invalid("the proposal's text is not canonical");
+  return p;
+}
+
+std::string ProposalId(std::string_view text) {
+  const auto hash = Sha256(AsBytes(text));
+  return ToHex(ByteView(hash).first(16));
+}
+
+Result<KeyId> NamedKey(const ProposalText& proposal) {
+  const auto keyring = proposal.params.find("keyring-id");
+  const auto version = proposal.params.find("version");
+  if (keyring == proposal.params.end() || version == proposal.params.end()) return Invalid("the proposal names no key");
+  const auto id = FromHexArray<16>(keyring->second);
+  TRY_ASSIGN(const auto number, ParseNumber(version->second));
+  if (!id || number == 0 || number > 0xFFFFFFFFU) return Invalid("the proposal names no key");
+  return MakeKeyId(*id, static_cast<std::uint32_t>(number));
+}
+
+Result<std::string> ClassOf(std::string_view operation) {
+  if (operation == "keyring.create") return std::string("ceremony");
+  if (operation == "keyring.rotate") return std::string("rotation");
+  return Invalid("operation '" + std::string(operation.substr(0, 40)) + "' is not one that this version executes: keyring.create, keyring.rotate", "unknown-operation");
+}
+
+}  // namespace strongroom::crypto

@@ -1,0 +1,69 @@
+#pragma once
+// The canonical text of a proposal: what a custodian reads is byte for byte what she signs (Q1).
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "crypto/base/clock.h"
+#include "crypto/base/result.h"
+#include "crypto/digest.h"
+
+namespace strongroom::crypto {
+
+/// ProposalText holds every field that a vote binds. Canonical form, lines in this order, each ended by '\n':
+///   strongroom proposal v1
+///   instance: <32 hex>
+///   operation: <name>
+///   keyring: <name>                    only when the operation has one
+///   param <name>: <value>              sorted by name, every parameter
+///   reason: <one visible line, at most 1000 bytes>
+///   requester: <principal>
+///   nonce: <32 hex>
+///   created: <time>
+///   approve-by: <time>
+///   execute-by: <time>
+///   roster: <version> <64 hex>
+///   policy: <class> <needed> of <custodians>
+///   control-log: <size> <64 hex root>
+struct ProposalText {
+  InstanceId instance{};
+  std::string operation;
+  std::string keyring;
+  std::map<std::string, std::string, std::less<>> params;
+  std::string reason;
+  std::string requester;
+  std::array<std::uint8_t, 16> nonce{};
+  Millis created = 0;
+  Millis approve_by = 0;
+  Millis execute_by = 0;
+  std::uint64_t roster_version = 0;
+  Digest roster_hash{};
+  std::string policy_class;
+  std::uint64_t needed = 0;
+  std::uint64_t custodians = 0;
+  std::uint64_t control_size = 0;
+  Digest control_root{};
+
+  /// Render returns the canonical text; kInvalid when a field may not stand in one (Parse would refuse it).
+  Result<std::string> Render() const;
+  /// Parse accepts exactly what Render makes.
+  static Result<ProposalText> Parse(std::string_view text);
+  bool operator==(const ProposalText&) const = default;
+};
+
+inline constexpr std::size_t kMaxReasonBytes = 1000;
+inline constexpr std::size_t kMaxParamBytes = 4096;
+
+/// ProposalId is the first 128 bits of the text's SHA-256, in hex: the text cannot change under its id.
+std::string ProposalId(std::string_view text);
+
+/// NamedKey returns the CKA_ID of the KEK that a proposal of a new version names by its parameters `keyring-id` and `version`;
+/// kInvalid when it names none.
+Result<KeyId> NamedKey(const ProposalText& proposal);
+
+/// ClassOf returns the policy class that an operation falls under; kInvalid for an operation that does not exist (yet).
+Result<std::string> ClassOf(std::string_view operation);
+
+}  // namespace strongroom::crypto

@@ -1,0 +1,60 @@
+#pragma once
+// The counting of votes, pure: the appliance and the token host both decide with it, each for itself (Q9).
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crypto/base/clock.h"
+#include "crypto/base/result.h"
+#include "crypto/proposal_text.h"
+#include "crypto/roster.h"
+
+namespace strongroom::crypto {
+
+enum class Verdict : std::uint8_t { kApprove = 1, kReject = 2 };
+std::string_view ToString(Verdict verdict);
+std::optional<Verdict> VerdictFromString(std::string_view text);
+
+struct Vote {
+  std::string custodian;
+  Verdict verdict = Verdict::kApprove;
+  std::string signature;  // armored SSHSIG, namespace vote@strongroom, over VoteMessage
+  bool operator==(const Vote&) const = default;
+};
+
+/// VoteMessage is what a custodian signs: the canonical text, then "verdict: approve\n" or "verdict: reject\n".
+std::string VoteMessage(std::string_view proposal_text, Verdict verdict);
+
+/// CheckVote verifies one vote: a custodian of this roster, not the requester, with a good signature over exactly this text.
+/// Fails with kForbidden; slugs not-a-custodian, requester-vote, bad-signature.
+Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::string_view text, const Vote& vote);
+
+/// ExecutionGrant is the capability to change custody. Nothing but GrantExecution makes one; it is consumed by value.
+class ExecutionGrant {
+ public:
+  const ProposalText& proposal() const { return proposal_; }
+  const std::string& text() const { return text_; }
+  const std::vector<Vote>& votes() const { return votes_; }
+  const std::string& roster_text() const { return roster_text_; }
+
+  ExecutionGrant(ExecutionGrant&&) = default;
+  ExecutionGrant& operator=(ExecutionGrant&&) = default;
+  ExecutionGrant(const ExecutionGrant&) = delete;
+  ExecutionGrant& operator=(const ExecutionGrant&) = delete;
+
+ private:
+  friend Result<ExecutionGrant> GrantExecution(const Roster&, std::string_view, std::vector<Vote>, Millis);
+  ExecutionGrant() = default;
+  ProposalText proposal_;
+  std::string text_;
+  std::vector<Vote> votes_;
+  std::string roster_text_;
+};
+
+/// GrantExecution verifies text, roster binding, every vote and the execution deadline at `now`, and counts: each person
+/// once, the requester never, one rejection kills. Fails with kForbidden (slug "quorum-missing", "rejected" or
+/// CheckVote's), kConflict (slug "stale": another roster or instance) or kExpired.
+Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view text, std::vector<Vote> votes, Millis now);
+
+}  // namespace strongroom::crypto

@@ -1,0 +1,214 @@
+#include "crypto/sshsig.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/ecdsa.h>
+#include <openssl/evp.h>
+#include <openssl/param_build.h>
+
+#include <memory>
+#include <optional>
+
+#include "crypto/base/wire.h"
+
+namespace strongroom::crypto {
+namespace {
+
+template <auto Free>
+struct Freer {
+  template <class T>
+  void operator()(T* p) const { Free(p); }
+};
+using PkeyPtr = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
+using PkeyCtxPtr = std::unique_ptr<EVP_PKEY_CTX, Freer<EVP_PKEY_CTX_free>>;
+using BnPtr = std::unique_ptr<BIGNUM, Freer<BN_free>>;
+using ParamBldPtr = std::unique_ptr<OSSL_PARAM_BLD, Freer<OSSL_PARAM_BLD_free>>;
+using ParamsPtr = std::unique_ptr<OSSL_PARAM, Freer<OSSL_PARAM_free>>;
+using MdCtxPtr = std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>>;
+using SigPtr = std::unique_ptr<ECDSA_SIG, Freer<ECDSA_SIG_free>>;
+
+enum class KeyType : std::uint8_t { kEd25519, kEcdsaP256, kRsa };
+struct PublicKey {
+  KeyType type;
+  PkeyPtr pkey;
+};
+
+Error Bad(std::string why) { return Forbidden("signature refused: " + std::move(why), "bad-signature"); }
+
+// An SSH mpint (RFC 4251 section 5): positive, minimal.
+std::optional<ByteView> PositiveMpint(ByteView bytes) {
+  if (bytes.empty() || (bytes[0] & 0x80) != 0) return std::nullopt;
+  if (bytes[0] == 0) {
+    if (bytes.size() < 2 || (bytes[1] & 0x80) == 0) return std::nullopt;
+    bytes = bytes.subspan(1);
+  }
+  return bytes;
+}
+
+BnPtr ToBn(ByteView bytes) { return BnPtr(BN_bin2bn(bytes.data(), static_cast<int>(bytes.size()), nullptr)); }
+
+PkeyPtr FromParams(const char* type, OSSL_PARAM_BLD* builder) {
+  const ParamsPtr params(OSSL_PARAM_BLD_to_param(builder));
+  const PkeyCtxPtr context(EVP_PKEY_CTX_new_from_name(nullptr, type, nullptr));
+  EVP_PKEY* pkey = nullptr;
+  if (!params || !context || EVP_PKEY_fromdata_init(context.get()) != 1 ||
+      EVP_PKEY_fromdata(context.get(), &pkey, EVP_PKEY_PUBLIC_KEY, params.get()) != 1)
+    return nullptr;
+  return PkeyPtr(pkey);
+}
+
+Result<PublicKey> ParseKeyBlob(ByteView blob) {
+  WireReader in(blob);
+  const auto type = in.Text();
+  if (type == "ssh-ed25519") {
+    const auto point = in.Blob();
+    if (!in.Complete() || point.size() != 32) return Invalid("an ssh-ed25519 key is 32 bytes");
+    PkeyPtr pkey(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, point.data(), point.size()));
+    if (!pkey) return Invalid("not an Ed25519 key");
+    return PublicKey{KeyType::kEd25519, std::move(pkey)};
+  }
+  if (type == "ecdsa-sha2-nistp256") {
+    const auto curve = in.Text();
+    const auto point = in.Blob();
+    if (!in.Complete() || curve != "nistp256") return Invalid("key type and curve disagree");
+    if (point.size() != 65 || point[0] != 4) return Invalid("an ECDSA P-256 key is an uncompressed point");
+    const ParamBldPtr builder(OSSL_PARAM_BLD_new());
+    (void)OSSL_PARAM_BLD_push_utf8_string(builder.get(), OSSL_PKEY_PARAM_GROUP_NAME, "prime256v1", 0);
+    (void)OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size());
+    auto pkey = FromParams("EC", builder.get());
+    if (!pkey) return Invalid("not a point of P-256");
+    return PublicKey{KeyType::kEcdsaP256, std::move(pkey)};
+  }
+  if (type == "ssh-rsa") {
+    const auto e = PositiveMpint(in.Blob());
+    const auto n = PositiveMpint(in.Blob());
+    if (!in.Complete() || !e || !n || e->size() > 8) return Invalid("not an RSA key");
+    const auto exponent = ToBn(*e), modulus = ToBn(*n);
+    const int bits = BN_num_bits(modulus.get());
+    if (bits < 2048 || bits > 8192 || BN_is_odd(exponent.get()) != 1 || BN_is_one(exponent.get()) == 1)
+      return Invalid("an RSA key needs 2048 to 8192 bits and an odd exponent over 1");
+    const ParamBldPtr builder(OSSL_PARAM_BLD_new());
+    (void)OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_N, modulus.get());
+    (void)OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get());
+    auto pkey = FromParams("RSA", builder.get());
+    if (!pkey) return Invalid("not an RSA key");
+    return PublicKey{KeyType::kRsa, std::move(pkey)};
+  }
+  return Invalid("key type '" + std::string(type.substr(0, 40)) + "' is not accepted: use ssh-ed25519, ecdsa-sha2-nistp256 or ssh-rsa");
+}
+
+struct KeyText {
+  std::string_view type;
+  Bytes blob;
+};
+
+Result<KeyText> ParseKeyText(std::string_view key) {
+  const auto blank = key.find(' ');
+  if (blank == std::string_view::npos) return Invalid("a public key is 'TYPE BASE64'");
+  auto blob = DecodeBase64(key.substr(blank + 1), Base64::kStandardPadded);
+  if (!blob) return Invalid("a public key is 'TYPE BASE64', without a comment");
+  KeyText text{key.substr(0, blank), std::move(*blob)};
+  WireReader in(text.blob);
+  if (in.Text() != text.type || !in.ok()) return Invalid("the key's type and its content disagree");
+  return text;
+}
+
+bool VerifyDigestSigned(EVP_PKEY* key, const EVP_MD* md, ByteView data, ByteView signature) {
+  const MdCtxPtr context(EVP_MD_CTX_new());
+  return EVP_DigestVerifyInit(context.get(), nullptr, md, nullptr, key) == 1 &&
+         EVP_DigestVerify(context.get(), signature.data(), signature.size(), data.data(), data.size()) == 1;
+}
+
+Result<void> VerifyInner(const PublicKey& key, ByteView data, ByteView signature) {
+  WireReader in(signature);
+  const auto format = in.Text();
+  const auto body = in.Blob();
+  if (!in.Complete()) return Bad("malformed signature");
+  bool good = false;
+  switch (key.type) {
+    case KeyType::kEd25519:
+      if (format != "ssh-ed25519" || body.size() != 64) return Bad("signature and key are of different types");
+      good = VerifyDigestSigned(key.pkey.get(), nullptr, data, body);
+      break;
+    case KeyType::kEcdsaP256: {
+      if (format != "ecdsa-sha2-nistp256") return Bad("signature and key are of different types");
+      WireReader parts(body);
+      const auto r = PositiveMpint(parts.Blob());
+      const auto s = PositiveMpint(parts.Blob());
+      if (!parts.Complete() || !r || !s || r->size() > 32 || s->size() > 32) return Bad("malformed ECDSA signature");
+      const SigPtr pair(ECDSA_SIG_new());
+      auto r_bn = ToBn(*r), s_bn = ToBn(*s);
+      if (ECDSA_SIG_set0(pair.get(), r_bn.release(), s_bn.release()) != 1) return Bad("malformed ECDSA signature");
+      unsigned char* der = nullptr;
+      const int size = i2d_ECDSA_SIG(pair.get(), &der);
+      if (size <= 0) return Bad("malformed ECDSA signature");
+      good = VerifyDigestSigned(key.pkey.get(), EVP_sha256(), data, {der, static_cast<std::size_t>(size)});
+      OPENSSL_free(der);
+      break;
+    }
+    case KeyType::kRsa: {
+      const EVP_MD* md = format == "rsa-sha2-256" ? EVP_sha256() : format == "rsa-sha2-512" ? EVP_sha512() : nullptr;
+      if (md == nullptr) return Bad("RSA signatures must be rsa-sha2-256 or rsa-sha2-512");
+      if (body.size() != static_cast<std::size_t>(EVP_PKEY_get_size(key.pkey.get()))) return Bad("malformed RSA signature");
+      good = VerifyDigestSigned(key.pkey.get(), md, data, body);
+      break;
+    }
+  }
+  if (!good) return Bad("it is not this key's signature over this text");
+  return {};
+}
+
+// The armor of PROTOCOL.sshsig; lines of any width, nothing before, between or after but line ends.
+std::optional<Bytes> Dearmor(std::string_view text) {
+  constexpr std::string_view kBegin = "-----BEGIN SSH SIGNATURE-----\n";
+  constexpr std::string_view kEnd = "-----END SSH SIGNATURE-----";
+  if (text.size() > 16384) return std::nullopt;
+  if (text.ends_with('\n')) text.remove_suffix(1);
+  if (!text.starts_with(kBegin) || !text.ends_with(kEnd)) return std::nullopt;
+  text.remove_prefix(kBegin.size());
+  if (text.size() < kEnd.size()) return std::nullopt;
+  text.remove_suffix(kEnd.size());
+  std::string joined;
+  for (const char c : text)
+    if (c != '\n') joined.push_back(c);
+  return DecodeBase64(joined, Base64::kStandardPadded);
+}
+
+}  // namespace
+
+Result<void> CheckSshPublicKey(std::string_view key) {
+  TRY_ASSIGN(const auto text, ParseKeyText(key));
+  TRY(ParseKeyBlob(text.blob));
+  return {};
+}
+
+Result<void> VerifySshSignature(std::string_view public_key, std::string_view name_space, ByteView message, std::string_view armored) {
+  const auto blob = Dearmor(armored);
+  if (!blob) return Bad("not an armored SSH signature");
+  WireReader in(*blob);
+  const auto magic = in.Raw(6);
+  const auto version = in.U32();
+  const auto signer = in.Blob();
+  const auto signed_space = in.Text();
+  const auto reserved = in.Blob();
+  const auto hash = in.Text();
+  const auto signature = in.Blob();
+  if (!in.Complete() || AsText(magic) != "SSHSIG" || version != 1 || !reserved.empty()) return Bad("malformed SSHSIG");
+  if (signed_space != name_space) return Bad("made for namespace '" + std::string(signed_space.substr(0, 64)) + "', not '" + std::string(name_space) + "'");
+  TRY_ASSIGN(const auto expected, ParseKeyText(public_key));
+  if (!std::equal(signer.begin(), signer.end(), expected.blob.begin(), expected.blob.end())) return Bad("made with another key than the roster's");
+  TRY_ASSIGN(const auto key, ParseKeyBlob(expected.blob));
+  const EVP_MD* md = hash == "sha512" ? EVP_sha512() : hash == "sha256" ? EVP_sha256() : nullptr;
+  if (md == nullptr) return Bad("hash algorithm is neither sha256 nor sha512");
+  Bytes digest(static_cast<std::size_t>(EVP_MD_get_size(md)));
+  if (EVP_Digest(message.data(), message.size(), digest.data(), nullptr, md, nullptr) != 1) return Bad("cannot hash");
+  WireWriter data;
+  data.Raw(AsBytes("SSHSIG"));
+  data.Text(signed_space);
+  data.Blob({});
+  data.Text(hash);
+  data.Blob(digest);
+  return VerifyInner(key, data.bytes(), signature);
+}
+
+}  // namespace strongroom::crypto

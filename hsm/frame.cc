@@ -1,0 +1,334 @@
+#include "hsm/frame.h"
+
+#include "crypto/base/wire.h"
+
+namespace strongroom::hsm {
+namespace {
+
+using Writer = BasicWireWriter<ScratchBytes>;
+enum Kind : std::uint8_t { kGreeting = 0, kExecute = 1, kGenerate = 2, kInventory = 3, kSelfTest = 4, kIdentity = 5 };
+enum OpKind : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4 };
+
+Writer Begin(std::uint64_t id, Kind kind) {
+  Writer out;
+  out.U32(0);
+  out.U64(id);
+  out.U8(kind);
+  return out;
+}
+ScratchBytes Finish(Writer&& out) {
+  out.PatchU32(0, static_cast<std::uint32_t>(out.bytes().size() - 4));
+  return std::move(out).Take();
+}
+
+void Put(Writer& out, const KeyRef& ref) {
+  out.Text(ref.token);
+  out.Raw(ref.key);
+  out.U8(static_cast<std::uint8_t>(ref.suite));
+}
+KeyRef GetRef(WireReader& in) {
+  KeyRef ref;
+  ref.token = in.Text();
+  ref.key = in.Array<20>();
+  const auto suite = in.U8();
+  if (suite < 1 || suite > 2) in.Fail();
+  ref.suite = static_cast<crypto::Suite>(suite);
+  return ref;
+}
+
+void Put(Writer& out, const KeyOp& op) {
+  if (const auto* wrap = std::get_if<WrapOp>(&op)) {
+    out.U8(kWrap);
+    Put(out, wrap->key);
+    out.Blob(wrap->dek.Read(SecretAccess()));
+    out.Raw(wrap->context);
+  } else if (const auto* unwrap = std::get_if<UnwrapOp>(&op)) {
+    out.U8(kUnwrap);
+    Put(out, unwrap->key);
+    out.Blob(unwrap->blob);
+    out.Raw(unwrap->context);
+    out.U8(unwrap->rewrap_to ? 1 : 0);
+    if (unwrap->rewrap_to) Put(out, *unwrap->rewrap_to);
+  } else if (const auto* rewrap = std::get_if<RewrapOp>(&op)) {
+    out.U8(kRewrap);
+    Put(out, rewrap->from);
+    Put(out, rewrap->to);
+    out.Blob(rewrap->blob);
+  } else if (const auto* datakey = std::get_if<DataKeyOp>(&op)) {
+    out.U8(kDataKey);
+    Put(out, datakey->key);
+    out.U16(datakey->bytes);
+    out.Raw(datakey->context);
+    out.U8(datakey->want_plaintext ? 1 : 0);
+  }
+}
+
+bool GetFlag(WireReader& in) {
+  const auto flag = in.U8();
+  if (flag > 1) in.Fail();
+  return flag == 1;
+}
+Bytes GetBytes(WireReader& in) {
+  const auto view = in.Blob();
+  return {view.begin(), view.end()};
+}
+
+Result<KeyOp> GetOp(WireReader& in) {
+  switch (in.U8()) {
+    case kWrap: {
+      WrapOp op;
+      op.key = GetRef(in);
+      TRY_ASSIGN(op.dek, SecretBytes::CopyOf(in.Blob()));
+      op.context = in.Array<32>();
+      return KeyOp(std::move(op));
+    }
+    case kUnwrap: {
+      UnwrapOp op;
+      op.key = GetRef(in);
+      op.blob = GetBytes(in);
+      op.context = in.Array<32>();
+      if (GetFlag(in)) op.rewrap_to = GetRef(in);
+      return KeyOp(std::move(op));
+    }
+    case kRewrap: {
+      RewrapOp op;
+      op.from = GetRef(in);
+      op.to = GetRef(in);
+      op.blob = GetBytes(in);
+      return KeyOp(std::move(op));
+    }
+    case kDataKey: {
+      DataKeyOp op;
+      op.key = GetRef(in);
+      op.bytes = in.U16();
+      op.context = in.Array<32>();
+      op.want_plaintext = GetFlag(in);
+      return KeyOp(std::move(op));
+    }
+    default:
+      return Invalid("a frame has an unknown operation");
+  }
+}
+
+void PutStatus(Writer& out, const std::optional<Error>& error) {
+  if (!error) {
+    out.U8(0);
+    return;
+  }
+  out.U8(static_cast<std::uint8_t>(static_cast<std::uint8_t>(error->code) + 1));
+  out.Text(error->detail);
+  out.Text(error->slug);
+  out.U64(error->ck_rv);
+}
+// Returns true and fills `error` when the status is a failure.
+bool GetFailure(WireReader& in, Error& error) {
+  const auto status = in.U8();
+  if (status == 0) return false;
+  if (status > static_cast<std::uint8_t>(Code::kIo) + 1) in.Fail();
+  error.code = static_cast<Code>(status - 1);
+  error.detail = in.Text();
+  error.slug = in.Text();
+  error.ck_rv = in.U64();
+  error.where = "token host";
+  return true;
+}
+template <class T>
+std::optional<Error> ErrorOf(const Result<T>& result) {
+  if (result) return std::nullopt;
+  return result.error();
+}
+Result<void> GetVoid(WireReader& in) {
+  Error error;
+  if (GetFailure(in, error)) return error;
+  return {};
+}
+
+}  // namespace
+
+ScratchBytes EncodeExecute(std::uint64_t id, std::span<const KeyOp> ops) {
+  auto out = Begin(id, kExecute);
+  out.Reserve(64 + ops.size() * 256);
+  out.U16(static_cast<std::uint16_t>(ops.size()));
+  for (const auto& op : ops) Put(out, op);
+  return Finish(std::move(out));
+}
+
+ScratchBytes EncodeRequest(const Request& request) {
+  if (const auto* execute = std::get_if<ExecuteRequest>(&request.body)) return EncodeExecute(request.id, execute->ops);
+  if (const auto* generate = std::get_if<GenerateRequest>(&request.body)) {
+    auto out = Begin(request.id, kGenerate);
+    out.Text(generate->proposal_text);
+    out.Text(generate->roster_text);
+    Put(out, generate->spec.ref);
+    out.Text(generate->spec.label);
+    out.U16(static_cast<std::uint16_t>(generate->votes.size()));
+    for (const auto& vote : generate->votes) {
+      out.Text(vote.custodian);
+      out.U8(static_cast<std::uint8_t>(vote.verdict));
+      out.Text(vote.signature);
+    }
+    return Finish(std::move(out));
+  }
+  const Kind kind = std::holds_alternative<InventoryRequest>(request.body) ? kInventory : std::holds_alternative<SelfTestRequest>(request.body) ? kSelfTest : kIdentity;
+  return Finish(Begin(request.id, kind));
+}
+
+Result<Request> DecodeRequest(ByteView frame) {
+  WireReader in(frame);
+  Request request;
+  request.id = in.U64();
+  if (request.id == 0) return Invalid("a request has id 0");
+  switch (in.U8()) {
+    case kExecute: {
+      ExecuteRequest execute;
+      const auto count = in.U16();
+      if (count > kMaxOpsInFrame) return Invalid("a frame has too many operations");
+      for (unsigned i = 0; i < count && in.ok(); ++i) {
+        TRY_ASSIGN(auto op, GetOp(in));
+        execute.ops.push_back(std::move(op));
+      }
+      request.body = std::move(execute);
+      break;
+    }
+    case kGenerate: {
+      GenerateRequest generate;
+      generate.proposal_text = in.Text();
+      generate.roster_text = in.Text();
+      generate.spec.ref = GetRef(in);
+      generate.spec.label = in.Text();
+      const auto count = in.U16();
+      for (unsigned i = 0; i < count && in.ok(); ++i) {
+        crypto::Vote vote;
+        vote.custodian = in.Text();
+        const auto verdict = in.U8();
+        if (verdict < 1 || verdict > 2) in.Fail();
+        vote.verdict = static_cast<crypto::Verdict>(verdict);
+        vote.signature = in.Text();
+        generate.votes.push_back(std::move(vote));
+      }
+      request.body = std::move(generate);
+      break;
+    }
+    case kInventory: request.body = InventoryRequest(); break;
+    case kSelfTest: request.body = SelfTestRequest(); break;
+    case kIdentity: request.body = IdentityRequest(); break;
+    default: return Invalid("a frame has an unknown kind");
+  }
+  if (!in.Complete()) return Invalid("a frame's length and content disagree");
+  return request;
+}
+
+ScratchBytes EncodeResponse(const Response& response) {
+  if (const auto* greeting = std::get_if<Greeting>(&response.body)) {
+    auto out = Begin(0, kGreeting);
+    out.U16(greeting->version);
+    return Finish(std::move(out));
+  }
+  if (const auto* results = std::get_if<ExecuteResponse>(&response.body)) {
+    auto out = Begin(response.id, kExecute);
+    out.Reserve(64 + results->size() * 256);
+    out.U16(static_cast<std::uint16_t>(results->size()));
+    for (const auto& result : *results) {
+      PutStatus(out, ErrorOf(result));
+      if (!result) continue;
+      out.Blob(result->blob);
+      out.Blob(result->plaintext.Read(SecretAccess()));
+    }
+    return Finish(std::move(out));
+  }
+  if (const auto* inventory = std::get_if<InventoryResponse>(&response.body)) {
+    auto out = Begin(response.id, kInventory);
+    PutStatus(out, ErrorOf(inventory->outcome));
+    if (inventory->outcome) {
+      out.U32(static_cast<std::uint32_t>(inventory->outcome->size()));
+      for (const auto& record : *inventory->outcome) {
+        out.Blob(record.id);
+        out.Text(record.label);
+        out.U8(static_cast<std::uint8_t>(record.suite));
+        out.Text(record.fault);
+      }
+    }
+    return Finish(std::move(out));
+  }
+  if (const auto* identity = std::get_if<IdentityResponse>(&response.body)) {
+    auto out = Begin(response.id, kIdentity);
+    PutStatus(out, ErrorOf(identity->outcome));
+    if (identity->outcome) {
+      const auto& value = *identity->outcome;
+      for (const auto* field : {&value.serial, &value.label, &value.model, &value.manufacturer, &value.profile}) out.Text(*field);
+    }
+    return Finish(std::move(out));
+  }
+  const auto* generate = std::get_if<GenerateResponse>(&response.body);
+  const auto* self_test = std::get_if<SelfTestResponse>(&response.body);
+  auto out = Begin(response.id, generate != nullptr ? kGenerate : kSelfTest);
+  PutStatus(out, ErrorOf(generate != nullptr ? generate->outcome : self_test->outcome));
+  return Finish(std::move(out));
+}
+
+Result<Response> DecodeResponse(ByteView frame) {
+  WireReader in(frame);
+  Response response;
+  response.id = in.U64();
+  Error error;
+  switch (in.U8()) {
+    case kGreeting: response.body = Greeting{in.U16()}; break;
+    case kExecute: {
+      ExecuteResponse results;
+      const auto count = in.U16();
+      if (count > kMaxOpsInFrame) return Invalid("a frame has too many results");
+      for (unsigned i = 0; i < count && in.ok(); ++i) {
+        if (GetFailure(in, error)) {
+          results.emplace_back(error);
+          continue;
+        }
+        KeyOpOutput out;
+        out.blob = GetBytes(in);
+        auto plaintext = SecretBytes::CopyOf(in.Blob());
+        if (!plaintext) {
+          results.emplace_back(std::move(plaintext).error());
+          continue;
+        }
+        out.plaintext = std::move(*plaintext);
+        results.emplace_back(std::move(out));
+      }
+      response.body = std::move(results);
+      break;
+    }
+    case kGenerate: response.body = GenerateResponse{GetVoid(in)}; break;
+    case kSelfTest: response.body = SelfTestResponse{GetVoid(in)}; break;
+    case kInventory: {
+      if (GetFailure(in, error)) {
+        response.body = InventoryResponse{error};
+        break;
+      }
+      std::vector<KeyRecord> records;
+      const auto count = in.U32();
+      for (std::uint32_t i = 0; i < count && in.ok(); ++i) {
+        KeyRecord record;
+        record.id = GetBytes(in);
+        record.label = in.Text();
+        record.suite = static_cast<crypto::Suite>(in.U8());
+        record.fault = in.Text();
+        records.push_back(std::move(record));
+      }
+      response.body = InventoryResponse{std::move(records)};
+      break;
+    }
+    case kIdentity: {
+      if (GetFailure(in, error)) {
+        response.body = IdentityResponse{error};
+        break;
+      }
+      TokenIdentity identity;
+      for (auto* field : {&identity.serial, &identity.label, &identity.model, &identity.manufacturer, &identity.profile}) *field = in.Text();
+      response.body = IdentityResponse{std::move(identity)};
+      break;
+    }
+    default: return Invalid("a frame has an unknown kind");
+  }
+  if (!in.Complete()) return Invalid("a frame's length and content disagree");
+  return response;
+}
+
+}  // namespace strongroom::hsm

@@ -1,0 +1,75 @@
+#pragma once
+// What travels between strongroomd and a token host: length-prefixed frames, big-endian (crypto/base/wire.h).
+//
+//   frame    = length (u32, of what follows, 1 to kMaxFrame)  id (u64)  kind (u8)  body
+//   request  : 1 Execute, 2 Generate, 3 Inventory, 4 SelfTest, 5 Identity; ids are the client's and not 0
+//   response : the request's id and kind; body = status, and the kind's value when the status is ok
+//   greeting : id 0, kind 0, body = protocol version (u16): the host's first frame on a connection
+//   status   = 0 | code + 1 (u8)  detail (text)  slug (text)  ck_rv (u64)
+// Every parse is total: an unknown kind, a wrong length or a left-over byte is kInvalid and closes the connection.
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "crypto/base/result.h"
+#include "crypto/base/secret.h"
+#include "hsm/key_ops.h"
+
+namespace strongroom::hsm {
+
+inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::size_t kMaxFrame = 2U << 20;
+inline constexpr std::size_t kMaxOpsInFrame = 256;
+
+struct ExecuteRequest {
+  std::vector<KeyOp> ops;
+};
+/// GenerateRequest carries the votes and the roster: the host counts for itself.
+struct GenerateRequest {
+  std::string proposal_text;
+  std::vector<crypto::Vote> votes;
+  std::string roster_text;
+  KeySpec spec;
+};
+struct InventoryRequest {};
+struct SelfTestRequest {};
+struct IdentityRequest {};
+using RequestBody = std::variant<ExecuteRequest, GenerateRequest, InventoryRequest, SelfTestRequest, IdentityRequest>;
+struct Request {
+  std::uint64_t id = 0;
+  RequestBody body;
+};
+
+using ExecuteResponse = std::vector<Result<KeyOpOutput>>;
+struct GenerateResponse {
+  Result<void> outcome;
+};
+struct SelfTestResponse {
+  Result<void> outcome;
+};
+struct InventoryResponse {
+  Result<std::vector<KeyRecord>> outcome;
+};
+struct IdentityResponse {
+  Result<TokenIdentity> outcome;
+};
+struct Greeting {
+  std::uint16_t version = 0;
+};
+using ResponseBody = std::variant<Greeting, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse, IdentityResponse>;
+struct Response {
+  std::uint64_t id = 0;
+  ResponseBody body;
+};
+
+/// Encoders return the whole frame, length included. Buffers are zeroised: they hold DEKs.
+ScratchBytes EncodeExecute(std::uint64_t id, std::span<const KeyOp> ops);
+ScratchBytes EncodeRequest(const Request& request);
+ScratchBytes EncodeResponse(const Response& response);
+/// Decoders take a frame without its length.
+Result<Request> DecodeRequest(ByteView frame);
+Result<Response> DecodeResponse(ByteView frame);
+
+}  // namespace strongroom::hsm

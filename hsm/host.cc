@@ -1,0 +1,80 @@
+#include "hsm/host.h"
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <vector>
+
+namespace strongroom::hsm {
+namespace {
+
+Result<void> CountAndGenerate(KeyOps& ops, const Clock& clock, GenerateRequest request) {
+  TRY_ASSIGN(const auto roster, crypto::Roster::Parse(request.roster_text));
+  TRY_ASSIGN(auto grant, crypto::GrantExecution(roster, request.proposal_text, std::move(request.votes), clock.Now()));
+  return ops.Generate(std::move(grant), request.spec);
+}
+
+// Reads one frame and answers it; false when the connection is to be closed.
+bool ServeOne(int fd, KeyOps& ops, const Clock& clock, ScratchBytes& frame) {
+  if (const auto read = ReadFrame(fd, frame); !read) {
+    if (read.error().code != Code::kUnavailable) spdlog::warn("connection closed: {}", read.error().Line());
+    return false;
+  }
+  auto request = DecodeRequest(frame);
+  Zeroise(frame.data(), frame.size());
+  if (!request) {
+    spdlog::warn("connection closed: {}", request.error().Line());
+    return false;
+  }
+  const auto answer = EncodeResponse(Answer(ops, clock, std::move(*request)));
+  return WriteFrame(fd, answer).has_value();
+}
+
+UniqueFd AcceptChecked(int listener, const std::set<uid_t>& allowed_uids) {
+  UniqueFd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
+  if (!fd) return {};
+  const auto uid = PeerUid(fd.get());
+  if (!uid || !allowed_uids.contains(*uid)) {
+    spdlog::warn("connection refused: its user is not one that may use this token");
+    return {};
+  }
+  SetIoTimeout(fd.get(), 5000);
+  if (!WriteFrame(fd.get(), EncodeResponse({0, Greeting{kProtocolVersion}}))) return {};
+  return fd;
+}
+
+}  // namespace
+
+Response Answer(KeyOps& ops, const Clock& clock, Request request) {
+  Response response{request.id, {}};
+  if (auto* execute = std::get_if<ExecuteRequest>(&request.body)) response.body = ops.Execute(execute->ops);
+  else if (auto* generate = std::get_if<GenerateRequest>(&request.body)) response.body = GenerateResponse{CountAndGenerate(ops, clock, std::move(*generate))};
+  else if (std::holds_alternative<InventoryRequest>(request.body)) response.body = InventoryResponse{ops.Inventory()};
+  else if (std::holds_alternative<SelfTestRequest>(request.body)) response.body = SelfTestResponse{ops.SelfTest()};
+  else response.body = IdentityResponse{ops.Identity()};
+  return response;
+}
+
+HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_uids, KeyOps& ops, const Clock& clock,
+                     const std::function<bool()>& broken) {
+  std::vector<UniqueFd> connections;
+  ScratchBytes frame;
+  while (true) {
+    std::vector<pollfd> polls = {{stop_fd, POLLIN, 0}, {listener, static_cast<short>(connections.size() < 64 ? POLLIN : 0), 0}};
+    for (const auto& connection : connections) polls.push_back({connection.get(), POLLIN, 0});
+    if (poll(polls.data(), polls.size(), -1) < 0 && errno != EINTR) return kHostBroken;
+    if (polls[0].revents != 0) return kHostDone;
+    std::vector<UniqueFd> kept;
+    for (std::size_t i = 0; i < connections.size(); ++i) {
+      if (polls[i + 2].revents == 0 || ServeOne(connections[i].get(), ops, clock, frame)) kept.push_back(std::move(connections[i]));
+      if (broken()) return kHostBroken;
+    }
+    connections = std::move(kept);
+    if (polls[1].revents != 0)
+      if (auto fd = AcceptChecked(listener, allowed_uids)) connections.push_back(std::move(fd));
+  }
+}
+
+}  // namespace strongroom::hsm

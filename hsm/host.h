@@ -1,0 +1,33 @@
+#pragma once
+// A token host: the only process that loads the module and knows the PIN.
+
+#include <sys/types.h>
+
+#include <functional>
+#include <set>
+
+#include "hsm/frame.h"
+#include "hsm/frame_socket.h"
+#include "hsm/key_ops.h"
+
+namespace strongroom::hsm {
+
+/// Exit statuses by which a host tells its supervisor what to do next.
+enum HostExit : int {
+  kHostDone = 0,         // asked to stop
+  kHostRefused = 10,     // configuration or token refused: starting it again will not help
+  kHostPinRejected = 11, // the PIN was refused: latch, never start again by itself
+  kHostBroken = 12,      // the token failed: start a new host
+};
+
+/// Answer runs one request against the token. Votes that come with a Generate are counted here, by this process's own
+/// clock, whatever the front end says (Q9).
+Response Answer(KeyOps& ops, const Clock& clock, Request request);
+
+/// ServeFrames accepts connections of `allowed_uids` on `listener` and answers their frames one after another, until
+/// `stop_fd` becomes readable (kHostDone) or `broken()` is true after a frame (kHostBroken). A connection that sends a
+/// malformed frame is closed.
+HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_uids, KeyOps& ops, const Clock& clock,
+                     const std::function<bool()>& broken);
+
+}  // namespace strongroom::hsm

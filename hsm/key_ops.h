@@ -1,0 +1,123 @@
+#pragma once
+// The port to a token. Each operation is whole: a caller never sees a session, a handle or a PKCS#11 call.
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "crypto/base/result.h"
+#include "crypto/base/secret.h"
+#include "crypto/digest.h"
+#include "crypto/envelope.h"
+#include "crypto/quorum.h"
+
+namespace strongroom::hsm {
+
+/// KeyRef names one KEK: the token by its serial number, the key by its CKA_ID, and the suite of that version.
+struct KeyRef {
+  std::string token;
+  crypto::KeyId key{};
+  crypto::Suite suite = crypto::Suite::kKwp;
+  bool operator==(const KeyRef&) const = default;
+};
+
+/// WrapOp wraps a DEK of 16 to 512 bytes, bound to a context digest. Yields `blob`.
+struct WrapOp {
+  KeyRef key;
+  SecretBytes dek;
+  crypto::Digest context{};
+};
+/// UnwrapOp yields `plaintext`; with `rewrap_to` also `blob`, the same DEK freshly wrapped under that key.
+struct UnwrapOp {
+  KeyRef key;
+  Bytes blob;
+  crypto::Digest context{};
+  std::optional<KeyRef> rewrap_to;
+};
+/// RewrapOp moves a blob from one KEK to another and yields `blob`. kwp to kwp stays inside the token (K6).
+struct RewrapOp {
+  KeyRef from;
+  KeyRef to;
+  Bytes blob;
+};
+/// DataKeyOp draws a DEK from the token's generator and wraps it. Yields `blob`, and `plaintext` if wanted.
+struct DataKeyOp {
+  KeyRef key;
+  std::uint16_t bytes = 32;
+  crypto::Digest context{};
+  bool want_plaintext = false;
+};
+using KeyOp = std::variant<WrapOp, UnwrapOp, RewrapOp, DataKeyOp>;
+
+struct KeyOpOutput {
+  Bytes blob;
+  SecretBytes plaintext;
+};
+
+/// KeySpec is a KEK to generate (K1). `label` is for people who look at the token with other tools.
+struct KeySpec {
+  KeyRef ref;
+  std::string label;
+};
+
+/// KeyRecord is one secret-key object as found in the token. `fault` is empty when it is a KEK whose attributes are as
+/// K1 and K2 want them.
+struct KeyRecord {
+  Bytes id;
+  std::string label;
+  crypto::Suite suite = crypto::Suite::kKwp;
+  std::string fault;
+};
+
+/// TokenIdentity is what K9 compares.
+struct TokenIdentity {
+  std::string serial;
+  std::string label;
+  std::string model;
+  std::string manufacturer;
+  std::string profile;  // the vendor profile in force
+  bool operator==(const TokenIdentity&) const = default;
+};
+
+/// KeyOps is thread-safe and blocking. Common failures: kUnwrapFailed (every cryptographic one, K5), kNotFound (no such
+/// KEK in the token), kInvalid (sizes), kUnavailable (token side away; whether an operation ran is not known, and it must
+/// not be sent again for the caller), kOverloaded, kTokenFault.
+class KeyOps {
+ public:
+  virtual ~KeyOps() = default;
+
+  /// Execute runs the operations in order, one result each; one failure does not stop the others.
+  virtual std::vector<Result<KeyOpOutput>> Execute(std::span<const KeyOp> ops) = 0;
+  /// Generate makes one KEK, non-exportable, reads it back and destroys it again if any attribute differs (K2). The grant's
+  /// proposal must name this key and suite. An id that exists already is kConflict.
+  virtual Result<void> Generate(crypto::ExecutionGrant grant, const KeySpec& spec) = 0;
+  /// Inventory lists every secret-key object that lives in the token.
+  virtual Result<std::vector<KeyRecord>> Inventory() = 0;
+  /// SelfTest runs known answers of both suites through the token and compares its identity (K9).
+  virtual Result<void> SelfTest() = 0;
+  virtual Result<TokenIdentity> Identity() = 0;
+
+  /// Find returns the record of one key, nullopt when the token has none with this id.
+  Result<std::optional<KeyRecord>> Find(const crypto::KeyId& key) {
+    TRY_ASSIGN(auto records, Inventory());
+    for (auto& record : records)
+      if (record.id.size() == key.size() && std::equal(key.begin(), key.end(), record.id.begin())) return std::optional<KeyRecord>(std::move(record));
+    return std::optional<KeyRecord>();
+  }
+};
+
+/// CheckGrantNamesKey is what every implementation asks before it generates.
+inline Result<void> CheckGrantNamesKey(const crypto::ProposalText& proposal, const KeySpec& spec) {
+  TRY_ASSIGN(const auto named, crypto::NamedKey(proposal));
+  const auto suite = proposal.params.find("suite");
+  const auto custody = proposal.params.find("custody");
+  if (named != spec.ref.key || suite == proposal.params.end() || suite->second != crypto::ToString(spec.ref.suite) ||
+      custody == proposal.params.end() || custody->second != "token:" + spec.ref.token)
+    return Forbidden("the votes are for another key than the one to generate", "grant-mismatch");
+  return {};
+}
+
+}  // namespace strongroom::hsm

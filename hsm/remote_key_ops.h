@@ -1,0 +1,67 @@
+#pragma once
+// KeyOps over a local socket: the front end's side of the token.
+
+#include <chrono>
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <thread>
+
+#include "crypto/base/mutex.h"
+#include "hsm/frame.h"
+#include "hsm/frame_socket.h"
+#include "hsm/key_ops.h"
+
+namespace strongroom::hsm {
+
+/// RemoteKeyOps sends each call as one frame and waits for its answer; many calls may be in flight from many threads. A
+/// reader thread connects, reconnects and hands out answers. When the host dies, calls in flight fail with kUnavailable and
+/// are never sent again; calls that come while it is away wait for its return, up to `patience`.
+class RemoteKeyOps final : public KeyOps {
+ public:
+  struct Options {
+    std::string socket_path;
+    uid_t peer_uid = 0;
+    std::chrono::milliseconds patience{3000};  // how long a call waits for a connection
+    std::chrono::milliseconds deadline{10000};  // how long a sent call waits for its answer
+  };
+  explicit RemoteKeyOps(Options options);
+  ~RemoteKeyOps() override;
+  RemoteKeyOps(const RemoteKeyOps&) = delete;
+  RemoteKeyOps& operator=(const RemoteKeyOps&) = delete;
+
+  std::vector<Result<KeyOpOutput>> Execute(std::span<const KeyOp> ops) override;
+  Result<void> Generate(crypto::ExecutionGrant grant, const KeySpec& spec) override;
+  Result<std::vector<KeyRecord>> Inventory() override;
+  Result<void> SelfTest() override;
+  Result<TokenIdentity> Identity() override;
+
+  /// Connected tells whether a host is serving this connection now.
+  bool Connected() const EXCLUDES(mutex_);
+
+ private:
+  struct Pending {
+    CondVar ready;
+    bool done = false;
+    std::optional<Result<ResponseBody>> answer;
+  };
+  // Call sends the frame that `encode` makes for a fresh id and returns the answer's body.
+  template <class Encode>
+  Result<ResponseBody> Call(Encode encode) EXCLUDES(mutex_, write_mutex_);
+  void ReadLoop();
+  void Serve(int fd) EXCLUDES(mutex_);
+  void FailAll(const Error& error) REQUIRES(mutex_);
+
+  const Options options_;
+  mutable Mutex mutex_;
+  Mutex write_mutex_;
+  CondVar changed_;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool connected_ GUARDED_BY(mutex_) = false;
+  std::shared_ptr<UniqueFd> socket_ GUARDED_BY(mutex_);
+  std::uint64_t next_id_ GUARDED_BY(mutex_) = 1;
+  std::map<std::uint64_t, std::shared_ptr<Pending>> pending_ GUARDED_BY(mutex_);
+  std::thread reader_;
+};
+
+}  // namespace strongroom::hsm

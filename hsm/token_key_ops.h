@@ -1,0 +1,74 @@
+#pragma once
+// KeyOps in this process, straight on a PKCS#11 module: what a token host runs.
+
+#include <map>
+#include <memory>
+
+#include "crypto/base/clock.h"
+#include "crypto/base/mutex.h"
+#include "hsm/key_ops.h"
+#include "hsm/key_template.h"
+#include "hsm/module.h"
+#include "hsm/profile.h"
+
+namespace strongroom::hsm {
+
+/// TokenKeyOps serves one token with one worker session, beside a keeper session that stays logged in. Calls from several
+/// threads queue for the session. After a device-level fault `Broken()` is true and stays so: the process is to be
+/// replaced, some modules heal only by being loaded anew.
+class TokenKeyOps final : public KeyOps {
+ public:
+  /// Open loads the module, finds the token, reads the PIN file, logs in once and runs the self-test. Fails with
+  /// kPinRejected (do not try again), kNotFound (no such token), kInvalid (configuration), kTokenFault.
+  static Result<std::unique_ptr<TokenKeyOps>> Open(TokenUri uri, const Clock& clock);
+
+  std::vector<Result<KeyOpOutput>> Execute(std::span<const KeyOp> ops) override EXCLUDES(mutex_);
+  Result<void> Generate(crypto::ExecutionGrant grant, const KeySpec& spec) override EXCLUDES(mutex_);
+  Result<std::vector<KeyRecord>> Inventory() override EXCLUDES(mutex_);
+  Result<void> SelfTest() override EXCLUDES(mutex_);
+  Result<TokenIdentity> Identity() override EXCLUDES(mutex_);
+
+  bool Broken() const EXCLUDES(mutex_);
+
+ private:
+  TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile, TokenIdentity identity, Session keeper,
+              Session worker, const Clock& clock);
+
+  Result<KeyOpOutput> Run(const WrapOp& op) REQUIRES(mutex_);
+  Result<KeyOpOutput> Run(const UnwrapOp& op) REQUIRES(mutex_);
+  Result<KeyOpOutput> Run(const RewrapOp& op) REQUIRES(mutex_);
+  Result<KeyOpOutput> Run(const DataKeyOp& op) REQUIRES(mutex_);
+
+  Result<Bytes> WrapDek(const KeyRef& key, ByteView dek, const crypto::Digest& context) REQUIRES(mutex_);
+  Result<SecretBytes> UnwrapDek(const KeyRef& key, ByteView blob, crypto::Digest& context) REQUIRES(mutex_);
+  Result<Bytes> WrapObject(CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE object) REQUIRES(mutex_);
+  Result<CK_OBJECT_HANDLE> UnwrapObject(const KeyRef& key, ByteView blob, bool readable) REQUIRES(mutex_);
+  Result<CK_OBJECT_HANDLE> CreateTransit(ByteView value, CK_KEY_TYPE type, CK_ATTRIBUTE_TYPE use) REQUIRES(mutex_);
+  void DestroyTransit(CK_OBJECT_HANDLE object) REQUIRES(mutex_);
+  Result<Bytes> GcmEncrypt(CK_OBJECT_HANDLE kek, ByteView iv, ByteView aad, ByteView plain) REQUIRES(mutex_);
+  Result<std::array<std::uint8_t, 16>> TokenRandom() REQUIRES(mutex_);
+
+  Result<CK_OBJECT_HANDLE> Locate(const KeyRef& ref) REQUIRES(mutex_);
+  Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(std::vector<Attribute> pattern, std::size_t most) REQUIRES(mutex_);
+  Result<std::vector<Attribute>> ReadAttributes(CK_OBJECT_HANDLE object, const std::vector<CK_ATTRIBUTE_TYPE>& types) REQUIRES(mutex_);
+  // Judges a failed call and heals what can be healed: a new session, a forgotten handle. `key` is the KEK involved.
+  Error Fault(CK_RV rv, const char* call, const KeyRef* key) REQUIRES(mutex_);
+  // Turns a refusal of the caller's blob into kUnwrapFailed, after making sure that the token is not the one at fault.
+  Error BlobRefused(CK_RV rv, const char* call, const KeyRef& key) REQUIRES(mutex_);
+  Result<void> KnownAnswers() REQUIRES(mutex_);
+
+  const std::unique_ptr<Module> module_;
+  const TokenUri uri_;
+  const CK_SLOT_ID slot_;
+  const VendorProfile profile_;
+  const TokenIdentity identity_;
+  const Clock& clock_;
+
+  mutable Mutex mutex_;
+  Session keeper_ GUARDED_BY(mutex_);
+  Session worker_ GUARDED_BY(mutex_);
+  std::map<crypto::KeyId, CK_OBJECT_HANDLE> handles_ GUARDED_BY(mutex_);
+  bool broken_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace strongroom::hsm

@@ -1,0 +1,31 @@
+#pragma once
+#include <sys/types.h>
+
+#include <set>
+#include <string>
+
+#include "crypto/base/result.h"
+
+namespace strongroom::hsm {
+
+/// TokendConfig is the [tokend] table of a configuration file:
+///   uri          PKCS#11 URI of module, token and PIN file (no PIN in it)
+///   socket       where strongroomd connects
+///   state-dir    latch, guard copies, lock
+///   allowed-uids users that may connect; default: this user alone
+///   softhsm-conf SoftHSM's own configuration, for SoftHSM alone
+///   so-pin-file  read by --init-token alone
+struct TokendConfig {
+  std::string uri;
+  std::string socket;
+  std::string state_dir;
+  std::set<uid_t> allowed_uids;
+  std::string softhsm_conf;
+  std::string so_pin_file;
+};
+
+/// ReadTokendConfig reads the [tokend] table; [server] and [ledger] belong to strongroomd and are passed over. An unknown
+/// table or key, a wrong type or a missing file is kInvalid or kIo, with file and line.
+Result<TokendConfig> ReadTokendConfig(const std::string& path);
+
+}  // namespace strongroom::hsm

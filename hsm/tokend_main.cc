@@ -1,0 +1,60 @@
+// strongroom-tokend: the supervisor of one KEK token, and its hosts.
+
+#include <CLI/CLI.hpp>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+
+#include "crypto/base/secret.h"
+#include "hsm/supervisor.h"
+#include "hsm/token_setup.h"
+#include "hsm/tokend_config.h"
+
+namespace {
+
+int Complain(const strongroom::Error& error) {
+  std::cerr << "strongroom-tokend: " << error.Line() << "\n";
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  using namespace strongroom;
+  CLI::App app("The token side of Strongroom: loads one token's PKCS#11 module and runs key operations for strongroomd.");
+  std::string config_path;
+  bool host = false, init_token = false, clear_latch = false;
+  app.add_option("--config", config_path, "configuration file; the table [tokend] is read")->required();
+  app.add_flag("--init-token", init_token, "initialise the configured token in a free slot, then exit");
+  app.add_flag("--clear-pin-latch", clear_latch, "forget that the token has refused the PIN, after the PIN file was corrected");
+  app.add_flag("--host", host, "")->group("");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  spdlog::set_default_logger(spdlog::stderr_logger_st("tokend"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %P %l %v");
+  if (const auto safe = ForbidCoreDumps(); !safe) return Complain(safe.error());
+  if (const auto arena = OpenSecretArena(2U << 20); !arena) return Complain(arena.error());
+  const auto config = hsm::ReadTokendConfig(config_path);
+  if (!config) return Complain(config.error());
+  if (host) return hsm::RunHost(*config);
+  if (clear_latch) {
+    const auto cleared = hsm::ClearPinLatch(*config);
+    return cleared ? 0 : Complain(cleared.error());
+  }
+  if (init_token) {
+    if (!config->softhsm_conf.empty()) (void)setenv("SOFTHSM2_CONF", config->softhsm_conf.c_str(), 1);
+    const auto uri = hsm::TokenUri::Parse(config->uri);
+    if (!uri) return Complain(uri.error());
+    const auto made = hsm::InitialiseToken(*uri, config->so_pin_file);
+    return made ? 0 : Complain(made.error());
+  }
+  std::error_code error;
+  const auto self = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  return hsm::RunSupervisor(*config, std::filesystem::absolute(config_path).string(), error ? argv[0] : self);
+}

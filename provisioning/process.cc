@@ -1,0 +1,130 @@
+#include "provisioning/process.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "hsm/frame_socket.h"
+
+namespace strongroom::provisioning {
+namespace {
+
+using hsm::UniqueFd;
+constexpr std::size_t kMaxOutput = 64U << 20;
+
+struct Pipe {
+  UniqueFd read, write;
+};
+Result<Pipe> MakePipe() {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) return Io("no pipe");
+  return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
+}
+
+[[noreturn]] void Exec(const std::vector<std::string>& arguments) {
+  std::vector<char*> argv;
+  for (const auto& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
+  argv.push_back(nullptr);
+  (void)execvp(argv[0], argv.data());
+  _exit(127);
+}
+
+void UnblockSignals() {
+  sigset_t none;
+  sigemptyset(&none);
+  (void)sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+}  // namespace
+
+Result<ProcessOutcome> RunProcess(const std::vector<std::string>& arguments, const std::string& input) {
+  TRY_ASSIGN(auto in, MakePipe());
+  TRY_ASSIGN(auto out, MakePipe());
+  TRY_ASSIGN(auto err, MakePipe());
+  const pid_t pid = fork();
+  if (pid < 0) return Io("cannot start " + arguments.front());
+  if (pid == 0) {
+    UnblockSignals();
+    if (dup2(in.read.get(), 0) < 0 || dup2(out.write.get(), 1) < 0 || dup2(err.write.get(), 2) < 0) _exit(127);
+    Exec(arguments);
+  }
+  in.read.Reset();
+  out.write.Reset();
+  err.write.Reset();
+  (void)fcntl(in.write.get(), F_SETFL, O_NONBLOCK);
+  ProcessOutcome outcome;
+  std::size_t sent = 0;
+  if (input.empty()) in.write.Reset();
+  std::array<char, 65536> buffer{};
+  while (out.read || err.read) {
+    std::array<pollfd, 3> polls = {{{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}}};
+    if (poll(polls.data(), polls.size(), -1) < 0 && errno != EINTR) break;
+    const auto drain = [&](UniqueFd& fd, short ready, std::string& to) {
+      if (ready == 0 || !fd) return;
+      const auto n = read(fd.get(), buffer.data(), buffer.size());
+      if (n <= 0) fd.Reset();
+      else if (to.size() < kMaxOutput) to.append(buffer.data(), static_cast<std::size_t>(n));
+    };
+    drain(out.read, polls[0].revents, outcome.out);
+    drain(err.read, polls[1].revents, outcome.err);
+    if (in.write && polls[2].revents != 0) {
+      const auto n = write(in.write.get(), input.data() + sent, input.size() - sent);
+      if (n > 0) sent += static_cast<std::size_t>(n);
+      if ((n < 0 && errno != EAGAIN && errno != EINTR) || sent == input.size()) in.write.Reset();
+    }
+  }
+  int status = 0;
+  while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  if (outcome.status == 127) return Io("cannot run " + arguments.front() + ": is it installed?");
+  return outcome;
+}
+
+Result<int> StartDaemon(const std::vector<std::string>& arguments, const std::string& log) {
+  const UniqueFd file(open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  const UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
+  if (!file || !null) return Io("cannot write " + log);
+  TRY_ASSIGN(auto report, MakePipe());
+  // Two forks: the daemon is nobody's child, so no one has to wait for it.
+  const pid_t middle = fork();
+  if (middle < 0) return Io("cannot start " + arguments.front());
+  if (middle == 0) {
+    UnblockSignals();
+    (void)setsid();
+    const pid_t daemon = fork();
+    if (daemon != 0) {
+      const bool told = daemon > 0 && write(report.write.get(), &daemon, sizeof daemon) == static_cast<ssize_t>(sizeof daemon);
+      _exit(told ? 0 : 1);
+    }
+    if (dup2(null.get(), 0) < 0 || dup2(file.get(), 1) < 0 || dup2(file.get(), 2) < 0) _exit(127);
+    Exec(arguments);
+  }
+  report.write.Reset();
+  pid_t daemon = -1;
+  const bool known = read(report.read.get(), &daemon, sizeof daemon) == static_cast<ssize_t>(sizeof daemon);
+  int status = 0;
+  (void)waitpid(middle, &status, 0);
+  if (!known) return Io("cannot start " + arguments.front());
+  return daemon;
+}
+
+Result<std::string> SshSign(const std::string& key_file, const std::string& name_space, const std::string& message) {
+  TRY_ASSIGN(const auto outcome, RunProcess({"ssh-keygen", "-Y", "sign", "-n", name_space, "-f", key_file}, message));
+  if (outcome.status != 0) {
+    auto reason = outcome.err.substr(0, outcome.err.find_last_not_of('\n') + 1);
+    return Io("ssh-keygen did not sign with " + key_file + ": " + reason.substr(reason.rfind('\n') + 1));
+  }
+  return outcome.out;
+}
+
+}  // namespace strongroom::provisioning

@@ -1,0 +1,288 @@
+// One suite for every implementation of the port: the fake, the real token in this process, and the real token behind a socket.
+
+#include <gtest/gtest.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <thread>
+
+#include "hsm/host.h"
+#include "hsm/remote_key_ops.h"
+#include "hsm/token_key_ops.h"
+#include "tests/fakes/fake_key_ops.h"
+#include "tests/support/quorum_fixture.h"
+#include "tests/support/softhsm_fixture.h"
+
+namespace strongroom::hsm {
+namespace {
+
+using crypto::Suite;
+using tests::QuorumFixture;
+
+class Subject {
+ public:
+  virtual ~Subject() = default;
+  virtual KeyOps& ops() = 0;
+};
+
+class FakeSubject final : public Subject {
+ public:
+  KeyOps& ops() override { return fake_; }
+
+ private:
+  tests::FakeKeyOps fake_;
+};
+
+class TokenSubject final : public Subject {
+ public:
+  TokenSubject() {
+    auto opened = TokenKeyOps::Open(token_.uri(), clock_);
+    if (!opened) {
+      ADD_FAILURE() << opened.error().Line();
+      return;
+    }
+    ops_ = std::move(*opened);
+  }
+  KeyOps& ops() override { return *ops_; }
+  TokenKeyOps& token_ops() { return *ops_; }
+
+ private:
+  tests::SoftHsmFixture token_;
+  SystemClock clock_;
+  std::unique_ptr<TokenKeyOps> ops_;
+};
+
+class RemoteSubject final : public Subject {
+ public:
+  RemoteSubject() : stop_(eventfd(0, EFD_CLOEXEC)) {
+    auto listener = ListenLocal(dir_.File("tokend.sock"));
+    EXPECT_TRUE(listener);
+    listener_ = std::move(*listener);
+    server_ = std::thread([this] { (void)ServeFrames(listener_.get(), stop_.get(), {geteuid()}, token_.ops(), clock_, [this] { return token_.token_ops().Broken(); }); });
+    RemoteKeyOps::Options options;
+    options.socket_path = dir_.File("tokend.sock");
+    options.peer_uid = geteuid();
+    remote_ = std::make_unique<RemoteKeyOps>(options);
+  }
+  ~RemoteSubject() override {
+    remote_.reset();
+    const std::uint64_t one = 1;
+    EXPECT_EQ(write(stop_.get(), &one, sizeof one), static_cast<ssize_t>(sizeof one));
+    server_.join();
+  }
+  KeyOps& ops() override { return *remote_; }
+
+ private:
+  TokenSubject token_;
+  tests::TempDir dir_;
+  SystemClock clock_;
+  UniqueFd stop_;
+  UniqueFd listener_;
+  std::thread server_;
+  std::unique_ptr<RemoteKeyOps> remote_;
+};
+
+using Factory = std::unique_ptr<Subject> (*)();
+struct Implementation {
+  const char* name;
+  Factory make;
+};
+void PrintTo(const Implementation& i, std::ostream* out) { *out << i.name; }
+
+const QuorumFixture& Quorum() {
+  static const QuorumFixture fixture;
+  return fixture;
+}
+
+class KeyOpsContract : public testing::TestWithParam<Implementation> {
+ protected:
+  void SetUp() override {
+    subject_ = GetParam().make();
+    const auto identity = subject_->ops().Identity();
+    ASSERT_TRUE(identity) << identity.error().Line();
+    token_ = identity->serial;
+  }
+  KeyOps& ops() { return subject_->ops(); }
+  KeyRef Ref(const crypto::KeyringId& ring, std::uint32_t version, Suite suite) { return {token_, crypto::MakeKeyId(ring, version), suite}; }
+  KeyRef MakeKey(Suite suite, std::uint32_t version = 1) {
+    const auto ref = Ref(ring_, version, suite);
+    const auto made = ops().Generate(Quorum().Grant(ring_, version, suite, token_), {ref, "contract key"});
+    EXPECT_TRUE(made) << (made ? "" : made.error().Line());
+    return ref;
+  }
+  template <class Op>
+  Result<KeyOpOutput> One(Op op) {
+    std::vector<KeyOp> list;
+    list.emplace_back(std::move(op));
+    auto results = ops().Execute(list);
+    EXPECT_EQ(results.size(), 1U);
+    return std::move(results[0]);
+  }
+  static SecretBytes Dek(std::size_t n, std::uint8_t seed = 3) {
+    auto dek = *SecretBytes::Allocate(n);
+    auto bytes = dek.Write(SecretAccess());
+    for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<std::uint8_t>(seed + i);
+    return dek;
+  }
+  static bool Same(const SecretBytes& a, const SecretBytes& b) { return EqualConstantTime(a.Read(SecretAccess()), b.Read(SecretAccess())); }
+
+  crypto::KeyringId ring_ = crypto::RandomArray<16>();
+  crypto::Digest context_ = crypto::Sha256(AsBytes("context"));
+  std::string token_;
+  std::unique_ptr<Subject> subject_;
+};
+
+TEST_P(KeyOpsContract, AWrongContextBlobOrKeyIsTheOneAnswer) {
+  for (const auto suite : {Suite::kKwp, Suite::kGcm}) {
+    const auto key = MakeKey(suite, suite == Suite::kKwp ? 1 : 2);
+    const auto other = MakeKey(suite, suite == Suite::kKwp ? 3 : 4);
+    const auto wrapped = One(WrapOp{key, Dek(32), context_});
+    ASSERT_TRUE(wrapped) << wrapped.error().Line();
+    EXPECT_EQ(One(UnwrapOp{key, wrapped->blob, crypto::Sha256(AsBytes("other")), {}}).error().code, Code::kUnwrapFailed);
+    EXPECT_EQ(One(UnwrapOp{other, wrapped->blob, context_, {}}).error().code, Code::kUnwrapFailed);
+    EXPECT_EQ(One(RewrapOp{other, key, wrapped->blob}).error().code, Code::kUnwrapFailed);
+    for (std::size_t i = 0; i < wrapped->blob.size(); ++i) {
+      auto blob = wrapped->blob;
+      blob[i] ^= 0x40;
+      EXPECT_EQ(One(UnwrapOp{key, blob, context_, {}}).error().code, Code::kUnwrapFailed) << crypto::ToString(suite) << " byte " << i;
+    }
+    for (const std::size_t n : {0UL, 1UL, 8UL, 31UL, 32UL, wrapped->blob.size() - 8, wrapped->blob.size() - 1})
+      EXPECT_EQ(One(UnwrapOp{key, Bytes(wrapped->blob.begin(), wrapped->blob.begin() + static_cast<long>(n)), context_, {}}).error().code, Code::kUnwrapFailed) << n;
+    EXPECT_EQ(One(UnwrapOp{key, Bytes(5000, 1), context_, {}}).error().code, Code::kUnwrapFailed);
+    EXPECT_TRUE(One(UnwrapOp{key, wrapped->blob, context_, {}})) << "bad input must not harm the next caller";
+  }
+}
+
+TEST_P(KeyOpsContract, EveryDekLengthComesBackInBothSuites) {
+  for (const auto suite : {Suite::kKwp, Suite::kGcm}) {
+    const auto key = MakeKey(suite, suite == Suite::kKwp ? 1 : 2);
+    for (const std::size_t n : {16, 17, 20, 24, 31, 32, 33, 48, 64, 100, 255, 256, 511, 512}) {
+      const auto wrapped = One(WrapOp{key, Dek(n), context_});
+      ASSERT_TRUE(wrapped) << n << wrapped.error().Line();
+      const auto again = One(WrapOp{key, Dek(n), context_});
+      EXPECT_NE(wrapped->blob, again->blob) << "equal DEKs must not look equal";
+      EXPECT_EQ(wrapped->blob.size(), again->blob.size());
+      const auto opened = One(UnwrapOp{key, wrapped->blob, context_, {}});
+      ASSERT_TRUE(opened) << n << opened.error().Line();
+      EXPECT_TRUE(Same(opened->plaintext, Dek(n))) << n;
+    }
+    for (const std::size_t n : {0, 1, 15, 513}) EXPECT_EQ(One(WrapOp{key, Dek(n), context_}).error().code, Code::kInvalid) << n;
+  }
+}
+
+TEST_P(KeyOpsContract, K6_RewrapCarriesDekAndContextBetweenAllSuites) {
+  const KeyRef keys[] = {MakeKey(Suite::kKwp, 1), MakeKey(Suite::kKwp, 2), MakeKey(Suite::kGcm, 3), MakeKey(Suite::kGcm, 4)};
+  for (const auto& from : keys)
+    for (const auto& to : keys) {
+      const auto wrapped = One(WrapOp{from, Dek(40), context_});
+      ASSERT_TRUE(wrapped);
+      const auto moved = One(RewrapOp{from, to, wrapped->blob});
+      ASSERT_TRUE(moved) << moved.error().Line();
+      EXPECT_TRUE(moved->plaintext.empty());
+      const auto opened = One(UnwrapOp{to, moved->blob, context_, {}});
+      ASSERT_TRUE(opened) << opened.error().Line();
+      EXPECT_TRUE(Same(opened->plaintext, Dek(40)));
+      EXPECT_EQ(One(UnwrapOp{to, moved->blob, crypto::Sha256(AsBytes("x")), {}}).error().code, Code::kUnwrapFailed);
+    }
+}
+
+TEST_P(KeyOpsContract, UnwrapCanRewrapInTheSameCall) {
+  const auto old_key = MakeKey(Suite::kKwp, 1), new_key = MakeKey(Suite::kKwp, 2);
+  const auto wrapped = One(WrapOp{old_key, Dek(32), context_});
+  const auto opened = One(UnwrapOp{old_key, wrapped->blob, context_, new_key});
+  ASSERT_TRUE(opened);
+  EXPECT_TRUE(Same(opened->plaintext, Dek(32)));
+  const auto again = One(UnwrapOp{new_key, opened->blob, context_, {}});
+  ASSERT_TRUE(again);
+  EXPECT_TRUE(Same(again->plaintext, Dek(32)));
+}
+
+TEST_P(KeyOpsContract, DataKeysAreFreshAndWrappedAsPromised) {
+  const auto key = MakeKey(Suite::kKwp);
+  const auto silent = One(DataKeyOp{key, 32, context_, false});
+  ASSERT_TRUE(silent);
+  EXPECT_TRUE(silent->plaintext.empty());
+  for (const std::uint16_t n : {16, 24, 32, 64}) {
+    const auto a = One(DataKeyOp{key, n, context_, true}), b = One(DataKeyOp{key, n, context_, true});
+    ASSERT_TRUE(a && b);
+    EXPECT_EQ(a->plaintext.size(), n);
+    EXPECT_FALSE(Same(a->plaintext, b->plaintext));
+    const auto opened = One(UnwrapOp{key, a->blob, context_, {}});
+    ASSERT_TRUE(opened);
+    EXPECT_TRUE(Same(opened->plaintext, a->plaintext));
+  }
+  EXPECT_EQ(One(DataKeyOp{key, 15, context_, true}).error().code, Code::kInvalid);
+}
+
+TEST_P(KeyOpsContract, AMissingKeyOrForeignTokenIsNotFound) {
+  const auto key = MakeKey(Suite::kKwp);
+  auto absent = key;
+  absent.key[19] ^= 1;
+  EXPECT_EQ(One(WrapOp{absent, Dek(32), context_}).error().code, Code::kNotFound);
+  auto foreign = key;
+  foreign.token = "another";
+  EXPECT_EQ(One(WrapOp{foreign, Dek(32), context_}).error().code, Code::kNotFound);
+  const auto found = ops().Find(absent.key);
+  ASSERT_TRUE(found);
+  EXPECT_FALSE(*found);
+}
+
+TEST_P(KeyOpsContract, OneFailureOfABatchFailsOnlyItself) {
+  const auto key = MakeKey(Suite::kKwp);
+  const auto wrapped = One(WrapOp{key, Dek(32), context_});
+  std::vector<KeyOp> ops_list;
+  for (int i = 0; i < 600; ++i) ops_list.emplace_back(UnwrapOp{key, i % 3 == 1 ? Bytes(wrapped->blob.size(), 9) : wrapped->blob, context_, {}});
+  const auto results = ops().Execute(ops_list);
+  ASSERT_EQ(results.size(), 600U);
+  for (std::size_t i = 0; i < results.size(); ++i) EXPECT_EQ(results[i].has_value(), i % 3 != 1) << i;
+}
+
+TEST_P(KeyOpsContract, Q9_GenerateNeedsVotesForThisVeryKey) {
+  const auto other_ring = crypto::RandomArray<16>();
+  EXPECT_EQ(ops().Generate(Quorum().Grant(other_ring, 1, Suite::kKwp, token_), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(), "grant-mismatch");
+  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 2, Suite::kKwp, token_), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(), "grant-mismatch");
+  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 1, Suite::kGcm, token_), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(), "grant-mismatch");
+  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 1, Suite::kKwp, "another"), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(), "grant-mismatch");
+  const auto records = ops().Inventory();
+  ASSERT_TRUE(records);
+  EXPECT_TRUE(records->empty());
+}
+
+TEST_P(KeyOpsContract, K3_AnExistingIdIsNeverMadeAgain) {
+  const auto key = MakeKey(Suite::kKwp);
+  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 1, Suite::kKwp, token_), {key, "again"}).error().code, Code::kConflict);
+  const auto records = ops().Inventory();
+  ASSERT_TRUE(records);
+  ASSERT_EQ(records->size(), 1U);
+  EXPECT_EQ((*records)[0].fault, "");
+  EXPECT_EQ((*records)[0].label, "contract key");
+}
+
+TEST_P(KeyOpsContract, ManyThreadsGetTheirOwnAnswers) {
+  const auto key = MakeKey(Suite::kKwp);
+  std::vector<std::thread> threads;
+  std::atomic<int> right{0};
+  for (int t = 0; t < 8; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 20; ++i) {
+        const auto seed = static_cast<std::uint8_t>(t * 20 + i);
+        const auto wrapped = One(WrapOp{key, Dek(32, seed), context_});
+        const auto opened = wrapped ? One(UnwrapOp{key, wrapped->blob, context_, {}}) : wrapped.error();
+        if (opened && Same(opened->plaintext, Dek(32, seed))) ++right;
+      }
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(right, 160);
+}
+
+TEST_P(KeyOpsContract, SelfTestPasses) { EXPECT_TRUE(ops().SelfTest()); }
+
+const Implementation kImplementations[] = {
+    {"Fake", [] { return std::unique_ptr<Subject>(new FakeSubject()); }},
+    {"Token", [] { return std::unique_ptr<Subject>(new TokenSubject()); }},
+    {"Remote", [] { return std::unique_ptr<Subject>(new RemoteSubject()); }},
+};
+INSTANTIATE_TEST_SUITE_P(All, KeyOpsContract, testing::ValuesIn(kImplementations), [](const auto& i) { return std::string(i.param.name); });
+
+}  // namespace
+}  // namespace strongroom::hsm

@@ -1,0 +1,161 @@
+#include "tests/fakes/fake_key_ops.h"
+
+#include <openssl/evp.h>
+
+#include "hsm/payload.h"
+
+namespace strongroom::tests {
+namespace {
+
+using Ctx = std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)>;
+Ctx NewCtx() {
+  Ctx ctx(EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
+  EVP_CIPHER_CTX_set_flags(ctx.get(), EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
+  return ctx;
+}
+
+Bytes KwpWrap(ByteView key, ByteView value) {
+  const auto ctx = NewCtx();
+  Bytes out(value.size() + 16);
+  int n = 0;
+  if (EVP_EncryptInit_ex(ctx.get(), EVP_aes_256_wrap_pad(), nullptr, key.data(), nullptr) != 1 || EVP_EncryptUpdate(ctx.get(), out.data(), &n, value.data(), static_cast<int>(value.size())) != 1) return {};
+  out.resize(static_cast<std::size_t>(n));
+  return out;
+}
+
+std::optional<Bytes> KwpUnwrap(ByteView key, ByteView blob) {
+  const auto ctx = NewCtx();
+  Bytes out(blob.size() + 16);
+  int n = 0;
+  if (blob.size() < 16 || EVP_DecryptInit_ex(ctx.get(), EVP_aes_256_wrap_pad(), nullptr, key.data(), nullptr) != 1 || EVP_DecryptUpdate(ctx.get(), out.data(), &n, blob.data(), static_cast<int>(blob.size())) != 1 || n <= 0) return std::nullopt;
+  out.resize(static_cast<std::size_t>(n));
+  return out;
+}
+
+}  // namespace
+
+Result<const FakeKeyOps::Kek*> FakeKeyOps::Locate(const hsm::KeyRef& ref) {
+  const auto at = keks_.find(ref.key);
+  if (ref.token != serial_ || at == keks_.end() || at->second.suite != ref.suite) return NotFound("no such KEK", "key-missing");
+  return &at->second;
+}
+
+Result<Bytes> FakeKeyOps::WrapDek(const hsm::KeyRef& ref, ByteView dek, const crypto::Digest& context) {
+  TRY_ASSIGN(const Kek* kek, Locate(ref));
+  if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+  const auto random = crypto::RandomArray<16>();
+  if (ref.suite == crypto::Suite::kKwp) {
+    TRY_ASSIGN(const auto payload, hsm::BuildPayload(dek, context, random));
+    return KwpWrap(kek->key, payload.Read(SecretAccess()));
+  }
+  Bytes blob(context.begin(), context.end());
+  Append(blob, ByteView(random).first(12));
+  Bytes sealed(dek.size() + 16);
+  const auto ctx = NewCtx();
+  int n = 0;
+  EVP_EncryptInit_ex(ctx.get(), EVP_aes_256_gcm(), nullptr, kek->key.data(), random.data());
+  EVP_EncryptUpdate(ctx.get(), nullptr, &n, context.data(), static_cast<int>(context.size()));
+  EVP_EncryptUpdate(ctx.get(), sealed.data(), &n, dek.data(), static_cast<int>(dek.size()));
+  EVP_EncryptFinal_ex(ctx.get(), sealed.data() + n, &n);
+  EVP_CIPHER_CTX_ctrl(ctx.get(), EVP_CTRL_GCM_GET_TAG, 16, sealed.data() + dek.size());
+  Append(blob, sealed);
+  return blob;
+}
+
+Result<SecretBytes> FakeKeyOps::UnwrapDek(const hsm::KeyRef& ref, ByteView blob, crypto::Digest& context) {
+  TRY_ASSIGN(const Kek* kek, Locate(ref));
+  if (ref.suite == crypto::Suite::kKwp) {
+    const auto payload = KwpUnwrap(kek->key, blob);
+    if (!payload) return UnwrapFailed();
+    TRY_ASSIGN(auto opened, hsm::OpenPayload(*payload));
+    context = opened.context;
+    return std::move(opened.dek);
+  }
+  if (blob.size() < 44 + 16 + crypto::kMinDekBytes || blob.size() > 44 + 16 + crypto::kMaxDekBytes) return UnwrapFailed();
+  std::memcpy(context.data(), blob.data(), 32);
+  const auto sealed = blob.subspan(44, blob.size() - 60);
+  auto tag = Bytes(blob.end() - 16, blob.end());
+  TRY_ASSIGN(auto dek, SecretBytes::Allocate(sealed.size()));
+  const auto ctx = NewCtx();
+  int n = 0;
+  EVP_DecryptInit_ex(ctx.get(), EVP_aes_256_gcm(), nullptr, kek->key.data(), blob.data() + 32);
+  EVP_DecryptUpdate(ctx.get(), nullptr, &n, context.data(), 32);
+  EVP_DecryptUpdate(ctx.get(), dek.Write(SecretAccess()).data(), &n, sealed.data(), static_cast<int>(sealed.size()));
+  EVP_CIPHER_CTX_ctrl(ctx.get(), EVP_CTRL_GCM_SET_TAG, 16, tag.data());
+  std::array<std::uint8_t, 16> rest{};
+  if (EVP_DecryptFinal_ex(ctx.get(), rest.data(), &n) != 1) return UnwrapFailed();
+  return dek;
+}
+
+Result<hsm::KeyOpOutput> FakeKeyOps::Run(const hsm::KeyOp& op) {
+  hsm::KeyOpOutput out;
+  crypto::Digest context{};
+  if (const auto* wrap = std::get_if<hsm::WrapOp>(&op)) {
+    TRY_ASSIGN(out.blob, WrapDek(wrap->key, wrap->dek.Read(SecretAccess()), wrap->context));
+  } else if (const auto* unwrap = std::get_if<hsm::UnwrapOp>(&op)) {
+    TRY_ASSIGN(out.plaintext, UnwrapDek(unwrap->key, unwrap->blob, context));
+    if (!EqualConstantTime(context, unwrap->context)) return UnwrapFailed();
+    if (unwrap->rewrap_to) {
+      TRY_ASSIGN(out.blob, WrapDek(*unwrap->rewrap_to, out.plaintext.Read(SecretAccess()), context));
+    }
+  } else if (const auto* rewrap = std::get_if<hsm::RewrapOp>(&op)) {
+    TRY_ASSIGN(const auto dek, UnwrapDek(rewrap->from, rewrap->blob, context));
+    TRY_ASSIGN(out.blob, WrapDek(rewrap->to, dek.Read(SecretAccess()), context));
+  } else if (const auto* datakey = std::get_if<hsm::DataKeyOp>(&op)) {
+    if (datakey->bytes < crypto::kMinDekBytes || datakey->bytes > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+    TRY_ASSIGN(auto dek, SecretBytes::Allocate(datakey->bytes));
+    crypto::FillRandom(dek.Write(SecretAccess()));
+    TRY_ASSIGN(out.blob, WrapDek(datakey->key, dek.Read(SecretAccess()), datakey->context));
+    if (datakey->want_plaintext) out.plaintext = std::move(dek);
+  }
+  return out;
+}
+
+std::vector<Result<hsm::KeyOpOutput>> FakeKeyOps::Execute(std::span<const hsm::KeyOp> ops) {
+  const MutexLock lock(mutex_);
+  std::vector<Result<hsm::KeyOpOutput>> results;
+  for (const auto& op : ops) {
+    if (away_) results.emplace_back(Unavailable("the fake token is away"));
+    else results.push_back(Run(op));
+  }
+  return results;
+}
+
+Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySpec& spec) {
+  const auto used = std::move(grant);
+  TRY(hsm::CheckGrantNamesKey(used.proposal(), spec));
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
+  if (keks_.contains(spec.ref.key)) return Conflict("the key exists", "key-exists");
+  keks_[spec.ref.key] = Kek{crypto::RandomArray<32>(), spec.ref.suite, spec.label};
+  return {};
+}
+
+Result<std::vector<hsm::KeyRecord>> FakeKeyOps::Inventory() {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  std::vector<hsm::KeyRecord> records;
+  for (const auto& [id, kek] : keks_) records.push_back({Bytes(id.begin(), id.end()), kek.label, kek.suite, {}});
+  return records;
+}
+
+Result<void> FakeKeyOps::SelfTest() {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  return {};
+}
+
+Result<hsm::TokenIdentity> FakeKeyOps::Identity() { return hsm::TokenIdentity{serial_, "fake", "fake", "fake", "fake"}; }
+
+void FakeKeyOps::SetAway(bool away) {
+  const MutexLock lock(mutex_);
+  away_ = away;
+}
+
+std::size_t FakeKeyOps::Generated() const {
+  const MutexLock lock(mutex_);
+  return keks_.size();
+}
+
+}  // namespace strongroom::tests

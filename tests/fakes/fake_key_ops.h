@@ -1,0 +1,40 @@
+#pragma once
+#include <map>
+
+#include "crypto/base/mutex.h"
+#include "hsm/key_ops.h"
+
+namespace strongroom::tests {
+
+/// FakeKeyOps keeps KEKs in memory and wraps with OpenSSL. It passes tests/contract/key_ops_contract_test.cc, the same suite as
+/// the real token, and is for tests of what lies above the port. SetAway makes it answer kUnavailable.
+class FakeKeyOps final : public hsm::KeyOps {
+ public:
+  explicit FakeKeyOps(std::string serial = "fake-token") : serial_(std::move(serial)) {}
+  std::vector<Result<hsm::KeyOpOutput>> Execute(std::span<const hsm::KeyOp> ops) override;
+  Result<void> Generate(crypto::ExecutionGrant grant, const hsm::KeySpec& spec) override;
+  Result<std::vector<hsm::KeyRecord>> Inventory() override;
+  Result<void> SelfTest() override;
+  Result<hsm::TokenIdentity> Identity() override;
+  void SetAway(bool away);
+  /// Generated counts the keys that were ever made.
+  std::size_t Generated() const;
+
+ private:
+  struct Kek {
+    std::array<std::uint8_t, 32> key{};
+    crypto::Suite suite{};
+    std::string label;
+  };
+  Result<hsm::KeyOpOutput> Run(const hsm::KeyOp& op) REQUIRES(mutex_);
+  Result<const Kek*> Locate(const hsm::KeyRef& ref) REQUIRES(mutex_);
+  Result<Bytes> WrapDek(const hsm::KeyRef& ref, ByteView dek, const crypto::Digest& context) REQUIRES(mutex_);
+  Result<SecretBytes> UnwrapDek(const hsm::KeyRef& ref, ByteView blob, crypto::Digest& context) REQUIRES(mutex_);
+
+  const std::string serial_;
+  mutable Mutex mutex_;
+  bool away_ GUARDED_BY(mutex_) = false;
+  std::map<crypto::KeyId, Kek> keks_ GUARDED_BY(mutex_);
+};
+
+}  // namespace strongroom::tests

@@ -1,0 +1,109 @@
+#include <gtest/gtest.h>
+
+#include "crypto/base/bytes.h"
+#include "crypto/base/clock.h"
+#include "crypto/base/secret.h"
+#include "crypto/base/wire.h"
+#include "crypto/text_rules.h"
+
+namespace strongroom {
+namespace {
+
+// Does strict base64 refuse every text but the canonical one?
+TEST(Base64Text, RefusesWhatIsNotCanonical) {
+  for (const auto* text : {"Zg=", "Zg", "Z===", "Zh==", "Zm9=", "Zm9vYg= ", "Zm 9v", "Zm-v", "====", "Zg==Zg=="})
+    EXPECT_FALSE(DecodeBase64(text, Base64::kStandardPadded)) << text;
+  for (const auto* text : {"Zg==", "Zh", "Zm9", "Z", "Zm+v", "Zm9v\n"}) EXPECT_FALSE(DecodeBase64(text, Base64::kUrlUnpadded)) << text;
+}
+
+// RFC 4648 section 10.
+TEST(Base64Text, KnownAnswers) {
+  const std::pair<const char*, const char*> known[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+  for (const auto& [plain, text] : known) {
+    EXPECT_EQ(EncodeBase64(AsBytes(plain), Base64::kStandardPadded), text);
+    const auto back = DecodeBase64(text, Base64::kStandardPadded);
+    ASSERT_TRUE(back) << text;
+    EXPECT_EQ(AsText(*back), plain);
+  }
+}
+
+TEST(Base64Text, EveryLengthComesBackInBothForms) {
+  Bytes bytes;
+  for (int i = 0; i < 300; ++i) {
+    for (const auto form : {Base64::kStandardPadded, Base64::kUrlUnpadded}) {
+      const auto text = EncodeBase64(bytes, form);
+      EXPECT_EQ(text.size(), Base64Size(bytes.size(), form));
+      EXPECT_EQ(DecodeBase64(text, form), bytes);
+    }
+    bytes.push_back(static_cast<std::uint8_t>(i * 37 + 11));
+  }
+}
+
+TEST(Wire, ReadingPastTheEndFailsForGood) {
+  WireWriter out;
+  out.U32(7);
+  WireReader in(out.bytes());
+  EXPECT_TRUE(in.Blob().empty());
+  EXPECT_FALSE(in.ok());
+  EXPECT_EQ(in.U8(), 0);
+  EXPECT_FALSE(in.Complete());
+}
+
+TEST(Wire, LeftoversAreNotComplete) {
+  WireWriter out;
+  out.U16(0x0102);
+  out.U8(3);
+  WireReader in(out.bytes());
+  EXPECT_EQ(in.U16(), 0x0102);
+  EXPECT_FALSE(in.Complete());
+  EXPECT_EQ(in.U8(), 3);
+  EXPECT_TRUE(in.Complete());
+}
+
+TEST(Time, RefusesWhatIsNotATime) {
+  for (const auto* text : {"", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00+00:00", "1969-12-31T23:59:59Z", "2026-1-01T00:00:00Z0"})
+    EXPECT_FALSE(ParseTime(text)) << text;
+}
+
+TEST(Time, ComesBack) {
+  for (const Millis t : {Millis{0}, Millis{1'000'000'000'000}, Millis{1'795'000'123'000}}) EXPECT_EQ(ParseTime(FormatTime(t)), t);
+  EXPECT_EQ(FormatTime(1'000'000'000'000), "2001-09-09T01:46:40Z");
+}
+
+// Are the bytes of a released secret gone from memory?
+TEST(Secret, IsZeroisedWhenShrunk) {
+  auto secret = SecretBytes::CopyOf(AsBytes("0123456789abcdef"));
+  ASSERT_TRUE(secret);
+  const auto* data = secret->Read(SecretAccess()).data();
+  secret->Shrink(4);
+  EXPECT_EQ(secret->size(), 4U);
+  for (int i = 4; i < 16; ++i) EXPECT_EQ(data[i], 0) << i;
+}
+
+TEST(Secret, AFullArenaIsAnErrorNotACrash) {
+  std::vector<SecretBytes> held;
+  Code code = Code::kInvalid;
+  for (int i = 0; i < 100; ++i) {
+    auto more = SecretBytes::Allocate(256U << 10);
+    if (!more) {
+      code = more.error().code;
+      break;
+    }
+    held.push_back(std::move(*more));
+  }
+  EXPECT_EQ(code, Code::kOverloaded);
+  held.clear();
+  EXPECT_TRUE(SecretBytes::Allocate(256U << 10));
+}
+
+// A text that people sign must be what they see.
+TEST(SignedLine, RefusesWhatHidesOrBreaksLines) {
+  for (const std::string text : {"", " lead", "trail ", "tab\there", "line\nbreak", "cr\rhere", "nel\xC2\x85", "ls\xE2\x80\xA8x", "ps\xE2\x80\xA9x", "rlo\xE2\x80\xAEx", "zwsp\xE2\x80\x8Bx",
+                                 "bom\xEF\xBB\xBFx", "isolate\xE2\x81\xA6x", "tag\xF3\xA0\x81\x81x", "\xC0\xAFoverlong", "\xED\xA0\x80surrogate", "cut\xE2\x80", "\xFF", "esc\x1B[2J", "nbsp\xC2\xA0x"})
+    EXPECT_FALSE(crypto::CheckSignedLine(text, 1000)) << text;
+  EXPECT_FALSE(crypto::CheckSignedLine(std::string(1001, 'x'), 1000));
+  for (const std::string text : {"quarterly rotation", "Schlüssel für Zürich", "鍵の交換", "caf\xC3\xA9 №5"}) EXPECT_TRUE(crypto::CheckSignedLine(text, 1000)) << text;
+}
+
+}  // namespace
+}  // namespace strongroom

@@ -1,0 +1,176 @@
+#include <gtest/gtest.h>
+
+#include "crypto/quorum.h"
+#include "provisioning/process.h"
+#include "tests/support/quorum_fixture.h"
+
+namespace strongroom::crypto {
+namespace {
+
+using tests::QuorumFixture;
+constexpr Millis kNow = 1'795'000'000'000;
+
+const QuorumFixture& Fixture() {
+  static const QuorumFixture fixture;
+  return fixture;
+}
+
+ProposalText Example() {
+  return Fixture().Proposal("keyring.rotate", "org-a", {{"keyring-id", std::string(32, 'a')}, {"version", "2"}, {"suite", "gcm"}, {"custody", "token:abc"}}, kNow);
+}
+
+TEST(Proposal, TextComesBack) {
+  const auto text = Example().Render();
+  ASSERT_TRUE(text) << text.error().Line();
+  EXPECT_TRUE(text->starts_with("strongroom proposal v1\ninstance: "));
+  EXPECT_TRUE(text->ends_with("\n"));
+  const auto parsed = ProposalText::Parse(*text);
+  ASSERT_TRUE(parsed) << parsed.error().Line();
+  EXPECT_EQ(*parsed->Render(), *text);
+  EXPECT_EQ(parsed->params, Example().params);
+}
+
+// Is every text that differs in one byte either refused or another proposal?
+TEST(Proposal, Q1_EveryFlippedByteMakesAnotherTextOrNone) {
+  const auto text = *Example().Render();
+  const auto original = *ProposalText::Parse(text);
+  for (std::size_t i = 0; i < text.size(); ++i)
+    for (int bit = 0; bit < 8; ++bit) {
+      auto changed = text;
+      changed[i] = static_cast<char>(changed[i] ^ (1 << bit));
+      const auto parsed = ProposalText::Parse(changed);
+      if (parsed) EXPECT_NE(*parsed, original) << i << " bit " << bit;
+    }
+}
+
+TEST(Proposal, Q1_RefusesNonCanonicalText) {
+  const auto text = *Example().Render();
+  const auto swap = [&](const std::string& from, const std::string& to) {
+    auto changed = text;
+    const auto at = changed.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    changed.replace(at, from.size(), to);
+    return changed;
+  };
+  EXPECT_FALSE(ProposalText::Parse(text + "\n"));
+  EXPECT_FALSE(ProposalText::Parse(text + "extra: 1\n"));
+  EXPECT_FALSE(ProposalText::Parse(text.substr(0, text.size() - 1)));
+  EXPECT_FALSE(ProposalText::Parse(swap("\n", "\r\n")));
+  EXPECT_FALSE(ProposalText::Parse(swap("reason: ", "reason:  ")));
+  EXPECT_FALSE(ProposalText::Parse(swap("param version: 2\n", "")+ "param version: 2\n"));
+  EXPECT_FALSE(ProposalText::Parse(swap("roster: 1", "roster: 01")));
+  EXPECT_FALSE(ProposalText::Parse(swap("param custody", "param suite: kwp\nparam custody")));
+  EXPECT_FALSE(ProposalText::Parse(swap("rotation", "ceremony")));
+}
+
+TEST(Proposal, RefusesFieldsThatPeopleCannotSee) {
+  for (const std::string reason : {"", "two\nlines", "bell\x07", "rlo \xE2\x80\xAE x"}) {
+    auto p = Example();
+    p.reason = reason;
+    EXPECT_FALSE(p.Render()) << reason;
+  }
+  auto long_reason = Example();
+  long_reason.reason = std::string(1U << 20, 'x');
+  EXPECT_FALSE(long_reason.Render());
+  auto bad_order = Example();
+  bad_order.approve_by = bad_order.execute_by + 1000;
+  EXPECT_FALSE(bad_order.Render());
+}
+
+TEST(RosterText, Q3_FloorsHold) {
+  const auto text = Fixture().roster().text();
+  const auto with = [&](const std::string& from, const std::string& to) {
+    auto changed = text;
+    changed.replace(changed.find(from), from.size(), to);
+    return Roster::Parse(changed);
+  };
+  EXPECT_TRUE(Roster::Parse(text));
+  EXPECT_FALSE(with("policy: rotation 2", "policy: rotation 1"));
+  EXPECT_FALSE(with("policy: rotation 2", "policy: rotation 3"));
+  EXPECT_FALSE(with("policy: rotation 2\n", ""));
+  EXPECT_FALSE(with("principal: monitor-1", "principal: operator-1"));
+  EXPECT_FALSE(with("version: 1", "version: 2"));
+  EXPECT_FALSE(with("service-2 service", "service-2 custodian"));
+  const auto spki = ToHex(QuorumFixture::Spki("service-1"));
+  EXPECT_FALSE(with(spki, ToHex(QuorumFixture::Spki("service-2"))));
+}
+
+TEST(RosterText, TwoCustodiansCannotShareAKey) {
+  const auto& roster = Fixture().roster();
+  auto text = roster.text();
+  const auto one = roster.Find("custodian-1")->ssh_key, two = roster.Find("custodian-2")->ssh_key;
+  text.replace(text.find(two), two.size(), one);
+  EXPECT_FALSE(Roster::Parse(text));
+}
+
+class Quorum : public testing::Test {
+ protected:
+  const QuorumFixture& f = Fixture();
+  std::string text = *Example().Render();
+  Result<ExecutionGrant> Grant(std::vector<Vote> votes, Millis now = kNow) { return GrantExecution(f.roster(), text, std::move(votes), now); }
+};
+
+TEST_F(Quorum, Q3_NothingShortOfTwoPeopleGrants) {
+  EXPECT_FALSE(Grant({}));
+  const auto one = f.Sign("custodian-1", text);
+  EXPECT_EQ(Grant({one}).error().Slug(), "quorum-missing");
+  EXPECT_EQ(Grant({one, one}).error().Slug(), "quorum-missing");
+  auto lent = f.Sign("custodian-1", text);
+  lent.custodian = "custodian-2";
+  EXPECT_EQ(Grant({one, lent}).error().Slug(), "bad-signature");
+  EXPECT_TRUE(Grant({one, f.Sign("custodian-2", text)}));
+}
+
+TEST_F(Quorum, Q3_TheRequesterNeverCounts) {
+  auto p = Example();
+  p.requester = "custodian-1";
+  text = *p.Render();
+  EXPECT_EQ(Grant({f.Sign("custodian-1", text), f.Sign("custodian-2", text)}).error().Slug(), "requester-vote");
+  EXPECT_TRUE(Grant({f.Sign("custodian-3", text), f.Sign("custodian-2", text)}));
+}
+
+TEST_F(Quorum, Q1_VotesForOtherTextVerdictOrNamespaceDoNotCount) {
+  const auto good = f.Sign("custodian-2", text);
+  EXPECT_EQ(Grant({good, f.Sign("custodian-1", text + "x: y\n")}).error().Slug(), "bad-signature");
+  auto turned = f.Sign("custodian-1", text, Verdict::kReject);
+  turned.verdict = Verdict::kApprove;
+  EXPECT_EQ(Grant({good, turned}).error().Slug(), "bad-signature");
+  const Vote elsewhere{"custodian-1", Verdict::kApprove, f.SignAs("custodian-1", "file", VoteMessage(text, Verdict::kApprove))};
+  EXPECT_EQ(Grant({good, elsewhere}).error().Slug(), "bad-signature");
+}
+
+TEST_F(Quorum, Q4_OneRejectionKillsAndDeadlinesHold) {
+  const auto a = f.Sign("custodian-1", text), b = f.Sign("custodian-2", text);
+  EXPECT_EQ(Grant({a, b, f.Sign("custodian-3", text, Verdict::kReject)}).error().Slug(), "rejected");
+  EXPECT_EQ(Grant({a, b}, kNow + 7'200'001).error().code, Code::kExpired);
+  EXPECT_TRUE(Grant({a, b}, kNow + 7'199'000));
+}
+
+TEST_F(Quorum, Q7_AnotherRosterStalesTheProposal) {
+  const QuorumFixture other;
+  const auto refused = GrantExecution(other.roster(), text, {f.Sign("custodian-1", text), f.Sign("custodian-2", text)}, kNow);
+  EXPECT_EQ(refused.error().Slug(), "stale");
+  auto lowered = Example();
+  lowered.needed = 1;
+  text = *lowered.Render();
+  EXPECT_EQ(Grant({f.Sign("custodian-1", text)}).error().Slug(), "stale");
+}
+
+// Does stock ssh-keygen accept a vote with the roster's own allowed_signers, and not after a one-byte change?
+TEST_F(Quorum, Q2_StockSshKeygenVerifiesVotes) {
+  tests::TempDir dir;
+  const auto vote = f.Sign("custodian-2", text);
+  const auto allowed = dir.Write("allowed_signers", RosterAllowedSigners(f.roster()));
+  const auto signature = dir.Write("sig", vote.signature);
+  const auto verify = [&](const std::string& message, const std::string& who) {
+    return provisioning::RunProcess({"ssh-keygen", "-Y", "verify", "-f", allowed, "-I", who, "-n", "vote@strongroom", "-s", signature}, message)->status;
+  };
+  auto message = VoteMessage(text, Verdict::kApprove);
+  EXPECT_EQ(verify(message, "custodian-2"), 0);
+  EXPECT_NE(verify(message, "custodian-1"), 0);
+  message[40] ^= 1;
+  EXPECT_NE(verify(message, "custodian-2"), 0);
+}
+
+}  // namespace
+}  // namespace strongroom::crypto

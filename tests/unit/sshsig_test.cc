@@ -1,0 +1,112 @@
+#include "crypto/sshsig.h"
+
+#include <gtest/gtest.h>
+
+#include "crypto/base/bytes.h"
+#include "provisioning/process.h"
+#include "tests/support/temp_dir.h"
+
+namespace strongroom::crypto {
+namespace {
+
+using provisioning::RunProcess;
+using provisioning::SshSign;
+constexpr const char* kSpace = "vote@strongroom";
+const std::string kMessage = "strongroom proposal v1\nreason: a test\n";
+
+struct Key {
+  std::string file;
+  std::string text;
+};
+
+class SshSig : public testing::Test {
+ protected:
+  Key Make(const std::string& name, const std::vector<std::string>& type) {
+    std::vector<std::string> arguments = {"ssh-keygen", "-q", "-N", "", "-C", "", "-f", dir_.File(name)};
+    arguments.insert(arguments.end(), type.begin(), type.end());
+    const auto made = RunProcess(arguments);
+    EXPECT_TRUE(made && made->status == 0) << (made ? made->err : "");
+    auto text = tests::ReadFile(dir_.File(name + ".pub"));
+    while (!text.empty() && (text.back() == '\n' || text.back() == ' ')) text.pop_back();
+    return {dir_.File(name), text};
+  }
+  tests::TempDir dir_;
+};
+
+// Does each accepted key type, signed by stock ssh-keygen, verify; and nothing about it when anything differs?
+TEST_F(SshSig, StockSignaturesOfEachTypeVerifyAndNothingElse) {
+  const Key keys[] = {Make("ed", {"-t", "ed25519"}), Make("ec", {"-t", "ecdsa", "-b", "256"}), Make("rsa", {"-t", "rsa", "-b", "2048"})};
+  for (const auto& key : keys) {
+    const auto signature = SshSign(key.file, kSpace, kMessage);
+    ASSERT_TRUE(signature) << signature.error().Line();
+    const auto good = VerifySshSignature(key.text, kSpace, AsBytes(kMessage), *signature);
+    EXPECT_TRUE(good) << key.text << (good ? "" : good.error().Line());
+    EXPECT_FALSE(VerifySshSignature(key.text, kSpace, AsBytes(kMessage + " "), *signature));
+    EXPECT_FALSE(VerifySshSignature(key.text, "file", AsBytes(kMessage), *signature));
+    for (const auto& other : keys)
+      if (other.text != key.text) EXPECT_FALSE(VerifySshSignature(other.text, kSpace, AsBytes(kMessage), *signature));
+  }
+}
+
+// Is every flipped bit of an armored signature refused (those that leave base64 line structure alone aside)?
+TEST_F(SshSig, EveryFlippedByteIsRefused) {
+  const Key key = Make("ed", {"-t", "ed25519"});
+  const auto signature = *SshSign(key.file, kSpace, kMessage);
+  for (std::size_t i = 0; i < signature.size(); ++i)
+    for (const int bit : {0, 3, 5}) {
+      auto changed = signature;
+      changed[i] = static_cast<char>(changed[i] ^ (1 << bit));
+      EXPECT_FALSE(VerifySshSignature(key.text, kSpace, AsBytes(kMessage), changed)) << i << " bit " << bit;
+    }
+  EXPECT_FALSE(VerifySshSignature(key.text, kSpace, AsBytes(kMessage), ""));
+  EXPECT_FALSE(VerifySshSignature(key.text, kSpace, AsBytes(kMessage), signature + "x"));
+  EXPECT_FALSE(VerifySshSignature(key.text, kSpace, AsBytes(kMessage), signature + signature));
+}
+
+// The other direction: does stock ssh-keygen accept what we accept, by an allowed_signers line made from the same key text?
+TEST_F(SshSig, StockVerifierAgrees) {
+  const Key key = Make("ec", {"-t", "ecdsa", "-b", "256"});
+  const auto signature = *SshSign(key.file, kSpace, kMessage);
+  const auto signature_file = dir_.Write("sig", signature);
+  const auto allowed = dir_.Write("allowed", "custodian-1 namespaces=\"vote@strongroom\" " + key.text + "\n");
+  const auto verify = [&](const std::string& message) {
+    return RunProcess({"ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "custodian-1", "-n", kSpace, "-s", signature_file}, message)->status;
+  };
+  EXPECT_EQ(verify(kMessage), 0);
+  EXPECT_NE(verify(kMessage + "x"), 0);
+}
+
+// Key types, curves and sizes that a roster must not hold.
+TEST_F(SshSig, RefusesOtherKeys) {
+  const Key p384 = Make("p384", {"-t", "ecdsa", "-b", "384"});
+  EXPECT_FALSE(CheckSshPublicKey(p384.text));
+  const Key small = Make("small", {"-t", "rsa", "-b", "1024"});
+  EXPECT_FALSE(CheckSshPublicKey(small.text));
+  const Key ed = Make("ed", {"-t", "ed25519"});
+  EXPECT_TRUE(CheckSshPublicKey(ed.text));
+  EXPECT_FALSE(CheckSshPublicKey("ecdsa-sha2-nistp256" + ed.text.substr(ed.text.find(' '))));
+  EXPECT_FALSE(CheckSshPublicKey(ed.text + " comment"));
+  EXPECT_FALSE(CheckSshPublicKey(ed.text.substr(0, ed.text.size() - 4)));
+  EXPECT_FALSE(CheckSshPublicKey("ssh-ed25519"));
+  EXPECT_FALSE(CheckSshPublicKey(""));
+  // A P-256 key whose inner curve name says otherwise.
+  const Key ec = Make("ec", {"-t", "ecdsa", "-b", "256"});
+  auto blob = *DecodeBase64(ec.text.substr(ec.text.find(' ') + 1), Base64::kStandardPadded);
+  auto at = std::search(blob.begin() + 23, blob.end(), "nistp256", "nistp256" + 8);
+  ASSERT_NE(at, blob.end());
+  *(at + 5) = '3';
+  EXPECT_FALSE(CheckSshPublicKey("ecdsa-sha2-nistp256 " + EncodeBase64(blob, Base64::kStandardPadded)));
+}
+
+// A certificate authority's signature is no custodian's.
+TEST_F(SshSig, RefusesACertificatesKey) {
+  const Key ca = Make("ca", {"-t", "ed25519"});
+  const Key user = Make("user", {"-t", "ed25519"});
+  ASSERT_EQ(RunProcess({"ssh-keygen", "-q", "-s", ca.file, "-I", "id", user.file + ".pub"})->status, 0);
+  auto certificate = tests::ReadFile(user.file + "-cert.pub");
+  certificate = certificate.substr(0, certificate.find(' ', certificate.find(' ') + 1));
+  EXPECT_FALSE(CheckSshPublicKey(certificate));
+}
+
+}  // namespace
+}  // namespace strongroom::crypto
