@@ -1,0 +1,306 @@
+#include "appliance/broker.h"
+
+#include <algorithm>
+
+namespace strongroom::appliance {
+
+// Worked is one request on its way through a group.
+struct Broker::Worked {
+  Pending pending;
+  std::shared_ptr<const State> state;
+  std::shared_ptr<const Keyring> keyring;
+  std::optional<Error> refused;
+  struct Item {
+    DataAnswer answer;
+    std::optional<Error> error;
+    std::ptrdiff_t op = -1;  // index into the group's operations, -1: none
+    std::uint32_t from = 0;  // version that the item came in under
+  };
+  std::vector<Item> items;
+};
+
+namespace {
+
+crypto::Envelope EnvelopeFor(const State& state, const Keyring& keyring, const Version& version, Bytes blob) {
+  return {version.suite, state.roster->instance(), keyring.id, version.number, version.kek, std::move(blob)};
+}
+
+hsm::KeyRef RefOf(const Version& version) { return {version.token, version.kek, version.suite}; }
+
+// The version that an incoming wrapped DEK names, after every byte of its header has been compared (K5).
+Result<const Version*> VersionFor(const State& state, const Keyring& keyring, const crypto::Envelope& envelope) {
+  const auto* version = keyring.Find(envelope.version);
+  if (envelope.instance != state.roster->instance() || envelope.keyring != keyring.id || version == nullptr || version->suite != envelope.suite || version->kek != envelope.kek ||
+      version->state == VersionState::kPreActive)
+    return UnwrapFailed();
+  return version;
+}
+
+// Uses are summed by KEK and kind: a batch of a thousand is one line of evidence.
+void AddUse(std::vector<ledger::KekUse>& uses, const crypto::KeyId& kek, ledger::Use use) {
+  for (auto& u : uses)
+    if (u.kek == kek && u.use == use) {
+      ++u.count;
+      return;
+    }
+  uses.push_back({kek, use, 1});
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal, std::string_view keyring, Operation operation) {
+  const auto at = state.keyrings.find(keyring);
+  if (at == state.keyrings.end() || !at->second->grants.Knows(principal)) return NotFound("no keyring of this name is granted to " + std::string(principal), "keyring-not-found");
+  if (!at->second->grants.Allows(principal, operation)) return Forbidden(std::string(principal) + " may not " + std::string(ledger::ToString(operation)) + " with this keyring", "operation-not-granted");
+  return at->second;
+}
+
+Broker::Broker(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, Snapshot snapshot, Options options)
+    : ledger_(ledger), key_ops_(key_ops), clock_(clock), snapshot_(std::move(snapshot)), options_(options) {
+  for (unsigned i = 0; i < options_.workers; ++i) workers_.emplace_back([this] { WorkLoop(); });
+}
+
+Broker::~Broker() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    work_.NotifyAll();
+  }
+  for (auto& worker : workers_) worker.join();
+}
+
+void Broker::Submit(DataRequest request, Done done) {
+  const auto items = std::max<std::size_t>(1, request.items.size());
+  std::optional<Error> refused;
+  {
+    const MutexLock lock(mutex_);
+    if (stopping_) refused = Unavailable("the appliance is stopping");
+    else if (queued_items_ + items > options_.queue_items) refused = Overloaded("too many operations wait for the token");
+    if (!refused) {
+      queued_items_ += items;
+      queue_.push_back({std::move(request), std::move(done)});
+      work_.NotifyOne();
+      return;
+    }
+  }
+  done(*refused);
+}
+
+std::size_t Broker::Queued() const {
+  const MutexLock lock(mutex_);
+  return queued_items_;
+}
+
+void Broker::WorkLoop() {
+  while (true) {
+    std::vector<Pending> group;
+    {
+      const MutexLock lock(mutex_);
+      while (queue_.empty() && !stopping_) work_.Wait(mutex_);
+      if (queue_.empty()) return;
+      std::size_t taken = 0;
+      while (!queue_.empty() && taken < options_.group_items) {
+        taken += std::max<std::size_t>(1, queue_.front().request.items.size());
+        group.push_back(std::move(queue_.front()));
+        queue_.pop_front();
+      }
+      queued_items_ -= taken;
+    }
+    RunGroup(std::move(group));
+  }
+}
+
+void Broker::RunGroup(std::vector<Pending> group) {
+  const auto state = snapshot_();
+  std::vector<Worked> all(group.size());
+  std::vector<hsm::KeyOp> ops;
+  for (std::size_t i = 0; i < group.size(); ++i) {
+    all[i].pending = std::move(group[i]);
+    all[i].state = state;
+    Prepare(*state, all[i], ops);
+  }
+  auto outputs = ops.empty() ? std::vector<Result<hsm::KeyOpOutput>>() : key_ops_.Execute(ops);
+  ledger::Submission submission;
+  for (auto& worked : all) Collect(worked, outputs, submission);
+
+  // Token work is done and the session is back; only now is the disk waited for.
+  std::vector<std::pair<Done, DataReply>> replies;
+  for (auto& worked : all) {
+    if (worked.refused) {
+      replies.emplace_back(std::move(worked.pending.done), *worked.refused);
+      continue;
+    }
+    std::vector<Result<DataAnswer>> answers;
+    for (auto& item : worked.items) answers.push_back(item.error ? Result<DataAnswer>(*item.error) : Result<DataAnswer>(std::move(item.answer)));
+    replies.emplace_back(std::move(worked.pending.done), std::move(answers));
+  }
+  if (submission.evidence.empty()) {  // nothing but suppressed refusals: nothing leaves that needs evidence
+    for (auto& [done, reply] : replies) done(std::move(reply));
+    return;
+  }
+  const auto ticket = ledger_.Submit(std::move(submission));
+  if (!ticket) {
+    for (auto& [done, reply] : replies) done(ticket.error());
+    return;
+  }
+  ledger::Staged staged(std::move(replies), *ticket);
+  const auto committed = ledger_.Wait(*ticket);
+  if (committed) {
+    for (auto& [done, reply] : std::move(staged).Open(*committed)) done(std::move(reply));
+    return;
+  }
+  // The answers stay staged for ever: no answer rather than an unrecorded one.
+  std::move(staged).Discard([&](std::vector<std::pair<Done, DataReply>> unopened) {
+    for (auto& [done, reply] : unopened) done(committed.error());
+  });
+}
+
+void Broker::Prepare(const State& state, Worked& worked, std::vector<hsm::KeyOp>& ops) {
+  auto& request = worked.pending.request;
+  if (std::chrono::steady_clock::now() > request.deadline) {
+    worked.refused = Unavailable("the request waited longer than its deadline", "deadline");
+    return;
+  }
+  auto keyring = Authorise(state, request.principal, request.keyring, request.operation);
+  if (!keyring) {
+    worked.refused = keyring.error();
+    return;
+  }
+  worked.keyring = *keyring;
+  worked.items.resize(request.items.size());
+  for (std::size_t i = 0; i < request.items.size(); ++i) {
+    auto& item = worked.items[i];
+    auto op = PrepareItem(state, **keyring, request.operation, request.items[i], item.answer);
+    if (!op) {
+      item.error = op.error();
+      continue;
+    }
+    item.from = item.answer.from_version;
+    item.op = static_cast<std::ptrdiff_t>(ops.size());
+    ops.push_back(std::move(*op));
+  }
+}
+
+Result<hsm::KeyOp> Broker::PrepareItem(const State& state, const Keyring& keyring, Operation operation, DataItem& item, DataAnswer& answer) {
+  if (item.refused) return *item.refused;
+  const auto& primary = *keyring.Primary();
+  if (item.aad.size() > crypto::kMaxAadBytes) return Invalid("AAD is at most 4096 bytes");
+  const auto context = crypto::ContextDigest(state.roster->instance(), keyring.id, item.aad);
+  if (operation != Operation::kUnwrap) TRY(CheckGcmBudget(primary));
+  answer.kek_version = primary.number;
+  switch (operation) {
+    case Operation::kWrap:
+      if (item.plaintext.size() < crypto::kMinDekBytes || item.plaintext.size() > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+      return hsm::KeyOp(hsm::WrapOp{RefOf(primary), std::move(item.plaintext), context});
+    case Operation::kDataKey:
+      if (item.bytes != 16 && item.bytes != 24 && item.bytes != 32 && item.bytes != 64) return Invalid("a data key has 16, 24, 32 or 64 bytes");
+      return hsm::KeyOp(hsm::DataKeyOp{RefOf(primary), item.bytes, context, item.want_plaintext});
+    case Operation::kUnwrap: {
+      TRY_ASSIGN(auto envelope, crypto::ParseEnvelope(item.wrapped));
+      TRY_ASSIGN(const Version* version, VersionFor(state, keyring, envelope));
+      answer.kek_version = version->number;
+      answer.from_version = version->number;
+      hsm::UnwrapOp op{RefOf(*version), std::move(envelope.blob), context, {}};
+      if (version->number != keyring.primary && CheckGcmBudget(primary)) op.rewrap_to = RefOf(primary);
+      return hsm::KeyOp(std::move(op));
+    }
+    case Operation::kRewrap: {
+      TRY_ASSIGN(auto envelope, crypto::ParseEnvelope(item.wrapped));
+      TRY_ASSIGN(const Version* version, VersionFor(state, keyring, envelope));
+      answer.from_version = version->number;
+      return hsm::KeyOp(hsm::RewrapOp{RefOf(*version), RefOf(primary), std::move(envelope.blob)});
+    }
+    case Operation::kOther: break;
+  }
+  return Invalid("no such operation");
+}
+
+Result<void> Broker::CheckGcmBudget(const Version& version) {
+  if (version.suite != crypto::Suite::kGcm) return {};
+  TRY_ASSIGN(const auto counters, ledger_.CountersOf(version.kek));
+  if (counters.wraps + counters.rewraps_to >= options_.gcm_refuse) return Conflict("this version has done as many GCM encryptions as are safe: rotate the keyring", "gcm-exhausted");
+  return {};
+}
+
+void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outputs, ledger::Submission& submission) {
+  const auto& request = worked.pending.request;
+  ledger::EvidenceEntry entry;
+  entry.time = clock_.Now();
+  entry.request_id = request.request_id;
+  entry.principal = request.principal;
+  entry.operation = request.operation;
+  entry.keyring = request.keyring.substr(0, 64);
+  if (worked.refused) {
+    const MutexLock lock(meter_mutex_);
+    if (!meter_.Take(entry.time, entry.suppressed)) return;
+    entry.outcome = worked.refused->Slug();
+    entry.items = static_cast<std::uint32_t>(request.items.size());
+    entry.failed = entry.items;
+    submission.evidence.push_back(std::move(entry));
+    return;
+  }
+  entry.keyring_id = worked.keyring->id;
+  entry.items = static_cast<std::uint32_t>(worked.items.size());
+  entry.outcome = "ok";
+  const auto& primary = *worked.keyring->Primary();
+  Bytes digests;
+  for (std::size_t i = 0; i < worked.items.size(); ++i) {
+    auto& item = worked.items[i];
+    const auto& asked = request.items[i];
+    const auto* came_in = item.from != 0 ? worked.keyring->Find(item.from) : nullptr;
+    if (item.op >= 0) {
+      auto& output = outputs[static_cast<std::size_t>(item.op)];
+      // What was tried counts, also when it failed: an IV may have been used.
+      if (request.operation == Operation::kUnwrap) {
+        AddUse(entry.uses, came_in->kek, ledger::Use::kUnwrap);
+        if (item.from != worked.keyring->primary) AddUse(entry.uses, primary.kek, ledger::Use::kRewrapTo);
+      } else if (request.operation == Operation::kRewrap) {
+        AddUse(entry.uses, came_in->kek, ledger::Use::kRewrapFrom);
+        AddUse(entry.uses, primary.kek, ledger::Use::kRewrapTo);
+      } else {
+        AddUse(entry.uses, primary.kek, ledger::Use::kWrap);
+      }
+      if (!output) {
+        item.error = output.error();
+      } else {
+        std::string text = output->blob.empty() ? std::string() : crypto::FormatEnvelope(EnvelopeFor(*worked.state, *worked.keyring, primary, std::move(output->blob)));
+        (request.operation == Operation::kUnwrap ? item.answer.rewrapped : item.answer.wrapped) = std::move(text);
+        item.answer.plaintext = std::move(output->plaintext);
+      }
+    }
+    crypto::Digest digest{};
+    if (request.operation == Operation::kUnwrap) digest = crypto::Sha256({AsBytes(asked.wrapped), AsBytes(item.answer.rewrapped)});
+    else if (!item.error) digest = crypto::Sha256(AsBytes(item.answer.wrapped));
+    Append(digests, digest);
+    if (item.error) {
+      ++entry.failed;
+      if (entry.items == 1) entry.outcome = item.error->Slug();
+    }
+  }
+  entry.digest = crypto::Sha256(digests);
+  // A request of which nothing came is a refusal like any other and must not fill the disk (L5).
+  if (entry.failed == entry.items) {
+    const MutexLock lock(meter_mutex_);
+    if (entry.uses.empty() && !meter_.Take(entry.time, entry.suppressed)) return;
+  }
+  submission.evidence.push_back(std::move(entry));
+}
+
+void Broker::RecordRefusal(const std::string& request_id, const std::string& principal, const std::string& keyring, Operation operation, std::string_view slug) {
+  ledger::EvidenceEntry entry;
+  entry.time = clock_.Now();
+  entry.request_id = request_id;
+  entry.principal = principal;
+  entry.operation = operation;
+  entry.keyring = keyring.substr(0, 64);
+  entry.outcome = slug;
+  {
+    const MutexLock lock(meter_mutex_);
+    if (!meter_.Take(entry.time, entry.suppressed)) return;
+  }
+  ledger::Submission submission;
+  submission.evidence.push_back(std::move(entry));
+  (void)ledger_.Submit(std::move(submission));
+}
+
+}  // namespace strongroom::appliance

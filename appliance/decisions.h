@@ -1,0 +1,66 @@
+#pragma once
+// Decisions about custody, without I/O: (state, request, now) -> text, entries or a refusal. The shell is governance.h.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "appliance/state.h"
+#include "hsm/key_ops.h"
+#include "ledger/ledger.h"
+
+namespace strongroom::appliance {
+
+inline constexpr Millis kApproveWithin = Millis{24} * 3600 * 1000;
+inline constexpr Millis kExecuteWithin = Millis{48} * 3600 * 1000;
+inline constexpr std::size_t kMaxOpenProposals = 1000;
+
+/// ProposalRequest is what a person asks for. Parameters that she may give: keyring.create: suite (kwp, gcm), custody (token,
+/// keyring:install), grants; keyring.rotate: suite. Everything else in the text is the appliance's.
+struct ProposalRequest {
+  std::string operation;
+  std::string keyring;
+  std::map<std::string, std::string, std::less<>> params;
+  std::string reason;
+};
+
+/// Drawn is what a decision may not make up itself: time, randomness, where the log stands, which token is there.
+struct Drawn {
+  Millis now = 0;
+  std::array<std::uint8_t, 16> nonce{};
+  crypto::KeyringId keyring_id{};
+  ledger::Head control;
+  std::string token;
+};
+
+/// DraftProposal checks a request against the state and fills in every field that custodians will sign. Fails with kInvalid, kNotFound,
+/// kConflict (keyring-exists, no-own-kek) or kOverloaded (too many open proposals).
+Result<crypto::ProposalText> DraftProposal(const State& state, const std::string& requester, const ProposalRequest& request, const Drawn& drawn);
+
+/// StateAt names a proposal's state at a time: open, approved, rejected, expired, stale, withdrawn, executing, executed, failed.
+std::string_view StateAt(const State& state, const Proposal& proposal, Millis now);
+/// Approvals counts the custodians who approved.
+std::uint64_t Approvals(const Proposal& proposal);
+
+/// JudgeVote decides whether a vote may be recorded: right person, right text, once, in time.
+Result<void> JudgeVote(const State& state, const Proposal& proposal, const crypto::Vote& vote, Millis now);
+/// JudgeWithdrawal: the requester alone, while nothing has happened yet.
+Result<void> JudgeWithdrawal(const Proposal& proposal, const std::string& principal);
+
+/// Effect is what an approved proposal does: perhaps a key to generate, and the entries that record it when that is done.
+struct Effect {
+  std::optional<hsm::KeySpec> generate;
+  std::vector<ledger::ControlBody> entries;
+};
+/// EffectOf recomputes a proposal's effect on the state as it is now; kConflict (slug stale) when the state has moved on since the
+/// text was signed.
+Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal);
+
+/// JudgeExecution decides whether a proposal may run now and hands out its grant.
+Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal& proposal, Millis now);
+
+/// JudgeInventory compares what the token holds with what the state says (K3, K9). Returns lines for people, empty when all is well:
+/// unknown keys, keys whose attributes drifted, duplicates, and versions whose KEK is gone.
+std::vector<std::string> JudgeInventory(const State& state, const std::string& token, const std::vector<hsm::KeyRecord>& records);
+
+}  // namespace strongroom::appliance

@@ -1,0 +1,182 @@
+#include "appliance/state_rows.h"
+
+#include "crypto/base/wire.h"
+
+namespace strongroom::appliance {
+namespace {
+
+constexpr std::string_view kRoster = "roster";
+constexpr std::string_view kKeyring = "keyring/";
+constexpr std::string_view kProposal = "proposal/";
+constexpr std::uint8_t kFormat = 1;
+
+Bytes EncodeKeyring(const Keyring& k) {
+  WireWriter out;
+  out.U8(kFormat);
+  out.Raw(k.id);
+  out.Text(k.name);
+  out.Text(k.custody);
+  out.Text(k.grants.Text());
+  out.U64(static_cast<std::uint64_t>(k.created));
+  out.U64(static_cast<std::uint64_t>(k.last_rotation));
+  out.U32(k.primary);
+  out.U32(static_cast<std::uint32_t>(k.versions.size()));
+  for (const auto& [number, v] : k.versions) {
+    out.U32(number);
+    out.U8(static_cast<std::uint8_t>(v.state));
+    out.U8(static_cast<std::uint8_t>(v.suite));
+    out.Text(v.custody);
+    out.Raw(v.kek);
+    out.Text(v.token);
+    for (const auto at : {v.announced, v.activated, v.deactivated}) out.U64(static_cast<std::uint64_t>(at));
+  }
+  return std::move(out).Take();
+}
+
+Error Damaged(std::string_view key) { return Integrity("the state row '" + std::string(key) + "' is damaged: run strongroom ledger rebuild", "ledger-damaged"); }
+
+Result<Keyring> DecodeKeyring(std::string_view key, ByteView bytes) {
+  WireReader in(bytes);
+  Keyring k;
+  const auto format = in.U8();
+  k.id = in.Array<16>();
+  k.name = in.Text();
+  k.custody = in.Text();
+  const auto grants = Grants::Parse(in.Text());
+  k.created = static_cast<Millis>(in.U64());
+  k.last_rotation = static_cast<Millis>(in.U64());
+  k.primary = in.U32();
+  for (auto n = in.U32(); n > 0 && in.ok(); --n) {
+    Version v;
+    v.number = in.U32();
+    const auto state = in.U8(), suite = in.U8();
+    if (state < 1 || state > 3 || suite < 1 || suite > 2) in.Fail();
+    v.state = static_cast<VersionState>(state);
+    v.suite = static_cast<crypto::Suite>(suite);
+    v.custody = in.Text();
+    v.kek = in.Array<20>();
+    v.token = in.Text();
+    for (auto* at : {&v.announced, &v.activated, &v.deactivated}) *at = static_cast<Millis>(in.U64());
+    k.versions.emplace(v.number, std::move(v));
+  }
+  if (format != kFormat || !in.Complete() || !grants) return Damaged(key);
+  k.grants = *grants;
+  return k;
+}
+
+Bytes EncodeProposal(const Proposal& p) {
+  WireWriter out;
+  out.U8(kFormat);
+  out.Text(p.text);
+  out.U16(static_cast<std::uint16_t>(p.votes.size()));
+  for (const auto& vote : p.votes) {
+    out.Text(vote.custodian);
+    out.U8(static_cast<std::uint8_t>(vote.verdict));
+    out.Text(vote.signature);
+  }
+  out.U8(static_cast<std::uint8_t>(p.fate));
+  out.Text(p.executor);
+  out.Text(p.outcome);
+  return std::move(out).Take();
+}
+
+Result<Proposal> DecodeProposal(std::string_view key, ByteView bytes) {
+  WireReader in(bytes);
+  Proposal p;
+  const auto format = in.U8();
+  p.text = in.Text();
+  for (int n = in.U16(); n > 0 && in.ok(); --n) {
+    crypto::Vote vote;
+    vote.custodian = in.Text();
+    const auto verdict = in.U8();
+    if (verdict < 1 || verdict > 2) in.Fail();
+    vote.verdict = static_cast<crypto::Verdict>(verdict);
+    vote.signature = in.Text();
+    p.votes.push_back(std::move(vote));
+  }
+  const auto fate = in.U8();
+  if (fate < 1 || fate > 5) in.Fail();
+  p.fate = static_cast<ProposalFate>(fate);
+  p.executor = in.Text();
+  p.outcome = in.Text();
+  if (format != kFormat || !in.Complete()) return Damaged(key);
+  TRY_ASSIGN(p.parsed, crypto::ProposalText::Parse(p.text));
+  p.id = crypto::ProposalId(p.text);
+  return p;
+}
+
+ledger::Row RosterRow(const State& state) {
+  const auto text = AsBytes(state.roster->text());
+  return {std::string(kRoster), Bytes(text.begin(), text.end())};
+}
+
+}  // namespace
+
+std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
+  std::vector<ledger::Row> rows;
+  for (const auto& name : changed.keyrings) rows.push_back({std::string(kKeyring) + name, EncodeKeyring(*state.FindKeyring(name))});
+  for (const auto& id : changed.proposals) rows.push_back({std::string(kProposal) + id, EncodeProposal(*state.FindProposal(id))});
+  if (changed.roster) rows.push_back(RosterRow(state));
+  return rows;
+}
+
+std::vector<ledger::Row> AllRows(const State& state) {
+  Changed all;
+  all.roster = state.roster != nullptr;
+  for (const auto& [name, keyring] : state.keyrings) all.keyrings.push_back(name);
+  for (const auto& [id, proposal] : state.proposals) all.proposals.push_back(id);
+  return RowsOf(state, all);
+}
+
+Result<void> LoadRow(State& state, std::string_view key, ByteView value) {
+  if (key == kRoster) {
+    TRY_ASSIGN(auto roster, crypto::Roster::Parse(AsText(value)));
+    state.roster = std::make_shared<const crypto::Roster>(std::move(roster));
+    return {};
+  }
+  if (key.starts_with(kKeyring)) {
+    TRY_ASSIGN(auto keyring, DecodeKeyring(key, value));
+    if (key.substr(kKeyring.size()) != keyring.name) return Damaged(key);
+    state.keyring_names[keyring.id] = keyring.name;
+    const auto name = keyring.name;
+    state.keyrings[name] = std::make_shared<const Keyring>(std::move(keyring));
+    return {};
+  }
+  if (key.starts_with(kProposal)) {
+    TRY_ASSIGN(auto proposal, DecodeProposal(key, value));
+    if (key.substr(kProposal.size()) != proposal.id) return Damaged(key);
+    const auto id = proposal.id;
+    state.proposals[id] = std::make_shared<const Proposal>(std::move(proposal));
+    return {};
+  }
+  return Damaged(key);
+}
+
+Result<State> Replay(const ledger::Ledger& ledger) {
+  State state;
+  std::optional<Error> failure;
+  TRY(ledger.Read(ledger::Log::kControl, 0, [&](std::uint64_t index, ByteView bytes) {
+    const auto entry = ledger::DecodeControl(bytes);
+    const auto applied = entry ? Apply(state, *entry) : Result<Changed>(entry.error());
+    if (applied) return true;
+    failure = applied.error();
+    failure->detail += " (control entry " + std::to_string(index) + ")";
+    return false;
+  }));
+  if (failure) return *failure;
+  return state;
+}
+
+Result<State> Load(const ledger::Ledger& ledger) {
+  State state;
+  std::optional<Error> failure;
+  TRY(ledger.ReadState([&](std::string_view key, ByteView value) {
+    const auto loaded = LoadRow(state, key, value);
+    if (!loaded) failure = loaded.error();
+    return !failure;
+  }));
+  if (failure) return *failure;
+  return state;
+}
+
+}  // namespace strongroom::appliance

@@ -1,0 +1,170 @@
+#include "ledger/control_entry.h"
+
+#include "crypto/base/wire.h"
+
+namespace strongroom::ledger {
+namespace {
+
+constexpr std::uint8_t kFormat = 1;
+
+struct Writer {
+  WireWriter& out;
+  void operator()(const Genesis& e) const {
+    out.Text(e.roster_text);
+    out.U16(static_cast<std::uint16_t>(e.signatures.size()));
+    for (const auto& [name, signature] : e.signatures) {
+      out.Text(name);
+      out.Text(signature);
+    }
+  }
+  void operator()(const ProposalFiled& e) const { out.Text(e.text); }
+  void operator()(const VoteCast& e) const {
+    out.Text(e.proposal);
+    out.Text(e.vote.custodian);
+    out.U8(static_cast<std::uint8_t>(e.vote.verdict));
+    out.Text(e.vote.signature);
+  }
+  void operator()(const ProposalWithdrawn& e) const {
+    out.Text(e.proposal);
+    out.Text(e.by);
+  }
+  void operator()(const ProposalConsumed& e) const {
+    out.Text(e.proposal);
+    out.Text(e.executor);
+  }
+  void operator()(const KeyringCreated& e) const {
+    out.Raw(e.keyring);
+    out.Text(e.name);
+    out.U8(static_cast<std::uint8_t>(e.suite));
+    out.Text(e.custody);
+    out.Text(e.grants);
+  }
+  void operator()(const VersionAnnounced& e) const {
+    out.Raw(e.keyring);
+    out.U32(e.version);
+    out.U8(static_cast<std::uint8_t>(e.suite));
+    out.Text(e.custody);
+    out.Raw(e.kek);
+    out.Text(e.token);
+  }
+  void operator()(const VersionActivated& e) const {
+    out.Raw(e.keyring);
+    out.U32(e.version);
+  }
+  void operator()(const ExecutionSettled& e) const {
+    out.Text(e.proposal);
+    out.U8(e.ok ? 1 : 0);
+    out.Text(e.slug);
+    out.Text(e.detail);
+  }
+};
+
+crypto::Suite GetSuite(WireReader& in) {
+  const auto suite = in.U8();
+  if (suite < 1 || suite > 2) in.Fail();
+  return static_cast<crypto::Suite>(suite);
+}
+
+ControlBody ReadBody(WireReader& in, std::uint8_t kind) {
+  switch (kind) {
+    case 1: {
+      Genesis e;
+      e.roster_text = in.Text();
+      for (int n = in.U16(); n > 0 && in.ok(); --n) {
+        std::string name(in.Text());
+        e.signatures.emplace_back(std::move(name), in.Text());
+      }
+      return e;
+    }
+    case 2: return ProposalFiled{std::string(in.Text())};
+    case 3: {
+      VoteCast e;
+      e.proposal = in.Text();
+      e.vote.custodian = in.Text();
+      const auto verdict = in.U8();
+      if (verdict < 1 || verdict > 2) in.Fail();
+      e.vote.verdict = static_cast<crypto::Verdict>(verdict);
+      e.vote.signature = in.Text();
+      return e;
+    }
+    case 4: {
+      ProposalWithdrawn e;
+      e.proposal = in.Text();
+      e.by = in.Text();
+      return e;
+    }
+    case 5: {
+      ProposalConsumed e;
+      e.proposal = in.Text();
+      e.executor = in.Text();
+      return e;
+    }
+    case 6: {
+      KeyringCreated e;
+      e.keyring = in.Array<16>();
+      e.name = in.Text();
+      e.suite = GetSuite(in);
+      e.custody = in.Text();
+      e.grants = in.Text();
+      return e;
+    }
+    case 7: {
+      VersionAnnounced e;
+      e.keyring = in.Array<16>();
+      e.version = in.U32();
+      e.suite = GetSuite(in);
+      e.custody = in.Text();
+      e.kek = in.Array<20>();
+      e.token = in.Text();
+      return e;
+    }
+    case 8: {
+      VersionActivated e;
+      e.keyring = in.Array<16>();
+      e.version = in.U32();
+      return e;
+    }
+    case 9: {
+      ExecutionSettled e;
+      e.proposal = in.Text();
+      const auto ok = in.U8();
+      if (ok > 1) in.Fail();
+      e.ok = ok == 1;
+      e.slug = in.Text();
+      e.detail = in.Text();
+      return e;
+    }
+    default:
+      in.Fail();
+      return Genesis();
+  }
+}
+
+}  // namespace
+
+std::string_view KindName(const ControlBody& body) {
+  constexpr std::array<std::string_view, 9> kNames = {"genesis", "proposal-filed", "vote-cast", "proposal-withdrawn", "proposal-consumed", "keyring-created", "version-announced", "version-activated", "execution-settled"};
+  return kNames[body.index()];
+}
+
+Bytes Encode(const ControlEntry& entry) {
+  WireWriter out;
+  out.U8(kFormat);
+  out.U8(static_cast<std::uint8_t>(entry.body.index() + 1));
+  out.U64(static_cast<std::uint64_t>(entry.time));
+  std::visit(Writer{out}, entry.body);
+  return std::move(out).Take();
+}
+
+Result<ControlEntry> DecodeControl(ByteView bytes) {
+  WireReader in(bytes);
+  const auto format = in.U8();
+  const auto kind = in.U8();
+  ControlEntry entry;
+  entry.time = static_cast<Millis>(in.U64());
+  entry.body = ReadBody(in, kind);
+  if (format != kFormat || !in.Complete()) return Integrity("a control entry is damaged or of a format that this version does not know");
+  return entry;
+}
+
+}  // namespace strongroom::ledger

@@ -1,0 +1,58 @@
+#pragma once
+// Evidence entries: one for each data-plane request (ledger/FORMAT.md).
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "crypto/base/clock.h"
+#include "crypto/base/result.h"
+#include "crypto/digest.h"
+
+namespace strongroom::ledger {
+
+enum class Operation : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4, kOther = 5 };
+std::string_view ToString(Operation operation);
+
+enum class Use : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrapTo = 3, kRewrapFrom = 4 };
+struct KekUse {
+  crypto::KeyId kek{};
+  Use use = Use::kWrap;
+  std::uint32_t count = 0;
+  bool operator==(const KekUse&) const = default;
+};
+
+struct EvidenceEntry {
+  Millis time = 0;
+  std::string request_id;
+  std::string principal;
+  Operation operation = Operation::kOther;
+  std::string keyring;
+  crypto::KeyringId keyring_id{};
+  std::uint32_t items = 0;
+  std::uint32_t failed = 0;
+  crypto::Digest digest{};
+  std::string outcome;
+  std::uint32_t suppressed = 0;
+  std::vector<KekUse> uses;
+  bool operator==(const EvidenceEntry&) const = default;
+};
+
+Bytes Encode(const EvidenceEntry& entry);
+/// DecodeEvidence accepts exactly what Encode makes; kIntegrity otherwise.
+Result<EvidenceEntry> DecodeEvidence(ByteView bytes);
+
+/// KekCounters are the durable counts of one KEK. A gcm version's encryptions are wraps + rewraps_to (K4's bound).
+struct KekCounters {
+  std::uint64_t wraps = 0;
+  std::uint64_t unwraps = 0;
+  std::uint64_t rewraps_to = 0;
+  std::uint64_t rewraps_from = 0;
+  Millis last_use = 0;
+  void Add(const KekUse& use, Millis at);
+  bool operator==(const KekCounters&) const = default;
+};
+Bytes Encode(const KekCounters& counters);
+Result<KekCounters> DecodeCounters(ByteView bytes);
+
+}  // namespace strongroom::ledger

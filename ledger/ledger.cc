@@ -1,0 +1,206 @@
+#include "ledger/ledger.h"
+
+#include <map>
+
+#include "crypto/base/wire.h"
+
+namespace strongroom::ledger {
+namespace {
+
+constexpr std::string_view kControlTree = "control-tree";
+constexpr std::string_view kEvidenceTree = "evidence-tree";
+constexpr std::string_view kFormatKey = "format";
+constexpr std::uint32_t kFormat = 1;
+constexpr std::size_t kGroupEntries = 4096;
+
+std::size_t EntriesOf(const Submission& s) { return s.control.size() + s.evidence.size() + 1; }
+Head HeadFor(const crypto::MerkleFrontier& tree) { return {tree.size(), tree.Root()}; }
+
+Result<void> CheckFormat(Txn& txn) {
+  TRY_ASSIGN(const auto stored, txn.Get(Table::kMeta, AsBytes(kFormatKey)));
+  if (!stored) {
+    WireWriter out;
+    out.U32(kFormat);
+    return txn.Put(Table::kMeta, AsBytes(kFormatKey), out.bytes());
+  }
+  WireReader in(*stored);
+  if (in.U32() != kFormat || !in.Complete()) return Integrity("the data directory has a format that this version does not know", "ledger-format");
+  return {};
+}
+
+Result<void> AppendEntry(Txn& txn, Table table, crypto::MerkleFrontier& tree, ByteView entry) {
+  TRY(txn.Append(table, IndexKey(tree.size()), entry));
+  tree.Append(crypto::LeafHash(entry));
+  return {};
+}
+
+}  // namespace
+
+Result<crypto::MerkleFrontier> Ledger::LoadTree(const Txn& txn, std::string_view name) {
+  TRY_ASSIGN(const auto stored, txn.Get(Table::kMeta, AsBytes(name)));
+  if (!stored) return crypto::MerkleFrontier();
+  return crypto::MerkleFrontier::Decode(*stored);
+}
+
+Result<std::unique_ptr<Ledger>> Ledger::Open(Options options) {
+  TRY_ASSIGN(auto env, Env::Open(options.directory, options.map_bytes));
+  std::unique_ptr<Ledger> ledger(new Ledger(std::move(env)));
+  ledger->queue_entries_ = options.queue_entries;
+  {
+    TRY_ASSIGN(auto txn, ledger->env_->Write());
+    TRY(CheckFormat(txn));
+    TRY_ASSIGN(ledger->control_tree_, LoadTree(txn, kControlTree));
+    TRY_ASSIGN(ledger->evidence_tree_, LoadTree(txn, kEvidenceTree));
+    crypto::MerkleFrontier recomputed;
+    TRY(txn.Scan(Table::kControl, {}, [&](ByteView key, ByteView entry) {
+      if (IndexOf(key) != recomputed.size()) return false;
+      recomputed.Append(crypto::LeafHash(entry));
+      return true;
+    }));
+    TRY_ASSIGN(const auto control_count, txn.Count(Table::kControl));
+    TRY_ASSIGN(const auto evidence_count, txn.Count(Table::kEvidence));
+    if (recomputed != ledger->control_tree_ || control_count != recomputed.size())
+      return Integrity("the control log and its tree disagree: the database was changed from outside", "ledger-damaged");
+    if (evidence_count != ledger->evidence_tree_.size()) return Integrity("the evidence log and its tree disagree: the database was changed from outside", "ledger-damaged");
+    TRY(txn.Commit());
+  }
+  {
+    const MutexLock lock(ledger->mutex_);
+    ledger->control_head_ = HeadFor(ledger->control_tree_);
+    ledger->evidence_head_ = HeadFor(ledger->evidence_tree_);
+  }
+  ledger->writer_ = std::thread([l = ledger.get()] { l->WriteLoop(); });
+  return ledger;
+}
+
+Ledger::~Ledger() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    work_.NotifyAll();
+  }
+  if (writer_.joinable()) writer_.join();
+}
+
+Result<Ticket> Ledger::Submit(Submission submission) {
+  const MutexLock lock(mutex_);
+  if (failure_) return *failure_;
+  if (stopping_) return Unavailable("the ledger is closing");
+  const auto entries = EntriesOf(submission);
+  if (queued_entries_ + entries > queue_entries_) return Overloaded("too many entries wait to be recorded");
+  queued_entries_ += entries;
+  const auto sequence = next_sequence_++;
+  queue_.push_back({std::move(submission), sequence});
+  work_.NotifyOne();
+  return Ticket(sequence);
+}
+
+Result<Committed> Ledger::Wait(const Ticket& ticket) {
+  const MutexLock lock(mutex_);
+  while (durable_sequence_ < ticket.sequence()) {
+    if (failure_) return *failure_;
+    durable_.Wait(mutex_);
+  }
+  return Committed(durable_sequence_);
+}
+
+Result<Committed> Ledger::Record(Submission submission) {
+  TRY_ASSIGN(const auto ticket, Submit(std::move(submission)));
+  return Wait(ticket);
+}
+
+bool Ledger::Failed() const {
+  const MutexLock lock(mutex_);
+  return failure_.has_value();
+}
+
+Head Ledger::HeadOf(Log log) const {
+  const MutexLock lock(mutex_);
+  return log == Log::kControl ? control_head_ : evidence_head_;
+}
+
+void Ledger::WriteLoop() {
+  while (true) {
+    std::vector<Queued> group;
+    {
+      const MutexLock lock(mutex_);
+      while (queue_.empty() && !stopping_) work_.Wait(mutex_);
+      if (queue_.empty()) return;
+      std::size_t entries = 0;
+      while (!queue_.empty() && entries < kGroupEntries) {
+        entries += EntriesOf(queue_.front().submission);
+        group.push_back(std::move(queue_.front()));
+        queue_.pop_front();
+      }
+      queued_entries_ -= entries;
+    }
+    const auto written = WriteGroup(group);
+    const MutexLock lock(mutex_);
+    if (written) {
+      durable_sequence_ = group.back().sequence;
+      control_head_ = HeadFor(control_tree_);
+      evidence_head_ = HeadFor(evidence_tree_);
+    } else {
+      failure_ = Unavailable("the ledger cannot record and takes nothing more: " + written.error().detail + "; free the disk or restore, then restart", "ledger-failed");
+      queue_.clear();
+    }
+    durable_.NotifyAll();
+    if (failure_) return;
+  }
+}
+
+Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
+  TRY_ASSIGN(auto txn, env_->Write());
+  std::map<crypto::KeyId, KekCounters> counters;
+  for (const auto& queued : group) {
+    for (const auto& entry : queued.submission.control) TRY(AppendEntry(txn, Table::kControl, control_tree_, Encode(entry)));
+    for (const auto& row : queued.submission.rows) {
+      if (row.value) TRY(txn.Put(Table::kState, AsBytes(row.key), *row.value));
+      else TRY(txn.Delete(Table::kState, AsBytes(row.key)));
+    }
+    for (const auto& entry : queued.submission.evidence) {
+      TRY(AppendEntry(txn, Table::kEvidence, evidence_tree_, Encode(entry)));
+      for (const auto& use : entry.uses) {
+        auto [at, fresh] = counters.try_emplace(use.kek);
+        if (fresh) {
+          TRY_ASSIGN(const auto stored, txn.Get(Table::kCounters, use.kek));
+          if (stored) {
+            TRY_ASSIGN(at->second, DecodeCounters(*stored));
+          }
+        }
+        at->second.Add(use, entry.time);
+      }
+    }
+  }
+  for (const auto& [kek, value] : counters) TRY(txn.Put(Table::kCounters, kek, Encode(value)));
+  TRY(txn.Put(Table::kMeta, AsBytes(kControlTree), control_tree_.Encode()));
+  TRY(txn.Put(Table::kMeta, AsBytes(kEvidenceTree), evidence_tree_.Encode()));
+  return txn.Commit();
+}
+
+Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek) const {
+  TRY_ASSIGN(const auto txn, env_->Read());
+  TRY_ASSIGN(const auto stored, txn.Get(Table::kCounters, kek));
+  if (!stored) return KekCounters();
+  return DecodeCounters(*stored);
+}
+
+Result<void> Ledger::Read(Log log, std::uint64_t from, const std::function<bool(std::uint64_t, ByteView)>& visit) const {
+  TRY_ASSIGN(const auto txn, env_->Read());
+  return txn.Scan(log == Log::kControl ? Table::kControl : Table::kEvidence, IndexKey(from), [&](ByteView key, ByteView entry) { return visit(IndexOf(key), entry); });
+}
+
+Result<void> Ledger::ReadState(const std::function<bool(std::string_view, ByteView)>& visit) const {
+  TRY_ASSIGN(const auto txn, env_->Read());
+  return txn.Scan(Table::kState, {}, [&](ByteView key, ByteView value) { return visit(AsText(key), value); });
+}
+
+Result<void> Ledger::ReplaceState(const std::vector<Row>& rows) {
+  TRY_ASSIGN(auto txn, env_->Write());
+  TRY(txn.Clear(Table::kState));
+  for (const auto& row : rows)
+    if (row.value) TRY(txn.Put(Table::kState, AsBytes(row.key), *row.value));
+  return txn.Commit();
+}
+
+}  // namespace strongroom::ledger

@@ -1,0 +1,104 @@
+#pragma once
+// The ledger: two Merkle logs, the state that follows from them, and one writer with group commit.
+
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "crypto/base/mutex.h"
+#include "crypto/merkle.h"
+#include "ledger/control_entry.h"
+#include "ledger/env.h"
+#include "ledger/evidence_entry.h"
+#include "ledger/staged.h"
+
+namespace strongroom::ledger {
+
+enum class Log : std::uint8_t { kControl, kEvidence };
+
+/// Row is a change of the state table; no value means the row goes.
+struct Row {
+  std::string key;
+  std::optional<Bytes> value;
+};
+
+/// Submission is what goes into one transaction, whole or not at all.
+struct Submission {
+  std::vector<ControlEntry> control;
+  std::vector<Row> rows;  // what `control` does to the state
+  std::vector<EvidenceEntry> evidence;
+};
+
+struct Head {
+  std::uint64_t size = 0;
+  crypto::Digest root{};
+};
+
+/// Ledger is thread-safe. After a failed commit it takes nothing more (`Failed()`): no answer rather than an unrecorded one.
+class Ledger {
+ public:
+  struct Options {
+    std::string directory;
+    std::size_t map_bytes = std::size_t{64} << 30;
+    std::size_t queue_entries = 16384;  // entries that may wait for the writer
+  };
+  /// Open opens or creates the database and recomputes the control log's tree from its entries. Fails with kIntegrity when tree and
+  /// entries disagree.
+  static Result<std::unique_ptr<Ledger>> Open(Options options);
+  ~Ledger();
+
+  /// Submit queues; kOverloaded when the queue is full, kUnavailable when the ledger has failed. Order of tickets is order in the logs.
+  Result<Ticket> Submit(Submission submission) EXCLUDES(mutex_);
+  /// Wait blocks until the ticket's entries are synced to disk.
+  Result<Committed> Wait(const Ticket& ticket) EXCLUDES(mutex_);
+  /// Record is Submit and Wait.
+  Result<Committed> Record(Submission submission) EXCLUDES(mutex_);
+
+  bool Failed() const EXCLUDES(mutex_);
+  /// HeadOf is the durable head of a log.
+  Head HeadOf(Log log) const EXCLUDES(mutex_);
+  Result<KekCounters> CountersOf(const crypto::KeyId& kek) const;
+
+  /// Read visits entries from index `from` on, in order, until `visit` returns false. Bytes are as stored.
+  Result<void> Read(Log log, std::uint64_t from, const std::function<bool(std::uint64_t index, ByteView entry)>& visit) const;
+  /// ReadState visits every row of the state table in key order.
+  Result<void> ReadState(const std::function<bool(std::string_view key, ByteView value)>& visit) const;
+  /// ReplaceState swaps the whole state table, in one transaction; for `ledger rebuild` alone, with no writer at work.
+  Result<void> ReplaceState(const std::vector<Row>& rows);
+
+ private:
+  struct Queued {
+    Submission submission;
+    std::uint64_t sequence;
+  };
+  explicit Ledger(std::unique_ptr<Env> env) : env_(std::move(env)) {}
+  void WriteLoop() EXCLUDES(mutex_);
+  Result<void> WriteGroup(const std::vector<Queued>& group);
+  static Result<crypto::MerkleFrontier> LoadTree(const Txn& txn, std::string_view name);
+
+  const std::unique_ptr<Env> env_;
+  std::size_t queue_entries_ = 0;
+
+  // Touched by the writer thread alone once it runs.
+  crypto::MerkleFrontier control_tree_;
+  crypto::MerkleFrontier evidence_tree_;
+
+  mutable Mutex mutex_;
+  CondVar work_;
+  CondVar durable_;
+  std::deque<Queued> queue_ GUARDED_BY(mutex_);
+  std::size_t queued_entries_ GUARDED_BY(mutex_) = 0;
+  std::uint64_t next_sequence_ GUARDED_BY(mutex_) = 1;
+  std::uint64_t durable_sequence_ GUARDED_BY(mutex_) = 0;
+  std::optional<Error> failure_ GUARDED_BY(mutex_);
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  Head control_head_ GUARDED_BY(mutex_);
+  Head evidence_head_ GUARDED_BY(mutex_);
+  std::thread writer_;
+};
+
+}  // namespace strongroom::ledger

@@ -1,0 +1,264 @@
+#include "netapi/api.h"
+
+#include <boost/json/array.hpp>
+
+#include "netapi/entry_json.h"
+#include "netapi/problem.h"
+
+namespace strongroom::netapi {
+namespace {
+
+namespace bj = boost::json;
+using appliance::ApplianceState;
+
+bj::value TimeOrNull(Millis time) { return time == 0 ? bj::value(nullptr) : bj::value(FormatTime(time)); }
+
+bj::object ListOf(bj::array items, bj::value next) {
+  bj::object out;
+  out["items"] = std::move(items);
+  out["next"] = std::move(next);
+  return out;
+}
+
+bj::object ProposalJson(const appliance::ProposalView& view) {
+  const auto& p = *view.proposal;
+  bj::object out;
+  out["id"] = p.id;
+  out["state"] = view.state;
+  out["operation"] = p.parsed.operation;
+  if (!p.parsed.keyring.empty()) out["keyring"] = p.parsed.keyring;
+  out["requester"] = p.parsed.requester;
+  out["reason"] = p.parsed.reason;
+  out["text"] = p.text;
+  out["approve_by"] = FormatTime(p.parsed.approve_by);
+  out["execute_by"] = FormatTime(p.parsed.execute_by);
+  out["needed"] = p.parsed.needed;
+  bj::array approvals, rejections;
+  for (const auto& vote : p.votes) (vote.verdict == crypto::Verdict::kApprove ? approvals : rejections).push_back(bj::string(vote.custodian));
+  out["approvals"] = std::move(approvals);
+  out["rejections"] = std::move(rejections);
+  if (!p.executor.empty()) out["executor"] = p.executor;
+  if (!p.outcome.empty()) out["outcome"] = p.outcome;
+  return out;
+}
+
+}  // namespace
+
+Reply ProblemReply(const Error& error, const std::string& request_id) { return {HttpStatusOf(error), true, WriteJson(ProblemObject(error, request_id))}; }
+
+Result<Caller> Api::Identify(const crypto::Digest& spki) const {
+  const auto state = governance_.Snapshot();
+  if (!state->roster) return Unavailable("the appliance is uninitialised: run the first boot", "uninitialised");
+  const auto* principal = state->roster->FindBySpki(spki);
+  if (principal == nullptr) return Forbidden("this certificate's key is not in the roster", "unknown-principal");
+  return Caller{principal->name, principal->role};
+}
+
+Result<void> Api::Admit(const Route& route, const Caller& caller) const {
+  if (!Allows(route, caller.role)) return Forbidden("role " + std::string(crypto::ToString(caller.role)) + " may not do this", "role-refused");
+  if (route.gate == Gate::kOpen && !lifecycle_.DataPlaneOpen()) return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status", "not-operational");
+  return {};
+}
+
+Result<void> Api::AdmitData(const Matched& matched, const Caller& caller) const {
+  TRY(appliance::Authorise(*governance_.Snapshot(), caller.name, matched.values[0], matched.route->operation));
+  return {};
+}
+
+void Api::Refused(const Matched* matched, const std::string& principal, const std::string& request_id, const Error& error) {
+  if (error.code != Code::kForbidden && error.code != Code::kNotFound && error.code != Code::kInvalid) return;
+  const bool data = matched != nullptr && matched->route->endpoint == Endpoint::kData;
+  broker_.RecordRefusal(request_id, principal, data ? matched->values[0] : std::string(), data ? matched->route->operation : ledger::Operation::kOther, error.Slug());
+}
+
+Reply Api::Control(const Matched& matched, const Caller& caller, std::string_view body, const std::string& request_id) {
+  unsigned status = 200;
+  const auto value = Answer(matched, caller, body, status);
+  if (!value) {
+    Refused(&matched, caller.name, request_id, value.error());
+    return ProblemReply(value.error(), request_id);
+  }
+  return {status, false, WriteJson(*value)};
+}
+
+Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std::string_view body, unsigned& status) {
+  const auto view = [](Result<appliance::ProposalView> v) -> Result<bj::value> {
+    if (!v) return std::move(v).error();
+    return bj::value(ProposalJson(*v));
+  };
+  const auto no_body = [&]() -> Result<void> {
+    if (body.empty()) return {};
+    TRY_ASSIGN(const auto value, ParseJson(body));
+    TRY(Fields::Of(value, {}));
+    return {};
+  };
+  switch (matched.route->endpoint) {
+    case Endpoint::kKeyringList: return Keyrings(caller);
+    case Endpoint::kKeyringShow: return KeyringShow(matched.values[0], caller);
+    case Endpoint::kProposalFile: status = 201; return FileProposal(body, caller);
+    case Endpoint::kProposalList: return Proposals();
+    case Endpoint::kProposalShow: return view(governance_.View(matched.values[0]));
+    case Endpoint::kProposalVote: return Vote(matched.values[0], body);
+    case Endpoint::kProposalExecute:
+      TRY(no_body());
+      return view(governance_.Execute(matched.values[0], caller.name));
+    case Endpoint::kProposalWithdraw:
+      TRY(no_body());
+      return view(governance_.Withdraw(matched.values[0], caller.name));
+    case Endpoint::kLedgerEntries: return Entries(matched);
+    case Endpoint::kLive: return bj::value(bj::object{{"live", true}});
+    case Endpoint::kReady: {
+      const bool ready = lifecycle_.State() == ApplianceState::kOperational;
+      if (!ready) return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status", "not-operational");
+      return bj::value(bj::object{{"ready", true}});
+    }
+    case Endpoint::kStatus: return StatusJson();
+    case Endpoint::kData: break;
+  }
+  return NotFound("no such path", "no-such-path");
+}
+
+bj::object Api::KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const {
+  bj::object out;
+  out["name"] = keyring.name;
+  out["suite"] = crypto::ToString(keyring.Primary()->suite);
+  out["custody"] = keyring.Primary()->custody;
+  out["state"] = "enabled";
+  out["primary"] = keyring.primary;
+  out["created"] = FormatTime(keyring.created);
+  out["last_rotation"] = TimeOrNull(keyring.last_rotation);
+  const bool service = caller.role == crypto::Role::kService;
+  if (!service) {
+    out["id"] = ToHex(keyring.id);
+    out["grants"] = keyring.grants.Text();
+  }
+  bj::array versions;
+  for (const auto& [number, v] : keyring.versions) {
+    bj::object version;
+    version["version"] = number;
+    version["state"] = appliance::ToString(v.state);
+    version["suite"] = crypto::ToString(v.suite);
+    version["announced"] = TimeOrNull(v.announced);
+    version["activated"] = TimeOrNull(v.activated);
+    version["deactivated"] = TimeOrNull(v.deactivated);
+    if (!service) {
+      version["custody"] = v.custody;
+      version["kek"] = ToHex(v.kek);
+      version["token"] = v.token;
+      // Counts are of the KEK: keyrings that the install keyring wraps for share its.
+      if (const auto counts = ledger_.CountersOf(v.kek)) {
+        version["kek_counts"] = bj::object{{"wraps", counts->wraps}, {"unwraps", counts->unwraps}, {"rewraps_to", counts->rewraps_to}, {"rewraps_from", counts->rewraps_from}, {"last_use", TimeOrNull(counts->last_use)}};
+      }
+    }
+    versions.push_back(std::move(version));
+  }
+  out["versions"] = std::move(versions);
+  return out;
+}
+
+Result<bj::value> Api::Keyrings(const Caller& caller) const {
+  const auto state = governance_.Snapshot();
+  bj::array items;
+  for (const auto& [name, keyring] : state->keyrings)
+    if (caller.role != crypto::Role::kService || keyring->grants.Knows(caller.name)) items.push_back(KeyringJson(*keyring, caller));
+  return bj::value(ListOf(std::move(items), nullptr));
+}
+
+Result<bj::value> Api::KeyringShow(const std::string& name, const Caller& caller) const {
+  const auto state = governance_.Snapshot();
+  const auto* keyring = state->FindKeyring(name);
+  if (keyring == nullptr || (caller.role == crypto::Role::kService && !keyring->grants.Knows(caller.name))) return NotFound("no keyring of this name is granted to " + caller.name, "keyring-not-found");
+  return bj::value(KeyringJson(*keyring, caller));
+}
+
+Result<bj::value> Api::FileProposal(std::string_view body, const Caller& caller) {
+  TRY_ASSIGN(const auto value, ParseJson(body));
+  TRY_ASSIGN(const auto in, Fields::Of(value, {"operation", "keyring", "params", "reason"}));
+  appliance::ProposalRequest request;
+  TRY_ASSIGN(request.operation, in.Text("operation", 64));
+  if (in.Has("keyring")) {
+    TRY_ASSIGN(request.keyring, in.Text("keyring", 64));
+  }
+  TRY_ASSIGN(request.reason, in.Text("reason", crypto::kMaxReasonBytes));
+  if (const auto* params = in.Find("params")) {
+    const auto* object = params->if_object();
+    if (object == nullptr) return Invalid("field 'params' is not an object");
+    for (const auto& member : *object) {
+      const auto* text = member.value().if_string();
+      if (text == nullptr || text->size() > crypto::kMaxParamBytes) return Invalid("each of 'params' is a string");
+      request.params[std::string(std::string_view(member.key()))] = std::string(std::string_view(*text));
+    }
+  }
+  TRY_ASSIGN(const auto view, governance_.File(caller.name, request));
+  return bj::value(ProposalJson(view));
+}
+
+Result<bj::value> Api::Vote(const std::string& id, std::string_view body) {
+  TRY_ASSIGN(const auto value, ParseJson(body));
+  TRY_ASSIGN(const auto in, Fields::Of(value, {"custodian", "verdict", "signature"}));
+  crypto::Vote vote;
+  TRY_ASSIGN(vote.custodian, in.Text("custodian", 64));
+  TRY_ASSIGN(const auto verdict, in.Text("verdict", 16));
+  TRY_ASSIGN(vote.signature, in.Text("signature", 16384));
+  const auto parsed = crypto::VerdictFromString(verdict);
+  if (!parsed) return Invalid("field 'verdict' is approve or reject");
+  vote.verdict = *parsed;
+  TRY_ASSIGN(const auto view, governance_.Vote(id, vote));
+  return bj::value(ProposalJson(view));
+}
+
+Result<bj::value> Api::Proposals() const {
+  const auto state = governance_.Snapshot();
+  bj::array items;
+  for (const auto& [id, proposal] : state->proposals)
+    if (const auto view = governance_.View(id)) items.push_back(ProposalJson(*view));
+  return bj::value(ListOf(std::move(items), nullptr));
+}
+
+Result<bj::value> Api::Entries(const Matched& matched) const {
+  const bool control = matched.values[0] == "control";
+  if (!control && matched.values[0] != "evidence") return NotFound("the logs are 'control' and 'evidence'", "log-not-found");
+  TRY_ASSIGN(const auto from, QueryNumber(matched.query, "from", 0, {"from", "limit"}));
+  TRY_ASSIGN(const auto limit, QueryNumber(matched.query, "limit", 100, {"from", "limit"}));
+  if (limit < 1 || limit > 1000) return Invalid("limit is 1 to 1000");
+  bj::array items;
+  bj::value next = nullptr;
+  std::optional<Error> failure;
+  TRY(ledger_.Read(control ? ledger::Log::kControl : ledger::Log::kEvidence, from, [&](std::uint64_t index, ByteView raw) {
+    if (items.size() == limit) {
+      next = index;
+      return false;
+    }
+    const auto add = [&](const auto& entry) {
+      if (entry) items.push_back(EntryJson(index, raw, *entry));
+      else failure = entry.error();
+    };
+    if (control) add(ledger::DecodeControl(raw));
+    else add(ledger::DecodeEvidence(raw));
+    return !failure;
+  }));
+  if (failure) return *failure;
+  return bj::value(ListOf(std::move(items), std::move(next)));
+}
+
+bj::value Api::StatusJson() const {
+  const auto status = lifecycle_.Report();
+  bj::object out;
+  out["state"] = appliance::ToString(status.state);
+  if (const auto state = governance_.Snapshot(); state->roster) {
+    out["instance"] = ToHex(state->roster->instance());
+    out["roster_version"] = state->roster->version();
+  }
+  bj::array checks;
+  for (const auto& check : status.checks) checks.push_back(bj::object{{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
+  out["checks"] = std::move(checks);
+  bj::array tokens;
+  if (status.token) tokens.push_back(bj::object{{"serial", status.token->serial}, {"label", status.token->label}, {"model", status.token->model}, {"manufacturer", status.token->manufacturer}, {"profile", status.token->profile}});
+  out["tokens"] = std::move(tokens);
+  out["pool"] = bj::object{{"queued_items", broker_.Queued()}};
+  const auto head = [](const ledger::Head& h) { return bj::object{{"size", h.size}, {"root", ToHex(h.root)}}; };
+  out["ledger"] = bj::object{{"control", head(status.control)}, {"evidence", head(status.evidence)}};
+  return out;
+}
+
+}  // namespace strongroom::netapi

@@ -1,0 +1,65 @@
+#pragma once
+// What the routes answer, without HTTP's machinery: principals, gates, control-plane calls. Blocking; knows JSON, not sockets.
+
+#include <optional>
+#include <string>
+
+#include "appliance/broker.h"
+#include "appliance/governance.h"
+#include "appliance/lifecycle.h"
+#include "netapi/json.h"
+#include "netapi/router.h"
+
+namespace strongroom::netapi {
+
+/// Reply is a finished answer: status, body, and whether it is a problem document.
+struct Reply {
+  unsigned status = 200;
+  bool problem = false;
+  SecretText body;
+};
+
+Reply ProblemReply(const Error& error, const std::string& request_id);
+
+/// Caller is who stands behind a connection, looked up anew for each request (N1: revocation at once).
+struct Caller {
+  std::string name;
+  crypto::Role role = crypto::Role::kService;
+};
+
+class Api {
+ public:
+  Api(ledger::Ledger& ledger, appliance::Governance& governance, appliance::Broker& broker, appliance::Lifecycle& lifecycle) : ledger_(ledger), governance_(governance), broker_(broker), lifecycle_(lifecycle) {}
+
+  /// Identify finds the principal of a certificate key; kForbidden (slug unknown-principal) when the roster has none.
+  Result<Caller> Identify(const crypto::Digest& spki) const;
+  /// Admit judges gate and role, before any body is read.
+  Result<void> Admit(const Route& route, const Caller& caller) const;
+  /// AdmitData judges the grant, also before any body is read.
+  Result<void> AdmitData(const Matched& matched, const Caller& caller) const;
+  /// Refused records a refusal as evidence (L5).
+  void Refused(const Matched* matched, const std::string& principal, const std::string& request_id, const Error& error);
+
+  /// Control answers every endpoint but the data plane. May block for ledger and token.
+  Reply Control(const Matched& matched, const Caller& caller, std::string_view body, const std::string& request_id);
+
+  appliance::Broker& broker() { return broker_; }
+
+ private:
+  Result<boost::json::value> Answer(const Matched& matched, const Caller& caller, std::string_view body, unsigned& status);
+  Result<boost::json::value> Keyrings(const Caller& caller) const;
+  Result<boost::json::value> KeyringShow(const std::string& name, const Caller& caller) const;
+  boost::json::object KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const;
+  Result<boost::json::value> FileProposal(std::string_view body, const Caller& caller);
+  Result<boost::json::value> Vote(const std::string& id, std::string_view body);
+  Result<boost::json::value> Proposals() const;
+  Result<boost::json::value> Entries(const Matched& matched) const;
+  boost::json::value StatusJson() const;
+
+  ledger::Ledger& ledger_;
+  appliance::Governance& governance_;
+  appliance::Broker& broker_;
+  appliance::Lifecycle& lifecycle_;
+};
+
+}  // namespace strongroom::netapi

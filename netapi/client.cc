@@ -1,0 +1,167 @@
+#include "netapi/client.h"
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/ssl/context.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/core/tcp_stream.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/beast/ssl/ssl_stream.hpp>
+#include <charconv>
+
+namespace strongroom::netapi {
+namespace {
+
+namespace net = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using tcp = net::ip::tcp;
+using Stream = beast::ssl_stream<beast::tcp_stream>;
+using SecretBody = http::basic_string_body<char, std::char_traits<char>, ZeroisingAllocator<char>>;
+using ErrorCode = boost::system::error_code;
+
+struct Target {
+  std::string host;
+  std::string port;
+};
+Result<Target> ParseUrl(std::string_view url) {
+  constexpr std::string_view kScheme = "https://";
+  if (!url.starts_with(kScheme)) return Invalid("the server is like https://127.0.0.1:8443");
+  url.remove_prefix(kScheme.size());
+  if (url.ends_with('/')) url.remove_suffix(1);
+  const auto colon = url.rfind(':');
+  Target target;
+  target.host = url.substr(0, url.ends_with(']') ? std::string_view::npos : colon);
+  target.port = colon == std::string_view::npos || url.ends_with(']') ? "443" : std::string(url.substr(colon + 1));
+  if (target.host.starts_with('[') && target.host.ends_with(']')) target.host = target.host.substr(1, target.host.size() - 2);
+  if (target.host.empty() || target.host.find('/') != std::string::npos) return Invalid("the server is like https://127.0.0.1:8443");
+  return target;
+}
+
+}  // namespace
+
+class Client::Impl {
+ public:
+  explicit Impl(Options options) : options_(std::move(options)), tls_(net::ssl::context::tls_client) {}
+
+  Result<void> Prepare() {
+    TRY_ASSIGN(target_, ParseUrl(options_.url));
+    return ConfigureClientTls(tls_.native_handle(), options_.tls);
+  }
+
+  Result<HttpAnswer> Call(std::string_view method, std::string_view target, std::string_view body) {
+    std::optional<Result<HttpAnswer>> outcome;
+    context_.restart();
+    net::co_spawn(context_, Run(method, target, body, outcome), net::detached);
+    context_.run();
+    if (!outcome) return Unavailable("the call did not run");
+    return std::move(*outcome);
+  }
+
+ private:
+  net::awaitable<void> Run(std::string_view method, std::string_view target, std::string_view body, std::optional<Result<HttpAnswer>>& outcome) {
+    if (!stream_)
+      if (auto connected = co_await Connect(); !connected) {
+        stream_.reset();
+        outcome = Result<HttpAnswer>(connected.error());
+        co_return;
+      }
+    http::request<SecretBody> request;
+    request.method_string({method.data(), method.size()});
+    request.target({target.data(), target.size()});
+    request.version(11);
+    request.set(http::field::host, target_.host + ":" + target_.port);
+    if (!body.empty() || method == "POST") {
+      request.set(http::field::content_type, "application/json");
+      request.body().assign(body.data(), body.size());
+      request.prepare_payload();
+    }
+    ErrorCode ec;
+    auto& socket = beast::get_lowest_layer(*stream_);
+    socket.expires_after(options_.deadline);
+    co_await http::async_write(*stream_, request, net::redirect_error(net::use_awaitable, ec));
+    http::response_parser<SecretBody> parser;
+    parser.body_limit(std::uint64_t{64} << 20);
+    // A server that refuses early answers before it has read all: its answer is worth reading also after a failed write.
+    ErrorCode read_ec;
+    co_await http::async_read(*stream_, buffer_, parser, net::redirect_error(net::use_awaitable, read_ec));
+    socket.expires_never();
+    if (read_ec) {
+      stream_.reset();
+      buffer_.clear();
+      outcome = Result<HttpAnswer>(Unavailable("no answer from " + options_.url + ": " + read_ec.message()));
+      co_return;
+    }
+    auto& response = parser.get();
+    HttpAnswer answer;
+    answer.status = response.result_int();
+    answer.request_id = std::string(response["Request-Id"]);
+    answer.retry_after = std::string(response[http::field::retry_after]);
+    answer.content_type = std::string(response[http::field::content_type]);
+    answer.body = std::move(response.body());
+    if (!response.keep_alive() || ec) {
+      stream_.reset();
+      buffer_.clear();
+    }
+    outcome = Result<HttpAnswer>(std::move(answer));
+  }
+
+  net::awaitable<Result<void>> Connect() {
+    ErrorCode ec;
+    tcp::resolver resolver(context_);
+    const auto endpoints = co_await resolver.async_resolve(target_.host, target_.port, net::redirect_error(net::use_awaitable, ec));
+    if (ec) co_return Unavailable("cannot find " + target_.host + ": " + ec.message());
+    stream_ = std::make_unique<Stream>(beast::tcp_stream(context_), tls_);
+    auto& socket = beast::get_lowest_layer(*stream_);
+    socket.expires_after(options_.deadline);
+    co_await socket.async_connect(endpoints, net::redirect_error(net::use_awaitable, ec));
+    if (ec) co_return Unavailable("cannot reach " + options_.url + ": " + ec.message() + "; is the appliance running?");
+    socket.socket().set_option(tcp::no_delay(true), ec);
+    if (auto named = ExpectServerName(stream_->native_handle(), target_.host); !named) co_return named.error();
+    co_await stream_->async_handshake(net::ssl::stream_base::client, net::redirect_error(net::use_awaitable, ec));
+    if (ec) co_return Unavailable("no TLS with " + options_.url + ": " + ec.message() + "; check --ca, --cert and --key");
+    co_return Result<void>();
+  }
+
+  const Options options_;
+  Target target_;
+  net::io_context context_{1};
+  net::ssl::context tls_;
+  std::unique_ptr<Stream> stream_;
+  beast::flat_buffer buffer_;
+};
+
+Client::Client(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Client::~Client() = default;
+
+Result<std::unique_ptr<Client>> Client::Make(Options options) {
+  auto impl = std::make_unique<Impl>(std::move(options));
+  TRY(impl->Prepare());
+  return std::unique_ptr<Client>(new Client(std::move(impl)));
+}
+
+Result<HttpAnswer> Client::Call(std::string_view method, std::string_view target, std::string_view body) { return impl_->Call(method, target, body); }
+
+Result<boost::json::value> ParseAnswer(const HttpAnswer& answer) {
+  TRY_ASSIGN(auto value, ParseJson({answer.body.data(), answer.body.size()}));
+  if (answer.status < 400) return value;
+  Error error;
+  error.code = answer.status == 503 ? Code::kUnavailable : answer.status == 422 ? Code::kUnwrapFailed : answer.status == 404 ? Code::kNotFound : answer.status == 403 ? Code::kForbidden : Code::kConflict;
+  error.where = "server";
+  if (const auto* object = value.if_object()) {
+    constexpr std::string_view kUrn = "urn:strongroom:problem:";
+    if (const auto* type = object->if_contains("type"); type != nullptr && type->is_string()) {
+      error.slug = std::string(std::string_view(type->get_string()));
+      if (error.slug.starts_with(kUrn)) error.slug.erase(0, kUrn.size());
+    }
+    if (const auto* detail = object->if_contains("detail"); detail != nullptr && detail->is_string()) error.detail = std::string(std::string_view(detail->get_string()));
+  }
+  return error;
+}
+
+}  // namespace strongroom::netapi

@@ -1,0 +1,30 @@
+#pragma once
+#include <sys/types.h>
+
+#include <string>
+
+#include "crypto/base/result.h"
+
+namespace strongroom::netapi {
+
+/// ServerConfig is the [server] and [ledger] tables of a configuration file:
+///   [server] listen ("127.0.0.1:8443"), certificate, key, client-ca (PEM files), tokend-socket, tokend-uid (default: this user),
+///            io-threads (1 to 16, default 2)
+///   [ledger] directory, map-gib (1 to 4096, default 64: the most that the database may grow to)
+struct ServerConfig {
+  std::string address;
+  unsigned short port = 0;
+  std::string certificate;
+  std::string key;
+  std::string client_ca;
+  std::string tokend_socket;
+  uid_t tokend_uid = 0;
+  unsigned io_threads = 2;
+  std::string data_directory;
+  std::size_t map_bytes = 0;
+};
+
+/// ReadServerConfig reads and checks; [tokend] belongs to strongroom-tokend and is passed over. Fails with kInvalid, file and line in it.
+Result<ServerConfig> ReadServerConfig(const std::string& path);
+
+}  // namespace strongroom::netapi

@@ -1,0 +1,112 @@
+#include "netapi/entry_json.h"
+
+#include <boost/json/array.hpp>
+
+#include "crypto/merkle.h"
+
+namespace strongroom::netapi {
+namespace {
+
+namespace bj = boost::json;
+
+bj::object Head(std::uint64_t index, ByteView raw, std::string_view kind, Millis time) {
+  bj::object out;
+  out["index"] = index;
+  out["kind"] = kind;
+  out["time"] = FormatTime(time);
+  out["leaf_hash"] = ToHex(crypto::LeafHash(raw));
+  return out;
+}
+
+struct Body {
+  bj::object& out;
+  void operator()(const ledger::Genesis& e) const {
+    out["roster"] = e.roster_text;
+    bj::array signatures;
+    for (const auto& [name, signature] : e.signatures) signatures.push_back(bj::object{{"custodian", name}, {"signature", signature}});
+    out["signatures"] = std::move(signatures);
+  }
+  void operator()(const ledger::ProposalFiled& e) const {
+    out["proposal"] = crypto::ProposalId(e.text);
+    out["text"] = e.text;
+  }
+  void operator()(const ledger::VoteCast& e) const {
+    out["proposal"] = e.proposal;
+    out["custodian"] = e.vote.custodian;
+    out["verdict"] = crypto::ToString(e.vote.verdict);
+    out["signature"] = e.vote.signature;
+  }
+  void operator()(const ledger::ProposalWithdrawn& e) const {
+    out["proposal"] = e.proposal;
+    out["by"] = e.by;
+  }
+  void operator()(const ledger::ProposalConsumed& e) const {
+    out["proposal"] = e.proposal;
+    out["executor"] = e.executor;
+  }
+  void operator()(const ledger::KeyringCreated& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["keyring"] = e.name;
+    out["suite"] = crypto::ToString(e.suite);
+    out["custody"] = e.custody;
+    out["grants"] = e.grants;
+  }
+  void operator()(const ledger::VersionAnnounced& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["version"] = e.version;
+    out["suite"] = crypto::ToString(e.suite);
+    out["custody"] = e.custody;
+    out["kek"] = ToHex(e.kek);
+    out["token"] = e.token;
+  }
+  void operator()(const ledger::VersionActivated& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["version"] = e.version;
+  }
+  void operator()(const ledger::ExecutionSettled& e) const {
+    out["proposal"] = e.proposal;
+    out["ok"] = e.ok;
+    if (!e.ok) {
+      out["problem"] = e.slug;
+      out["detail"] = e.detail;
+    }
+  }
+};
+
+std::string_view ToString(ledger::Use use) {
+  switch (use) {
+    case ledger::Use::kWrap: return "wrap";
+    case ledger::Use::kUnwrap: return "unwrap";
+    case ledger::Use::kRewrapTo: return "rewrap-to";
+    case ledger::Use::kRewrapFrom: return "rewrap-from";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+bj::object EntryJson(std::uint64_t index, ByteView raw, const ledger::ControlEntry& entry) {
+  auto out = Head(index, raw, ledger::KindName(entry.body), entry.time);
+  std::visit(Body{out}, entry.body);
+  return out;
+}
+
+bj::object EntryJson(std::uint64_t index, ByteView raw, const ledger::EvidenceEntry& entry) {
+  auto out = Head(index, raw, "operation", entry.time);
+  out["request_id"] = entry.request_id;
+  out["principal"] = entry.principal;
+  out["operation"] = ledger::ToString(entry.operation);
+  out["keyring"] = entry.keyring;
+  out["keyring_id"] = ToHex(entry.keyring_id);
+  out["items"] = entry.items;
+  out["failed"] = entry.failed;
+  out["digest"] = ToHex(entry.digest);
+  out["outcome"] = entry.outcome;
+  out["suppressed"] = entry.suppressed;
+  bj::array uses;
+  for (const auto& use : entry.uses) uses.push_back(bj::object{{"kek", ToHex(use.kek)}, {"use", ToString(use.use)}, {"count", use.count}});
+  out["uses"] = std::move(uses);
+  return out;
+}
+
+}  // namespace strongroom::netapi

@@ -1,0 +1,86 @@
+#include "netapi/router.h"
+
+#include <algorithm>
+
+#include "crypto/text_rules.h"
+
+namespace strongroom::netapi {
+namespace {
+
+using crypto::Role;
+using ledger::Operation;
+constexpr unsigned Bit(Role role) { return 1U << static_cast<unsigned>(role); }
+constexpr unsigned kService = Bit(Role::kService);
+constexpr unsigned kGovern = Bit(Role::kOperator) | Bit(Role::kCustodian);
+constexpr unsigned kRead = kGovern | Bit(Role::kAuditor);
+constexpr unsigned kSee = kRead | Bit(Role::kMonitor);
+constexpr unsigned kAll = kSee | kService;
+
+}  // namespace
+
+const std::vector<Route>& Routes() {
+  static const std::vector<Route> kRoutes = {
+      {"POST", "/v1/keyrings/{keyring}/wrap", Endpoint::kData, kService, Gate::kOpen, Operation::kWrap},
+      {"POST", "/v1/keyrings/{keyring}/unwrap", Endpoint::kData, kService, Gate::kOpen, Operation::kUnwrap},
+      {"POST", "/v1/keyrings/{keyring}/rewrap", Endpoint::kData, kService, Gate::kOpen, Operation::kRewrap},
+      {"POST", "/v1/keyrings/{keyring}/datakey", Endpoint::kData, kService, Gate::kOpen, Operation::kDataKey},
+      {"GET", "/v1/keyrings", Endpoint::kKeyringList, kAll, Gate::kInitialised},
+      {"GET", "/v1/keyrings/{keyring}", Endpoint::kKeyringShow, kAll, Gate::kInitialised},
+      {"POST", "/v1/proposals", Endpoint::kProposalFile, kGovern, Gate::kInitialised},
+      {"GET", "/v1/proposals", Endpoint::kProposalList, kRead, Gate::kInitialised},
+      {"GET", "/v1/proposals/{id}", Endpoint::kProposalShow, kRead, Gate::kInitialised},
+      {"POST", "/v1/proposals/{id}/votes", Endpoint::kProposalVote, kAll, Gate::kInitialised},
+      {"POST", "/v1/proposals/{id}/execute", Endpoint::kProposalExecute, kGovern, Gate::kOpen},
+      {"POST", "/v1/proposals/{id}/withdraw", Endpoint::kProposalWithdraw, kGovern, Gate::kInitialised},
+      {"GET", "/v1/ledger/{log}/entries", Endpoint::kLedgerEntries, kRead, Gate::kInitialised},
+      {"GET", "/v1/health/live", Endpoint::kLive, kAll, Gate::kAlways},
+      {"GET", "/v1/health/ready", Endpoint::kReady, kAll, Gate::kAlways},
+      {"GET", "/v1/status", Endpoint::kStatus, kSee, Gate::kAlways},
+  };
+  return kRoutes;
+}
+
+Result<Matched> Match(std::string_view method, std::string_view target) {
+  const auto question = target.find('?');
+  const auto path = target.substr(0, question);
+  const auto query = question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
+  const auto segments = crypto::SplitWords(path, '/');
+  bool path_known = false;
+  for (const auto& route : Routes()) {
+    const auto pattern = crypto::SplitWords(route.pattern, '/');
+    if (pattern.size() != segments.size()) continue;
+    Matched matched{&route, {}, std::string(query)};
+    bool same = true;
+    for (std::size_t i = 0; i < pattern.size() && same; ++i) {
+      if (pattern[i].starts_with('{')) {
+        same = crypto::IsName(segments[i]);
+        matched.values.emplace_back(segments[i]);
+      } else {
+        same = pattern[i] == segments[i];
+      }
+    }
+    if (!same) continue;
+    if (route.method == method) return matched;
+    path_known = true;
+  }
+  if (path_known) return Invalid("this path does not take " + std::string(method.substr(0, 16)), "method-not-allowed");
+  return NotFound("no such path; the API is under /v1", "no-such-path");
+}
+
+bool Allows(const Route& route, crypto::Role role) { return (route.roles & Bit(role)) != 0; }
+
+Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name, std::uint64_t fallback, std::initializer_list<std::string_view> allowed) {
+  std::optional<std::uint64_t> found;
+  if (query.empty()) return fallback;
+  for (const auto part : crypto::SplitWords(query, '&')) {
+    const auto equals = part.find('=');
+    const auto key = part.substr(0, equals);
+    if (equals == std::string_view::npos || std::find(allowed.begin(), allowed.end(), key) == allowed.end()) return Invalid("unknown query parameter '" + std::string(key.substr(0, 40)) + "'", "unknown-field");
+    if (key != name) continue;
+    if (found) return Invalid("query parameter '" + std::string(name) + "' stands twice");
+    TRY_ASSIGN(found, crypto::ParseNumber(part.substr(equals + 1)));
+  }
+  return found.value_or(fallback);
+}
+
+}  // namespace strongroom::netapi

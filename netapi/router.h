@@ -1,0 +1,55 @@
+#pragma once
+// The routes: one table, pure. State and role are judged from it before a body is read (N2).
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "crypto/base/result.h"
+#include "crypto/roster.h"
+#include "ledger/evidence_entry.h"
+
+namespace strongroom::netapi {
+
+enum class Endpoint : std::uint8_t {
+  kData, kKeyringList, kKeyringShow, kProposalFile, kProposalList, kProposalShow, kProposalVote, kProposalExecute, kProposalWithdraw, kLedgerEntries, kLive, kReady, kStatus
+};
+
+/// Gate says when an endpoint answers at all.
+enum class Gate : std::uint8_t {
+  kAlways,       // also uninitialised, locked, failed
+  kInitialised,  // there is a roster
+  kOpen,         // keys may be used
+};
+
+struct Route {
+  std::string_view method;
+  std::string_view pattern;  // segments; {x} takes one
+  Endpoint endpoint;
+  unsigned roles;  // bit of each crypto::Role that may
+  Gate gate;
+  ledger::Operation operation = ledger::Operation::kOther;  // of kData
+};
+
+/// Routes is the whole table.
+const std::vector<Route>& Routes();
+
+struct Matched {
+  const Route* route;
+  std::vector<std::string> values;  // of the {x} segments
+  std::string query;
+};
+
+/// Match finds the route of a request target. Fails with kNotFound or kInvalid (slug method-not-allowed). Segments are
+/// taken as they are: a percent sign matches nothing, since no name holds one.
+Result<Matched> Match(std::string_view method, std::string_view target);
+
+/// Allows tells whether a role may use the route.
+bool Allows(const Route& route, crypto::Role role);
+
+/// QueryNumber reads a number of a query string, `fallback` when absent; kInvalid for anything that is not a number or stands twice.
+/// Names other than `allowed` are refused.
+Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name, std::uint64_t fallback, std::initializer_list<std::string_view> allowed);
+
+}  // namespace strongroom::netapi

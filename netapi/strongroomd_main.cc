@@ -1,0 +1,125 @@
+// strongroomd: the appliance service. This file is the composition root: it makes the parts and connects them.
+
+#include <signal.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <systemd/sd-daemon.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "appliance/state_rows.h"
+#include "crypto/base/secret.h"
+#include "hsm/remote_key_ops.h"
+#include "netapi/config.h"
+#include "netapi/server.h"
+
+namespace {
+
+using namespace strongroom;
+
+int Complain(const Error& error) {
+  std::cerr << "strongroomd: " << error.Line() << "\n";
+  return 1;
+}
+
+Result<std::string> ReadText(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) return Io("cannot read " + path.string());
+  return std::string((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+}
+
+// First boot: roster.txt and one <custodian>.sig a custodian, all in one directory.
+Result<void> FirstBoot(appliance::Governance& governance, const std::filesystem::path& directory) {
+  TRY_ASSIGN(const auto roster, ReadText(directory / "roster.txt"));
+  std::vector<std::pair<std::string, std::string>> signatures;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
+    if (entry.path().extension() != ".sig") continue;
+    TRY_ASSIGN(auto signature, ReadText(entry.path()));
+    signatures.emplace_back(entry.path().stem().string(), std::move(signature));
+  }
+  if (error) return Io("cannot read the directory " + directory.string());
+  std::sort(signatures.begin(), signatures.end());
+  return governance.FirstBoot(roster, signatures);
+}
+
+sigset_t BlockStopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  (void)pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  (void)signal(SIGPIPE, SIG_IGN);
+  return set;
+}
+
+int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
+  const auto stop_signals = BlockStopSignals();
+  auto ledger = ledger::Ledger::Open({config.data_directory, config.map_bytes});
+  if (!ledger) return Complain(ledger.error());
+  auto state = appliance::Load(**ledger);
+  if (!state) return Complain(state.error());
+  const SystemClock clock;
+  hsm::RemoteKeyOps::Options remote;
+  remote.socket_path = config.tokend_socket;
+  remote.peer_uid = config.tokend_uid;
+  hsm::RemoteKeyOps key_ops(remote);
+  appliance::Governance governance(**ledger, key_ops, clock, std::move(*state));
+  if (!first_boot.empty()) {
+    const auto done = FirstBoot(governance, first_boot);
+    if (!done) return Complain(done.error());
+    std::cout << "initialised: roster 1 is in the ledger\n";
+    return 0;
+  }
+  appliance::Lifecycle lifecycle(**ledger, key_ops, governance, std::chrono::seconds(5));
+  appliance::Broker broker(**ledger, key_ops, clock, [&] { return governance.Snapshot(); }, {});
+  netapi::Api api(**ledger, governance, broker, lifecycle);
+  netapi::Server::Options options;
+  options.address = config.address;
+  options.port = config.port;
+  options.io_threads = config.io_threads;
+  options.tls = {config.certificate, config.key, config.client_ca};
+  auto server = netapi::Server::Start(options, api);
+  if (!server) return Complain(server.error());
+  spdlog::info("listening on https://{}:{}", config.address, (*server)->port());
+  (void)sd_notify(0, "READY=1");
+  int signal_number = 0;
+  (void)sigwait(&stop_signals, &signal_number);
+  spdlog::info("stopping: requests under way are finished first");
+  (void)sd_notify(0, "STOPPING=1");
+  (*server)->Stop();
+  spdlog::info("stopped");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  netapi::ForbidLingeringHeap();
+  CLI::App app("Strongroom's appliance service: HTTPS front end, governance and ledger. KEKs stay on the token side.");
+  std::string config_path, first_boot;
+  bool check = false;
+  app.add_option("--config", config_path, "configuration file")->required();
+  app.add_flag("--check-config", check, "check the configuration and exit");
+  app.add_option("--first-boot", first_boot, "write roster 1 from DIR (roster.txt and <custodian>.sig files) into an empty ledger, then exit")->type_name("DIR");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : 2;
+  }
+  spdlog::set_default_logger(spdlog::stderr_logger_mt("strongroomd"));
+  spdlog::set_pattern("%Y-%m-%dT%H:%M:%S.%e %l %v");
+  if (const auto safe = ForbidCoreDumps(); !safe) return Complain(safe.error());
+  if (const auto arena = OpenSecretArena(4U << 20); !arena) return Complain(arena.error());
+  const auto config = netapi::ReadServerConfig(config_path);
+  if (!config) return Complain(config.error());
+  if (check) {
+    std::cout << config_path << ": good\n";
+    return 0;
+  }
+  return Serve(*config, first_boot);
+}

@@ -1,0 +1,90 @@
+#include "netapi/tls.h"
+
+#include <malloc.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+
+namespace strongroom::netapi {
+namespace {
+
+Error TlsError(const std::string& what) {
+  const auto code = ERR_peek_last_error();
+  ERR_clear_error();
+  const char* reason = code == 0 ? nullptr : ERR_reason_error_string(code);
+  return Io(what + (reason == nullptr ? "" : std::string(": ") + reason), "tls-setup");
+}
+
+Result<void> UseIdentity(SSL_CTX* context, const TlsFiles& files) {
+  if (SSL_CTX_use_certificate_chain_file(context, files.certificate.c_str()) != 1) return TlsError("cannot use the certificate " + files.certificate);
+  if (SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) != 1) return TlsError("cannot use the key " + files.key);
+  if (SSL_CTX_check_private_key(context) != 1) return TlsError("key and certificate do not belong together: " + files.certificate);
+  return {};
+}
+
+void ClearingFree(void* p, const char*, int) {
+  if (p == nullptr) return;
+  explicit_bzero(p, malloc_usable_size(p));
+  std::free(p);
+}
+void* PlainMalloc(std::size_t n, const char*, int) { return std::malloc(n); }
+void* ClearingRealloc(void* p, std::size_t n, const char*, int) {
+  if (p == nullptr) return std::malloc(n);
+  void* moved = std::malloc(n);
+  if (moved == nullptr) return nullptr;
+  const auto held = malloc_usable_size(p);
+  std::memcpy(moved, p, held < n ? held : n);
+  ClearingFree(p, nullptr, 0);
+  return moved;
+}
+
+}  // namespace
+
+void ForbidLingeringHeap() { (void)CRYPTO_set_mem_functions(PlainMalloc, ClearingRealloc, ClearingFree); }
+
+Result<void> ConfigureServerTls(SSL_CTX* context, const TlsFiles& files) {
+  if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1) return TlsError("TLS 1.3 is not available");
+  TRY(UseIdentity(context, files));
+  if (SSL_CTX_load_verify_file(context, files.ca.c_str()) != 1) return TlsError("cannot use the client CA " + files.ca);
+  SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(files.ca.c_str()));
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
+  (void)SSL_CTX_set_num_tickets(context, 0);
+  (void)SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  (void)SSL_CTX_set_max_early_data(context, 0);
+  (void)SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+  return {};
+}
+
+Result<void> ConfigureClientTls(SSL_CTX* context, const TlsFiles& files) {
+  if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1) return TlsError("TLS 1.3 is not available");
+  if (!files.certificate.empty()) TRY(UseIdentity(context, files));
+  if (SSL_CTX_load_verify_file(context, files.ca.c_str()) != 1) return TlsError("cannot use the CA " + files.ca);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+  return {};
+}
+
+Result<void> ExpectServerName(SSL* ssl, const std::string& host) {
+  auto* parameters = SSL_get0_param(ssl);
+  if (X509_VERIFY_PARAM_set1_ip_asc(parameters, host.c_str()) == 1) return {};
+  ERR_clear_error();
+  if (SSL_set1_host(ssl, host.c_str()) != 1 || SSL_set_tlsext_host_name(ssl, host.c_str()) != 1) return Invalid("'" + host + "' is not a host name");
+  return {};
+}
+
+Result<crypto::Digest> PeerSpki(const SSL* ssl) {
+  const std::unique_ptr<X509, decltype(&X509_free)> certificate(SSL_get1_peer_certificate(ssl), X509_free);
+  if (!certificate) return Forbidden("a client certificate is required", "no-certificate");
+  unsigned char* der = nullptr;
+  const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate.get()), &der);
+  if (size <= 0) return Forbidden("the client certificate has no key", "no-certificate");
+  const auto digest = crypto::Sha256(ByteView(der, static_cast<std::size_t>(size)));
+  OPENSSL_free(der);
+  return digest;
+}
+
+}  // namespace strongroom::netapi

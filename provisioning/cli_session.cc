@@ -1,0 +1,102 @@
+#include "provisioning/cli_session.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/json/serialize.hpp>
+#include <cerrno>
+#include <iostream>
+#include <system_error>
+
+namespace strongroom::provisioning {
+namespace {
+
+struct NextStep {
+  std::string_view slug, text;
+};
+constexpr std::array<NextStep, 20> kNextSteps = {{
+    {"unavailable", "check that the appliance runs (strongroom status), then try again"},
+    {"not-operational", "see strongroom status for the check that fails"},
+    {"overloaded", "try again in a moment, or send larger batches"},
+    {"keyring-not-found", "see strongroom keyring list for what this principal may use"},
+    {"operation-not-granted", "ask for it in the keyring's grants"},
+    {"role-refused", "use the certificate of a principal whose role may do this (--cert, --key)"},
+    {"unknown-principal", "use a certificate whose key is in the roster (--cert, --key)"},
+    {"unwrap-failed", "check keyring, AAD and that the text is whole: strongroom inspect TEXT"},
+    {"quorum-missing", "let another custodian approve it: strongroom approve ID --key FILE"},
+    {"stale", "propose it again: the state it was signed for is gone"},
+    {"proposal-expired", "propose it again"},
+    {"proposal-not-found", "see strongroom proposal list"},
+    {"vote-exists", "nothing is left to do for this custodian"},
+    {"rejected", "a rejection is final: propose again if the reason for it is gone"},
+    {"already-executed", "see strongroom proposal show ID for the outcome"},
+    {"no-own-kek", "propose keyring.rotate --keyring install"},
+    {"uninitialised", "run the first boot: strongroomd --first-boot DIR"},
+    {"ledger-failed", "free disk space, then restart strongroomd"},
+    {"already-running", "stop the other one first, or use another directory"},
+    {"token-inventory", "have the key removed or explained before any ceremony goes on: strongroom status"},
+}};
+
+}  // namespace
+
+Result<std::unique_ptr<netapi::Client>> CliSession::Connect() const {
+  for (const auto& [name, value] : {std::pair<const char*, const std::string*>{"--server", &server}, {"--ca", &ca}, {"--cert", &cert}, {"--key", &key}})
+    if (value->empty()) return Invalid(std::string(name) + " is missing (or its STRONGROOM_ variable): eval \"$(strongroom dev env --dir DIR)\" sets all four");
+  return netapi::Client::Make({server, {cert, key, ca}, std::chrono::seconds(30)});
+}
+
+Result<boost::json::value> CliSession::Ask(std::string_view method, std::string_view target, std::string_view body) const {
+  TRY_ASSIGN(const auto client, Connect());
+  TRY_ASSIGN(const auto answer, client->Call(method, target, body));
+  return netapi::ParseAnswer(answer);
+}
+
+int Fail(const Error& error) {
+  std::cerr << "strongroom: " << error.Line() << "\n";
+  for (const auto& next : kNextSteps)
+    if (next.slug == error.Slug()) std::cerr << "next: " << next.text << "\n";
+  switch (error.code) {
+    case Code::kUnavailable:
+    case Code::kOverloaded:
+    case Code::kTokenFault: return kExitUnavailable;
+    default: return kExitRefused;
+  }
+}
+
+void PrintJson(const boost::json::value& value) { std::cout << netapi::WriteJson(value) << "\n"; }
+
+std::string TextOf(const boost::json::value& object, std::string_view member) {
+  const auto* value = object.is_object() ? object.get_object().if_contains(member) : nullptr;
+  if (value == nullptr || value->is_null()) return "-";
+  if (const auto* text = value->if_string()) return std::string(std::string_view(*text));
+  return boost::json::serialize(*value);
+}
+
+Result<netapi::SecretText> ReadInput(const std::string& file) {
+  const int fd = file.empty() ? STDIN_FILENO : open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return Io("cannot read " + file + ": " + std::generic_category().message(errno));
+  netapi::SecretText text;
+  std::array<char, 65536> part{};
+  ssize_t n = 0;
+  while ((n = read(fd, part.data(), part.size())) > 0 && text.size() <= (16U << 20)) text.append(part.data(), static_cast<std::size_t>(n));
+  Zeroise(part.data(), part.size());
+  if (fd != STDIN_FILENO) (void)close(fd);
+  if (n < 0) return Io("cannot read " + (file.empty() ? std::string("standard input") : file));
+  if (text.size() > (16U << 20)) return Invalid("the input is longer than 16 MiB");
+  return text;
+}
+
+Result<void> WriteOutput(const std::string& file, std::string_view text) {
+  if (file.empty()) {
+    std::cout << text << std::flush;
+    return std::cout ? Result<void>() : Result<void>(Io("cannot write to standard output"));
+  }
+  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return Io("cannot write " + file + ": " + std::generic_category().message(errno));
+  const bool written = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
+  if (close(fd) != 0 || !written) return Io("cannot write " + file);
+  return {};
+}
+
+}  // namespace strongroom::provisioning

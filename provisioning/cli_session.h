@@ -1,0 +1,37 @@
+#pragma once
+// What every command shares: where the server is, how results and errors reach a person.
+
+#include <boost/json/value.hpp>
+#include <string>
+#include <string_view>
+
+#include "crypto/base/result.h"
+#include "netapi/client.h"
+
+namespace strongroom::provisioning {
+
+/// Exit statuses of the CLI (a contract: scripts rely on them).
+enum CliExit : int { kExitDone = 0, kExitRefused = 1, kExitUsage = 2, kExitVerification = 3, kExitUnavailable = 4 };
+
+struct CliSession {
+  std::string server, ca, cert, key;
+  bool json = false;
+
+  /// Connect makes a client for the configured server; kInvalid says which setting is missing and how to get it.
+  Result<std::unique_ptr<netapi::Client>> Connect() const;
+  /// Ask is Connect, one call, ParseAnswer.
+  Result<boost::json::value> Ask(std::string_view method, std::string_view target, std::string_view body = {}) const;
+};
+
+/// Fail prints an error on one line of stderr, what to do next on a second where there is something to do, and returns the exit status.
+int Fail(const Error& error);
+/// PrintJson prints one document on stdout.
+void PrintJson(const boost::json::value& value);
+/// TextOf reads a member as text: strings as they are, null as "-", all else as JSON.
+std::string TextOf(const boost::json::value& object, std::string_view member);
+/// ReadInput reads a file, or standard input for an empty name, at most 16 MiB.
+Result<netapi::SecretText> ReadInput(const std::string& file);
+/// WriteOutput writes a new file of mode 0600, or standard output for an empty name.
+Result<void> WriteOutput(const std::string& file, std::string_view text);
+
+}  // namespace strongroom::provisioning

@@ -1,0 +1,342 @@
+#include "provisioning/dev_appliance.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <boost/json/object.hpp>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+
+#include "crypto/roster.h"
+#include "hsm/frame_socket.h"
+#include "netapi/config.h"
+#include "provisioning/governance_commands.h"
+#include "provisioning/pki.h"
+#include "provisioning/process.h"
+
+namespace strongroom::provisioning {
+namespace {
+
+namespace fs = std::filesystem;
+namespace bj = boost::json;
+using hsm::UniqueFd;
+
+constexpr const char* kModule = "/usr/lib/softhsm/libsofthsm2.so";
+constexpr std::array<const char*, 3> kCustodians = {"custodian-1", "custodian-2", "custodian-3"};
+constexpr std::array<const char*, 9> kPrincipals = {"operator-1", "operator-2", "custodian-1", "custodian-2", "custodian-3", "auditor-1", "monitor-1", "service-1", "service-2"};
+
+std::string ReadText(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+Result<void> WriteText(const fs::path& path, std::string_view text, mode_t mode) {
+  const auto temporary = path.string() + ".new";
+  const UniqueFd file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
+  if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(file.get()) != 0) return Io("cannot write " + temporary);
+  std::error_code error;
+  fs::rename(temporary, path, error);
+  if (error) return Io("cannot write " + path.string());
+  return {};
+}
+
+std::string PercentEncode(const std::string& path) {
+  std::string out;
+  for (const char c : path) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' || c == '-' || c == '_' || c == '.' || c == '~';
+    if (plain) out.push_back(c);
+    else out += "%" + ToHex(AsBytes(std::string_view(&c, 1)));
+  }
+  return out;
+}
+
+std::string ShellQuote(const std::string& text) {
+  std::string out = "'";
+  for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return out + "'";
+}
+
+Result<unsigned short> FreePort() {
+  const UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  if (!fd || bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return Io("no free port");
+  return ntohs(address.sin_port);
+}
+
+void Pause(int milliseconds) { (void)poll(nullptr, 0, milliseconds); }
+
+class DevAppliance {
+ public:
+  static Result<DevAppliance> In(const std::string& directory) {
+    std::error_code error;
+    const auto absolute = fs::absolute(directory, error).lexically_normal();
+    auto text = absolute.string();
+    if (text.size() > 1 && text.ends_with('/')) text.pop_back();
+    for (const char c : text)
+      if (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20) return Invalid("the directory's path has a quote, a backslash or a control character");
+    return DevAppliance(text);
+  }
+
+  std::string Path(const std::string& name) const { return (dir_ / name).string(); }
+
+  Result<void> MakeFiles(unsigned short port) {
+    std::error_code error;
+    for (const auto* name : {"", "clients", "approvers", "token", "token/tokens", "token/state", "data", "log", "roster"}) {
+      fs::create_directories(dir_ / name, error);
+      if (error) return Io("cannot create " + Path(name) + ": " + error.message());
+      fs::permissions(dir_ / name, fs::perms::owner_all, error);
+    }
+    TRY(MakeConfig(port));
+    TRY(EnsureCa(Path("ca.pem"), Path("ca.key")));
+    TRY(EnsureCertificate(CertificatePurpose::kServer, "localhost", Path("server.pem"), Path("server.key"), Path("ca.pem"), Path("ca.key")));
+    for (const auto* name : kPrincipals) {
+      const auto stem = Path("clients/" + std::string(name));
+      TRY(EnsureCertificate(CertificatePurpose::kClient, name, stem + ".pem", stem + ".key", Path("ca.pem"), Path("ca.key")));
+    }
+    for (const auto* name : kCustodians) {
+      const auto file = Path("approvers/" + std::string(name));
+      if (fs::exists(file) && fs::exists(file + ".pub")) continue;
+      fs::remove(file, error);
+      TRY_ASSIGN(const auto made, RunProcess({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file}));
+      if (made.status != 0) return Io("ssh-keygen did not make " + file);
+    }
+    return MakeRoster();
+  }
+
+  Result<void> MakeToken() {
+    for (const auto* name : {"token/kek.pin", "token/kek.so-pin"})
+      if (!fs::exists(Path(name))) TRY(WriteText(Path(name), ToHex(crypto::RandomArray<16>()) + "\n", 0600));
+    if (!fs::exists(Path("token/softhsm2.conf")))
+      TRY(WriteText(Path("token/softhsm2.conf"), "directories.tokendir = " + Path("token/tokens") + "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", 0600));
+    if (fs::exists(Path("token/made"))) return {};
+    TRY_ASSIGN(const auto made, RunProcess({Program("strongroom-tokend"), "--config", Path("strongroom.toml"), "--init-token"}));
+    // A token that is there already was made by a run that was cut off right after.
+    if (made.status != 0 && made.err.find("token-exists") == std::string::npos) return Io("the token was not made: " + LastLine(made.err));
+    return WriteText(Path("token/made"), "the KEK token was initialised\n", 0600);
+  }
+
+  Result<void> FirstBoot() {
+    TRY_ASSIGN(const auto booted, RunProcess({Program("strongroomd"), "--config", Path("strongroom.toml"), "--first-boot", Path("roster")}));
+    if (booted.status != 0 && booted.err.find("already-initialised") == std::string::npos) return Io("first boot failed: " + LastLine(booted.err));
+    return {};
+  }
+
+  // Starts one daemon unless it runs.
+  Result<bool> EnsureDaemon(const std::string& program, const std::string& pid_file, const std::string& log) {
+    if (RunningPid(program, pid_file) > 0) return false;
+    TRY_ASSIGN(const int pid, StartDaemon({Program(program), "--config", Path("strongroom.toml")}, Path(log)));
+    TRY(WriteText(Path(pid_file), std::to_string(pid) + "\n", 0600));
+    return true;
+  }
+
+  Result<void> AwaitReady(std::string_view program, const std::string& pid_file) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    std::string last = "no answer";
+    while (std::chrono::steady_clock::now() < until) {
+      for (const auto& [name, file, log] : {std::array<std::string, 3>{"strongroom-tokend", "tokend.pid", "log/tokend.log"}, std::array<std::string, 3>{"strongroomd", "strongroomd.pid", "log/strongroomd.log"}})
+        if (RunningPid(name, file) < 0) return Unavailable(name + " has ended: " + LastLine(ReadText(Path(log))), "not-started");
+      TRY_ASSIGN(const auto client, ClientFor("operator-1"));
+      const auto answer = client->Call("GET", "/v1/health/ready");
+      if (answer && answer->status == 200) return {};
+      if (answer) last = std::string(answer->body);
+      else last = answer.error().detail;
+      Pause(20);
+    }
+    return Unavailable(std::string(program) + " did not become ready (" + pid_file + "): " + last, "not-started");
+  }
+
+  // The keyrings of a dev appliance, made as anyone makes them: proposed, voted for by two custodians, executed once.
+  Result<void> MakeKeyring(const std::string& name, std::vector<std::string> params) {
+    TRY_ASSIGN(const auto client, ClientFor("operator-1"));
+    TRY_ASSIGN(const auto known, client->Call("GET", "/v1/keyrings/" + name));
+    if (known.status == 200) return {};
+    TRY_ASSIGN(const auto proposal, FileProposal(*client, {"keyring.create", name, "dev up: keyring " + name, std::move(params)}));
+    const auto id = TextOf(proposal, "id");
+    const auto text = TextOf(proposal, "text");
+    for (const auto* custodian : {kCustodians[0], kCustodians[1]}) {
+      TRY_ASSIGN(auto signature, SshSign(Path("approvers/" + std::string(custodian)), std::string(crypto::kVoteNamespace), crypto::VoteMessage(text, crypto::Verdict::kApprove)));
+      TRY(SubmitVote(*client, id, {custodian, crypto::Verdict::kApprove, std::move(signature)}));
+    }
+    TRY_ASSIGN(const auto executed, ExecuteProposal(*client, id));
+    if (TextOf(executed, "state") != "executed") return Conflict("keyring " + name + " was not made: " + TextOf(executed, "outcome"));
+    return {};
+  }
+
+  Result<std::unique_ptr<netapi::Client>> ClientFor(const std::string& principal) const {
+    TRY_ASSIGN(const auto url, Url());
+    return netapi::Client::Make({url, {Path("clients/" + principal + ".pem"), Path("clients/" + principal + ".key"), Path("ca.pem")}, std::chrono::seconds(30)});
+  }
+
+  Result<std::string> Url() const {
+    TRY_ASSIGN(const auto config, netapi::ReadServerConfig(Path("strongroom.toml")));
+    return "https://" + config.address + ":" + std::to_string(config.port);
+  }
+
+  // Stops one daemon and waits until it is gone; a daemon that does not go within its time is killed.
+  void StopDaemon(const std::string& program, const std::string& pid_file) const {
+    const auto pid = RunningPid(program, pid_file);
+    if (pid > 0) {
+      const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+      (void)kill(pid, SIGTERM);
+      pollfd gone{process.get(), POLLIN, 0};
+      if (process && poll(&gone, 1, 20000) == 0) {
+        (void)kill(pid, SIGKILL);
+        (void)poll(&gone, 1, 5000);
+      }
+    }
+    std::error_code ignored;
+    fs::remove(Path(pid_file), ignored);
+  }
+
+  // The running process of a pid file, -1 if none: the number must still belong to our program.
+  pid_t RunningPid(const std::string& program, const std::string& pid_file) const {
+    const auto text = ReadText(Path(pid_file));
+    char* end = nullptr;
+    const auto pid = static_cast<pid_t>(std::strtol(text.c_str(), &end, 10));
+    if (text.empty() || pid <= 1 || kill(pid, 0) != 0) return -1;
+    const auto command = ReadText("/proc/" + std::to_string(pid) + "/cmdline");
+    if (command.find(program) == std::string::npos || command.find(Path("strongroom.toml")) == std::string::npos) return -1;
+    const auto state = ReadText("/proc/" + std::to_string(pid) + "/stat");
+    return state.find(") Z ") == std::string::npos ? pid : -1;
+  }
+
+ private:
+  explicit DevAppliance(std::string directory) : dir_(std::move(directory)) {}
+
+  static std::string Program(const std::string& name) {
+    std::error_code error;
+    return (fs::read_symlink("/proc/self/exe", error).parent_path() / name).string();
+  }
+  static std::string LastLine(std::string text) {
+    text.erase(text.find_last_not_of('\n') + 1);
+    return text.substr(text.rfind('\n') + 1);
+  }
+
+  Result<void> MakeConfig(unsigned short port) {
+    const auto path = Path("strongroom.toml");
+    if (fs::exists(path)) {
+      TRY_ASSIGN(const auto config, netapi::ReadServerConfig(path));
+      if (port != 0 && port != config.port) return Conflict("this appliance uses port " + std::to_string(config.port) + "; change listen in " + path);
+      return {};
+    }
+    if (port == 0) {
+      TRY_ASSIGN(port, FreePort());
+    }
+    const auto quoted = [&](const std::string& name) { return "\"" + Path(name) + "\"\n"; };
+    std::string text = "# A development appliance: every part runs as one user, so the token side is separated from the network by processes only.\n\n";
+    text += "[server]\nlisten = \"127.0.0.1:" + std::to_string(port) + "\"\ncertificate = " + quoted("server.pem") + "key = " + quoted("server.key") + "client-ca = " + quoted("ca.pem") + "tokend-socket = " + quoted("token/tokend.sock");
+    text += "\n[ledger]\ndirectory = " + quoted("data");
+    text += "\n[tokend]\nuri = \"pkcs11:token=strongroom-kek?module-path=" + std::string(kModule) + "&pin-source=file:" + PercentEncode(Path("token/kek.pin")) + "\"\n";
+    text += "socket = " + quoted("token/tokend.sock") + "state-dir = " + quoted("token/state") + "softhsm-conf = " + quoted("token/softhsm2.conf") + "so-pin-file = " + quoted("token/kek.so-pin");
+    return WriteText(path, text, 0600);
+  }
+
+  Result<void> MakeRoster() {
+    const auto path = Path("roster/roster.txt");
+    if (!fs::exists(path)) {
+      std::vector<crypto::Principal> principals;
+      for (const std::string name : kPrincipals) {
+        crypto::Principal p;
+        p.name = name;
+        p.role = *crypto::RoleFromString(name.substr(0, name.rfind('-')));
+        TRY_ASSIGN(p.spki, CertificateSpki(Path("clients/" + name + ".pem")));
+        if (p.role == crypto::Role::kCustodian) {
+          const auto key = ReadText(Path("approvers/" + name + ".pub"));
+          p.ssh_key = key.substr(0, key.find(' ', key.find(' ') + 1));
+        }
+        principals.push_back(std::move(p));
+      }
+      std::map<std::string, std::uint64_t, std::less<>> policies;
+      for (const auto operation_class : crypto::Roster::kClasses) policies[std::string(operation_class)] = 2;
+      const auto text = crypto::RosterText(crypto::RandomArray<16>(), 1, "none", policies, principals);
+      TRY(crypto::Roster::Parse(text));
+      TRY(WriteText(path, text, 0644));
+    }
+    const auto text = ReadText(path);
+    for (const auto* name : kCustodians) {
+      const auto signature_file = Path("roster/" + std::string(name) + ".sig");
+      if (fs::exists(signature_file)) continue;
+      TRY_ASSIGN(const auto signature, SshSign(Path("approvers/" + std::string(name)), std::string(crypto::kRosterNamespace), text));
+      TRY(WriteText(signature_file, signature, 0644));
+    }
+    return {};
+  }
+
+  fs::path dir_;
+};
+
+Result<std::string> Up(const std::string& directory, unsigned short port) {
+  TRY_ASSIGN(auto dev, DevAppliance::In(directory));
+  TRY(dev.MakeFiles(port));
+  TRY(dev.MakeToken());
+  TRY(dev.EnsureDaemon("strongroom-tokend", "tokend.pid", "log/tokend.log"));
+  if (dev.RunningPid("strongroomd", "strongroomd.pid") < 0) TRY(dev.FirstBoot());
+  TRY(dev.EnsureDaemon("strongroomd", "strongroomd.pid", "log/strongroomd.log"));
+  TRY(dev.AwaitReady("the appliance", dev.Path("strongroomd.pid")));
+  TRY(dev.MakeKeyring("install", {"suite=kwp", "custody=token", "grants=service-1"}));
+  TRY(dev.MakeKeyring("org-a", {"suite=gcm", "custody=token", "grants=service-2"}));
+  TRY(dev.MakeKeyring("org-b", {"custody=keyring:install", "grants=service-1,service-2"}));
+  return dev.Url();
+}
+
+}  // namespace
+
+int DevUp(const CliSession& session, const std::string& directory, unsigned short port) {
+  const auto url = Up(directory, port);
+  if (!url) return Fail(url.error());
+  const auto absolute = fs::absolute(directory).lexically_normal().string();
+  if (session.json) {
+    PrintJson(bj::object{{"url", *url}, {"dir", absolute}});
+    return kExitDone;
+  }
+  std::cout << "Strongroom is up at " << *url << " (" << absolute << ")\n"
+            << "One user runs every part here: the separation of token and network does not hold as it does on an appliance.\n\n"
+            << "  eval \"$(strongroom dev env --dir " << ShellQuote(directory) << " --as service-1)\"\n"
+            << "  strongroom datakey --keyring install --plaintext\n"
+            << "  curl --cacert \"$STRONGROOM_CA\" --cert \"$STRONGROOM_CERT\" --key \"$STRONGROOM_KEY\" \\\n"
+            << "    -H 'content-type: application/json' -d '{\"bytes\":32}' \"$STRONGROOM_SERVER/v1/keyrings/install/datakey\"\n";
+  return kExitDone;
+}
+
+int DevDown(const CliSession& session, const std::string& directory) {
+  const auto dev = DevAppliance::In(directory);
+  if (!dev) return Fail(dev.error());
+  if (!fs::exists(dev->Path("strongroom.toml"))) return Fail(NotFound("there is no dev appliance in " + directory));
+  dev->StopDaemon("strongroomd", "strongroomd.pid");
+  dev->StopDaemon("strongroom-tokend", "tokend.pid");
+  if (session.json) PrintJson(bj::object{{"stopped", true}});
+  else std::cout << "stopped; strongroom dev up --dir " << ShellQuote(directory) << " starts it again\n";
+  return kExitDone;
+}
+
+int DevEnv(const CliSession& session, const std::string& directory, const std::string& principal) {
+  const auto dev = DevAppliance::In(directory);
+  if (!dev) return Fail(dev.error());
+  const auto url = dev->Url();
+  if (!url) return Fail(NotFound("there is no dev appliance in " + directory + ": strongroom dev up --dir " + ShellQuote(directory) + " makes one"));
+  const auto stem = dev->Path("clients/" + principal);
+  if (!fs::exists(stem + ".pem")) return Fail(NotFound("no principal '" + principal + "': see " + dev->Path("clients")));
+  const std::array<std::pair<const char*, std::string>, 4> variables = {{{"STRONGROOM_SERVER", *url}, {"STRONGROOM_CA", dev->Path("ca.pem")}, {"STRONGROOM_CERT", stem + ".pem"}, {"STRONGROOM_KEY", stem + ".key"}}};
+  bj::object out;
+  for (const auto& [name, value] : variables) {
+    if (session.json) out[name] = value;
+    else std::cout << "export " << name << "=" << ShellQuote(value) << "\n";
+  }
+  if (session.json) PrintJson(out);
+  return kExitDone;
+}
+
+}  // namespace strongroom::provisioning

@@ -1,0 +1,83 @@
+#include "provisioning/ledger_commands.h"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <iostream>
+
+#include "appliance/state_rows.h"
+
+namespace strongroom::provisioning {
+namespace {
+
+namespace bj = boost::json;
+
+// An entry's operation: of evidence its own; of a filed proposal the one in its text.
+bool Concerns(const bj::value& entry, const std::string& operation) {
+  if (operation.empty() || TextOf(entry, "kind") == operation || TextOf(entry, "operation") == operation) return true;
+  return TextOf(entry, "text").find("\noperation: " + operation + "\n") != std::string::npos;
+}
+
+std::string Summary(const bj::object& entry) {
+  std::string line;
+  for (const auto& member : entry) {
+    const std::string_view key = member.key();
+    if (key == "index" || key == "kind" || key == "time" || key == "leaf_hash" || key == "text" || key == "signature" || key == "signatures" || key == "roster" || key == "uses") continue;
+    line += (line.empty() ? "" : " ") + std::string(key) + "=" + TextOf(entry, key);
+  }
+  return line;
+}
+
+Result<void> Show(const CliSession& session, const LedgerShowOptions& options) {
+  TRY_ASSIGN(const auto client, session.Connect());
+  bj::array all;
+  std::string next = std::to_string(options.from);
+  while (next != "-") {
+    TRY_ASSIGN(const auto answer, client->Call("GET", "/v1/ledger/" + options.log + "/entries?limit=1000&from=" + next));
+    TRY_ASSIGN(const auto page, netapi::ParseAnswer(answer));
+    for (const auto& entry : page.get_object().at("items").get_array()) {
+      if (!Concerns(entry, options.operation)) continue;
+      if (session.json) all.push_back(entry);
+      else std::cout << TextOf(entry, "index") << "  " << TextOf(entry, "time") << "  " << TextOf(entry, "kind") << "  " << Summary(entry.get_object()) << "\n";
+    }
+    next = TextOf(page, "next");
+  }
+  if (session.json) PrintJson(bj::object{{"items", std::move(all)}, {"next", nullptr}});
+  return {};
+}
+
+struct Rebuilt {
+  std::size_t rows = 0;
+  bool same = false;
+};
+
+Result<Rebuilt> Rebuild(const std::string& directory) {
+  TRY_ASSIGN(const auto ledger, ledger::Ledger::Open({directory}));
+  TRY_ASSIGN(const auto state, appliance::Replay(*ledger));
+  const auto rows = appliance::AllRows(state);
+  std::map<std::string, Bytes> wanted, stored;
+  for (const auto& row : rows) wanted[row.key] = *row.value;
+  TRY(ledger->ReadState([&](std::string_view key, ByteView value) {
+    stored[std::string(key)] = Bytes(value.begin(), value.end());
+    return true;
+  }));
+  TRY(ledger->ReplaceState(rows));
+  return Rebuilt{rows.size(), wanted == stored};
+}
+
+}  // namespace
+
+int ShowLedger(const CliSession& session, const LedgerShowOptions& options) {
+  if (options.log != "control" && options.log != "evidence") return Fail(Invalid("the logs are 'control' and 'evidence'"));
+  const auto shown = Show(session, options);
+  return shown ? kExitDone : Fail(shown.error());
+}
+
+int RebuildState(const CliSession& session, const std::string& data_directory) {
+  const auto rebuilt = Rebuild(data_directory);
+  if (!rebuilt) return Fail(rebuilt.error());
+  if (session.json) PrintJson(bj::object{{"rows", rebuilt->rows}, {"same_as_before", rebuilt->same}});
+  else std::cout << rebuilt->rows << " rows made from the control log; " << (rebuilt->same ? "byte for byte the same as before" : "they DIFFERED from what was stored") << "\n";
+  return kExitDone;
+}
+
+}  // namespace strongroom::provisioning

@@ -1,0 +1,17 @@
+#pragma once
+#include "provisioning/cli_session.h"
+
+namespace strongroom::provisioning {
+
+struct LedgerShowOptions {
+  std::string log = "control";
+  std::uint64_t from = 0;
+  std::string operation;  // only entries of this kind or operation
+};
+/// ShowLedger prints a log's entries, one a line (or one JSON list).
+int ShowLedger(const CliSession& session, const LedgerShowOptions& options);
+
+/// RebuildState makes the state table anew from the control log of a stopped appliance and says whether it differed.
+int RebuildState(const CliSession& session, const std::string& data_directory);
+
+}  // namespace strongroom::provisioning

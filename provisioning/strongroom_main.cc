@@ -1,0 +1,151 @@
+// strongroom: the command line for operators, custodians, auditors and services.
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <functional>
+#include <iostream>
+
+#include "crypto/base/secret.h"
+#include "provisioning/data_commands.h"
+#include "provisioning/dev_appliance.h"
+#include "provisioning/governance_commands.h"
+#include "provisioning/ledger_commands.h"
+
+namespace {
+
+using namespace strongroom;
+using namespace strongroom::provisioning;
+
+struct Arguments {
+  CliSession session;
+  std::string dir, principal = "operator-1", name, id, data_directory;
+  unsigned short port = 0;
+  bool text_only = false;
+  DataOptions data;
+  ProposeOptions propose;
+  VoteOptions vote;
+  LedgerShowOptions ledger;
+};
+
+using Command = std::function<int()>;
+
+void AddDev(CLI::App& app, Arguments& a, Command& run) {
+  auto* dev = app.add_subcommand("dev", "a complete local appliance on SoftHSM, for development")->require_subcommand(1);
+  auto* up = dev->add_subcommand("up", "make and start it; changes nothing that is there");
+  up->add_option("--dir", a.dir, "the directory to keep it in")->required();
+  up->add_option("--port", a.port, "port on 127.0.0.1; 0 (the default) picks one");
+  up->callback([&] { run = [&] { return DevUp(a.session, a.dir, a.port); }; });
+  auto* down = dev->add_subcommand("down", "stop it; nothing is deleted");
+  down->add_option("--dir", a.dir)->required();
+  down->callback([&] { run = [&] { return DevDown(a.session, a.dir); }; });
+  auto* env = dev->add_subcommand("env", "print export lines for a principal");
+  env->add_option("--dir", a.dir)->required();
+  env->add_option("--as", a.principal, "the principal, default operator-1");
+  env->callback([&] { run = [&] { return DevEnv(a.session, a.dir, a.principal); }; });
+}
+
+void AddData(CLI::App& app, Arguments& a, Command& run) {
+  const auto add = [&](const char* name, const char* help, ledger::Operation operation) {
+    auto* command = app.add_subcommand(name, help);
+    command->add_option("--keyring", a.data.keyring, "the keyring")->required();
+    if (operation != ledger::Operation::kRewrap) command->add_option("--aad", a.data.aad, "additional data in base64, bound to the wrapped DEK");
+    if (operation == ledger::Operation::kDataKey) {
+      command->add_option("--bytes", a.data.bytes, "length of the DEK: 16, 24, 32 or 64");
+      command->add_flag("--plaintext", a.data.plaintext, "print the DEK too, in base64, on a second line");
+    } else {
+      command->add_option("--in", a.data.in, "input file, default standard input");
+    }
+    command->add_option("--out", a.data.out, "output file (mode 0600), default standard output");
+    command->callback([&a, &run, operation] { run = [&a, operation] { return RunData(a.session, operation, a.data); }; });
+  };
+  add("wrap", "wrap a DEK (base64 in, wrapped DEK out)", ledger::Operation::kWrap);
+  add("unwrap", "unwrap a wrapped DEK (base64 out)", ledger::Operation::kUnwrap);
+  add("rewrap", "move a wrapped DEK to the primary version, inside the token", ledger::Operation::kRewrap);
+  add("datakey", "draw a fresh DEK, wrapped", ledger::Operation::kDataKey);
+  auto* inspect = app.add_subcommand("inspect", "explain a wrapped DEK without any key");
+  inspect->add_option("text", a.name, "the text, srw1:...")->required();
+  inspect->callback([&] { run = [&] { return Inspect(a.session, a.name); }; });
+}
+
+void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
+  app.add_subcommand("status", "state, checks, tokens, ledger heads")->callback([&] { run = [&] { return ShowStatus(a.session); }; });
+  auto* keyring = app.add_subcommand("keyring", "look at keyrings")->require_subcommand(1);
+  keyring->add_subcommand("list", "all that this principal may see")->callback([&] { run = [&] { return ListKeyrings(a.session); }; });
+  auto* show = keyring->add_subcommand("show", "one keyring with its versions");
+  show->add_option("name", a.name)->required();
+  show->callback([&] { run = [&] { return ShowKeyring(a.session, a.name); }; });
+
+  auto* propose = app.add_subcommand("propose", "ask for a change of custody: keyring.create, keyring.rotate");
+  propose->add_option("operation", a.propose.operation)->required();
+  propose->add_option("--keyring", a.propose.keyring);
+  propose->add_option("--param", a.propose.params, "NAME=VALUE; create: suite, custody, grants; rotate: suite")->allow_extra_args(false);
+  propose->add_option("--reason", a.propose.reason, "why, one line; custodians read and sign it")->required();
+  propose->callback([&] { run = [&] { return Propose(a.session, a.propose); }; });
+  auto* proposal = app.add_subcommand("proposal", "look at proposals")->require_subcommand(1);
+  proposal->add_subcommand("list", "all proposals")->callback([&] { run = [&] { return ListProposals(a.session); }; });
+  auto* one = proposal->add_subcommand("show", "one proposal");
+  one->add_option("id", a.id)->required();
+  one->add_flag("--text", a.text_only, "print the exact canonical text, nothing else");
+  one->callback([&] { run = [&] { return ShowProposal(a.session, a.id, a.text_only); }; });
+  auto* withdraw = proposal->add_subcommand("withdraw", "take back a proposal of one's own");
+  withdraw->add_option("id", a.id)->required();
+  withdraw->callback([&] { run = [&] { return Withdraw(a.session, a.id); }; });
+
+  const auto add_vote = [&](const char* name, const char* help, crypto::Verdict verdict) {
+    auto* command = app.add_subcommand(name, help);
+    command->add_option("id", a.vote.id)->required();
+    command->add_option("--key", a.vote.key_file, "SSH key file (or a .pub whose private half ssh-agent holds); ssh-keygen signs with it");
+    command->add_option("--signature", a.vote.signature_file, "a signature made elsewhere with ssh-keygen -Y sign -n vote@strongroom");
+    command->add_option("--custodian", a.vote.custodian, "the custodian; default: the key file's name");
+    command->callback([&a, &run, verdict] {
+      a.vote.verdict = verdict;
+      run = [&a] { return CastVote(a.session, a.vote); };
+    });
+  };
+  add_vote("approve", "show a proposal's text, sign it, submit the vote", crypto::Verdict::kApprove);
+  add_vote("reject", "the same with verdict reject; one rejection is final", crypto::Verdict::kReject);
+  auto* execute = app.add_subcommand("execute", "run an approved proposal, once, and wait for the outcome");
+  execute->add_option("id", a.id)->required();
+  execute->callback([&] { run = [&] { return Execute(a.session, a.id); }; });
+}
+
+void AddLedger(CLI::App& app, Arguments& a, Command& run) {
+  auto* ledger = app.add_subcommand("ledger", "look at the ledger")->require_subcommand(1);
+  auto* show = ledger->add_subcommand("show", "entries of a log");
+  show->add_option("log", a.ledger.log, "control (default) or evidence");
+  show->add_option("--from", a.ledger.from, "first index");
+  show->add_option("--op", a.ledger.operation, "only this kind of entry or operation");
+  show->callback([&] { run = [&] { return ShowLedger(a.session, a.ledger); }; });
+  auto* rebuild = ledger->add_subcommand("rebuild", "make the state table anew from the control log of a stopped appliance");
+  rebuild->add_option("--data", a.data_directory, "the data directory")->required();
+  rebuild->callback([&] { run = [&] { return RebuildState(a.session, a.data_directory); }; });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  netapi::ForbidLingeringHeap();
+  (void)std::signal(SIGPIPE, SIG_IGN);
+  CLI::App app("Strongroom: KEKs stay in the token; their power is lent over the network.");
+  app.require_subcommand(1);
+  app.set_version_flag("--version", "strongroom 0.1.0");
+  Arguments a;
+  app.add_option("--server", a.session.server, "https://host:port")->envname("STRONGROOM_SERVER");
+  app.add_option("--ca", a.session.ca, "CA certificate that the server is verified against")->envname("STRONGROOM_CA");
+  app.add_option("--cert", a.session.cert, "client certificate")->envname("STRONGROOM_CERT");
+  app.add_option("--key", a.session.key, "client key")->envname("STRONGROOM_KEY");
+  app.add_flag("--json", a.session.json, "print one JSON document on stdout and nothing else");
+  app.fallthrough();
+  Command run;
+  AddDev(app, a, run);
+  AddData(app, a, run);
+  AddGovernance(app, a, run);
+  AddLedger(app, a, run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? kExitDone : kExitUsage;
+  }
+  if (const auto arena = OpenSecretArena(1U << 20); !arena) return Fail(arena.error());
+  return run();
+}
