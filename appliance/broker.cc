@@ -30,8 +30,8 @@ hsm::KeyRef RefOf(const Version& version) { return {version.token, version.kek, 
 // The version that an incoming wrapped DEK names, after every byte of its header has been compared (K5).
 Result<const Version*> VersionFor(const State& state, const Keyring& keyring, const crypto::Envelope& envelope) {
   const auto* version = keyring.Find(envelope.version);
-  if (envelope.instance != state.roster->instance() || envelope.keyring != keyring.id || version == nullptr || version->suite != envelope.suite || version->kek != envelope.kek ||
-      version->state == VersionState::kPreActive)
+  if (envelope.instance != state.roster->instance() || envelope.keyring != keyring.id || version == nullptr ||
+      version->suite != envelope.suite || version->kek != envelope.kek || version->state == VersionState::kPreActive)
     return UnwrapFailed();
   return version;
 }
@@ -48,10 +48,15 @@ void AddUse(std::vector<ledger::KekUse>& uses, const crypto::KeyId& kek, ledger:
 
 }  // namespace
 
-Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal, std::string_view keyring, Operation operation) {
+Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
+                                                 std::string_view keyring, Operation operation) {
   const auto at = state.keyrings.find(keyring);
-  if (at == state.keyrings.end() || !at->second->grants.Knows(principal)) return NotFound("no keyring of this name is granted to " + std::string(principal), "keyring-not-found");
-  if (!at->second->grants.Allows(principal, operation)) return Forbidden(std::string(principal) + " may not " + std::string(ledger::ToString(operation)) + " with this keyring", "operation-not-granted");
+  if (at == state.keyrings.end() || !at->second->grants.Knows(principal))
+    return NotFound("no keyring of this name is granted to " + std::string(principal), "keyring-not-found");
+  if (!at->second->grants.Allows(principal, operation))
+    return Forbidden(
+        std::string(principal) + " may not " + std::string(ledger::ToString(operation)) + " with this keyring",
+        "operation-not-granted");
   return at->second;
 }
 
@@ -74,8 +79,10 @@ void Broker::Submit(DataRequest request, Done done) {
   std::optional<Error> refused;
   {
     const MutexLock lock(mutex_);
-    if (stopping_) refused = Unavailable("the appliance is stopping");
-    else if (queued_items_ + items > options_.queue_items) refused = Overloaded("too many operations wait for the token");
+    if (stopping_)
+      refused = Unavailable("the appliance is stopping");
+    else if (queued_items_ + items > options_.queue_items)
+      refused = Overloaded("too many operations wait for the token");
     if (!refused) {
       queued_items_ += items;
       queue_.push_back({std::move(request), std::move(done)});
@@ -131,7 +138,8 @@ void Broker::RunGroup(std::vector<Pending> group) {
       continue;
     }
     std::vector<Result<DataAnswer>> answers;
-    for (auto& item : worked.items) answers.push_back(item.error ? Result<DataAnswer>(*item.error) : Result<DataAnswer>(std::move(item.answer)));
+    for (auto& item : worked.items)
+      answers.push_back(item.error ? Result<DataAnswer>(*item.error) : Result<DataAnswer>(std::move(item.answer)));
     replies.emplace_back(std::move(worked.pending.done), std::move(answers));
   }
   if (submission.evidence.empty()) {  // nothing but suppressed refusals: nothing leaves that needs evidence
@@ -181,7 +189,8 @@ void Broker::Prepare(const State& state, Worked& worked, std::vector<hsm::KeyOp>
   }
 }
 
-Result<hsm::KeyOp> Broker::PrepareItem(const State& state, const Keyring& keyring, Operation operation, DataItem& item, DataAnswer& answer) {
+Result<hsm::KeyOp> Broker::PrepareItem(const State& state, const Keyring& keyring, Operation operation, DataItem& item,
+                                       DataAnswer& answer) {
   if (item.refused) return *item.refused;
   const auto& primary = *keyring.Primary();
   if (item.aad.size() > crypto::kMaxAadBytes) return Invalid("AAD is at most 4096 bytes");
@@ -190,10 +199,12 @@ Result<hsm::KeyOp> Broker::PrepareItem(const State& state, const Keyring& keyrin
   answer.kek_version = primary.number;
   switch (operation) {
     case Operation::kWrap:
-      if (item.plaintext.size() < crypto::kMinDekBytes || item.plaintext.size() > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+      if (item.plaintext.size() < crypto::kMinDekBytes || item.plaintext.size() > crypto::kMaxDekBytes)
+        return Invalid("a DEK is 16 to 512 bytes");
       return hsm::KeyOp(hsm::WrapOp{RefOf(primary), std::move(item.plaintext), context});
     case Operation::kDataKey:
-      if (item.bytes != 16 && item.bytes != 24 && item.bytes != 32 && item.bytes != 64) return Invalid("a data key has 16, 24, 32 or 64 bytes");
+      if (item.bytes != 16 && item.bytes != 24 && item.bytes != 32 && item.bytes != 64)
+        return Invalid("a data key has 16, 24, 32 or 64 bytes");
       return hsm::KeyOp(hsm::DataKeyOp{RefOf(primary), item.bytes, context, item.want_plaintext});
     case Operation::kUnwrap: {
       TRY_ASSIGN(auto envelope, crypto::ParseEnvelope(item.wrapped));
@@ -210,7 +221,8 @@ Result<hsm::KeyOp> Broker::PrepareItem(const State& state, const Keyring& keyrin
       answer.from_version = version->number;
       return hsm::KeyOp(hsm::RewrapOp{RefOf(*version), RefOf(primary), std::move(envelope.blob)});
     }
-    case Operation::kOther: break;
+    case Operation::kOther:
+      break;
   }
   return Invalid("no such operation");
 }
@@ -218,7 +230,8 @@ Result<hsm::KeyOp> Broker::PrepareItem(const State& state, const Keyring& keyrin
 Result<void> Broker::CheckGcmBudget(const Version& version) {
   if (version.suite != crypto::Suite::kGcm) return {};
   TRY_ASSIGN(const auto counters, ledger_.CountersOf(version.kek));
-  if (counters.wraps + counters.rewraps_to >= options_.gcm_refuse) return Conflict("this version has done as many GCM encryptions as are safe: rotate the keyring", "gcm-exhausted");
+  if (counters.wraps + counters.rewraps_to >= options_.gcm_refuse)
+    return Conflict("this version has done as many GCM encryptions as are safe: rotate the keyring", "gcm-exhausted");
   return {};
 }
 
@@ -263,14 +276,19 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
       if (!output) {
         item.error = output.error();
       } else {
-        std::string text = output->blob.empty() ? std::string() : crypto::FormatEnvelope(EnvelopeFor(*worked.state, *worked.keyring, primary, std::move(output->blob)));
+        std::string text =
+            output->blob.empty()
+                ? std::string()
+                : crypto::FormatEnvelope(EnvelopeFor(*worked.state, *worked.keyring, primary, std::move(output->blob)));
         (request.operation == Operation::kUnwrap ? item.answer.rewrapped : item.answer.wrapped) = std::move(text);
         item.answer.plaintext = std::move(output->plaintext);
       }
     }
     crypto::Digest digest{};
-    if (request.operation == Operation::kUnwrap) digest = crypto::Sha256({AsBytes(asked.wrapped), AsBytes(item.answer.rewrapped)});
-    else if (!item.error) digest = crypto::Sha256(AsBytes(item.answer.wrapped));
+    if (request.operation == Operation::kUnwrap)
+      digest = crypto::Sha256({AsBytes(asked.wrapped), AsBytes(item.answer.rewrapped)});
+    else if (!item.error)
+      digest = crypto::Sha256(AsBytes(item.answer.wrapped));
     Append(digests, digest);
     if (item.error) {
       ++entry.failed;
@@ -286,7 +304,8 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
   submission.evidence.push_back(std::move(entry));
 }
 
-void Broker::RecordRefusal(const std::string& request_id, const std::string& principal, const std::string& keyring, Operation operation, std::string_view slug) {
+void Broker::RecordRefusal(const std::string& request_id, const std::string& principal, const std::string& keyring,
+                           Operation operation, std::string_view slug) {
   ledger::EvidenceEntry entry;
   entry.time = clock_.Now();
   entry.request_id = request_id;

@@ -19,8 +19,8 @@ namespace strongroom::appliance {
 
 using ledger::Operation;
 
-/// DataItem is one item of a request; which fields count depends on the operation. A `refused` item was found bad before it came
-/// here and gets its error as the answer.
+/// DataItem is one item of a request; which fields count depends on the operation. A `refused` item was found bad
+/// before it came here and gets its error as the answer.
 struct DataItem {
   SecretBytes plaintext;        // wrap
   std::string wrapped;          // unwrap, rewrap
@@ -40,26 +40,28 @@ struct DataRequest {
 };
 
 struct DataAnswer {
-  std::string wrapped;               // wrap, rewrap, datakey
-  SecretBytes plaintext;             // unwrap, datakey
+  std::string wrapped;    // wrap, rewrap, datakey
+  SecretBytes plaintext;  // unwrap, datakey
   std::uint32_t kek_version = 0;
-  std::uint32_t from_version = 0;    // rewrap
-  std::string rewrapped;             // unwrap under an older version
+  std::uint32_t from_version = 0;  // rewrap
+  std::string rewrapped;           // unwrap under an older version
 };
 /// DataReply is the whole request's refusal, or one result for each item in order.
 using DataReply = Result<std::vector<Result<DataAnswer>>>;
 
-/// Authorise decides whether a service may do this with this keyring. A keyring that is not granted to it at all and one that does not
-/// exist are the same answer (N5).
-Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal, std::string_view keyring, Operation operation);
+/// Authorise decides whether a service may do this with this keyring. A keyring that is not granted to it at all and
+/// one that does not exist are the same answer (N5).
+Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
+                                                 std::string_view keyring, Operation operation);
 
-/// Broker queues requests and brings them to the token in groups: one frame and one synced commit serve many requests. Thread-safe.
+/// Broker queues requests and brings them to the token in groups: one frame and one synced commit serve many requests.
+/// Thread-safe.
 class Broker {
  public:
   struct Options {
-    unsigned workers = 3;            // groups under way at once: one at the token while others wait for the disk
+    unsigned workers = 3;  // groups under way at once: one at the token while others wait for the disk
     std::size_t group_items = 256;
-    std::size_t queue_items = 8192;  // admission bound; over it kOverloaded
+    std::size_t queue_items = 8192;                               // admission bound; over it kOverloaded
     std::uint64_t gcm_refuse = (std::uint64_t{1} << 31) - 65536;  // K4, less what may be under way
   };
   using Snapshot = std::function<std::shared_ptr<const State>()>;
@@ -69,11 +71,14 @@ class Broker {
   /// Drains: every admitted request is answered before it returns.
   ~Broker();
 
-  /// Submit admits a request; `done` is called once, from a worker's thread or, on refused admission, from the caller's.
+  /// Submit admits a request; `done` is called once, from a worker's thread or, on refused admission, from the
+  /// caller's.
   void Submit(DataRequest request, Done done) EXCLUDES(mutex_);
 
-  /// RecordRefusal records a refusal that never became a request here (authentication, authorisation), flood-bounded. Does not wait.
-  void RecordRefusal(const std::string& request_id, const std::string& principal, const std::string& keyring, Operation operation, std::string_view slug) EXCLUDES(meter_mutex_);
+  /// RecordRefusal records a refusal that never became a request here (authentication, authorisation), flood-bounded.
+  /// Does not wait.
+  void RecordRefusal(const std::string& request_id, const std::string& principal, const std::string& keyring,
+                     Operation operation, std::string_view slug) EXCLUDES(meter_mutex_);
 
   std::size_t Queued() const EXCLUDES(mutex_);
 
@@ -86,7 +91,8 @@ class Broker {
   void WorkLoop() EXCLUDES(mutex_);
   void RunGroup(std::vector<Pending> group);
   void Prepare(const State& state, Worked& worked, std::vector<hsm::KeyOp>& ops);
-  Result<hsm::KeyOp> PrepareItem(const State& state, const Keyring& keyring, Operation operation, DataItem& item, DataAnswer& answer);
+  Result<hsm::KeyOp> PrepareItem(const State& state, const Keyring& keyring, Operation operation, DataItem& item,
+                                 DataAnswer& answer);
   Result<void> CheckGcmBudget(const Version& version);
   void Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outputs, ledger::Submission& submission);
 

@@ -17,7 +17,8 @@ using Params = std::map<std::string, std::string, std::less<>>;
 
 Result<void> OnlyParams(const Params& params, std::initializer_list<std::string_view> allowed) {
   for (const auto& [name, value] : params)
-    if (std::find(allowed.begin(), allowed.end(), name) == allowed.end()) return Invalid("unknown parameter '" + name.substr(0, 40) + "'", "unknown-parameter");
+    if (std::find(allowed.begin(), allowed.end(), name) == allowed.end())
+      return Invalid("unknown parameter '" + name.substr(0, 40) + "'", "unknown-parameter");
   return {};
 }
 
@@ -52,7 +53,8 @@ Result<crypto::Suite> SuiteOf(const std::string& text) {
 Result<Params> DraftCreate(const State& state, const ProposalRequest& request, const Drawn& drawn) {
   TRY(OnlyParams(request.params, {"suite", "custody", "grants"}));
   if (!crypto::IsName(request.keyring)) return Invalid("a keyring's name is 1 to 64 characters of a-z, 0-9 and -");
-  if (state.FindKeyring(request.keyring) != nullptr) return Conflict("a keyring '" + request.keyring + "' exists already", "keyring-exists");
+  if (state.FindKeyring(request.keyring) != nullptr)
+    return Conflict("a keyring '" + request.keyring + "' exists already", "keyring-exists");
   const bool is_install = request.keyring == kInstall;
   const auto custody = Get(request.params, "custody", is_install ? "token" : kByInstall);
   Params params;
@@ -61,7 +63,8 @@ Result<Params> DraftCreate(const State& state, const ProposalRequest& request, c
     if (is_install) return Invalid("the install keyring cannot wrap for itself: custody=token");
     if (install == nullptr) return Conflict("there is no install keyring yet: create it first", "no-install-keyring");
     const auto suite = crypto::ToString(install->Primary()->suite);
-    if (Get(request.params, "suite", suite) != suite) return Invalid("a keyring in the install keyring's custody has its suite, " + std::string(suite));
+    if (Get(request.params, "suite", suite) != suite)
+      return Invalid("a keyring in the install keyring's custody has its suite, " + std::string(suite));
     params["suite"] = suite;
     params["custody"] = kByInstall;
   } else if (custody == "token" || custody == std::string(kTokenPrefix) + drawn.token) {
@@ -75,7 +78,8 @@ Result<Params> DraftCreate(const State& state, const ProposalRequest& request, c
   TRY_ASSIGN(const auto grants, Grants::Parse(Get(request.params, "grants", "none")));
   for (const auto& [service, mask] : grants.by_service()) {
     const auto* principal = state.roster->Find(service);
-    if (principal == nullptr || principal->role != crypto::Role::kService) return Invalid("'" + service + "' in the grants is not a service of the roster");
+    if (principal == nullptr || principal->role != crypto::Role::kService)
+      return Invalid("'" + service + "' in the grants is not a service of the roster");
   }
   params["grants"] = grants.Text();
   params["keyring-id"] = ToHex(drawn.keyring_id);
@@ -86,7 +90,8 @@ Result<Params> DraftCreate(const State& state, const ProposalRequest& request, c
 Result<const Keyring*> Rotatable(const State& state, const std::string& name) {
   const auto* keyring = state.FindKeyring(name);
   if (keyring == nullptr) return NotFound("no keyring '" + name.substr(0, 64) + "'", "keyring-not-found");
-  if (!keyring->Primary()->custody.starts_with(kTokenPrefix)) return Conflict("keyring '" + name + "' has no KEK of its own: rotate 'install', which moves it too", "no-own-kek");
+  if (!keyring->Primary()->custody.starts_with(kTokenPrefix))
+    return Conflict("keyring '" + name + "' has no KEK of its own: rotate 'install', which moves it too", "no-own-kek");
   return keyring;
 }
 
@@ -107,8 +112,10 @@ Result<Params> DraftRotate(const State& state, const ProposalRequest& request) {
 
 Error Stale(const std::string& why) { return Conflict(why + ": propose again", "stale"); }
 
-hsm::KeySpec SpecFor(const std::string& keyring, std::uint32_t version, const crypto::KeyId& kek, crypto::Suite suite, std::string_view custody) {
-  return {{std::string(custody.substr(kTokenPrefix.size())), kek, suite}, "strongroom " + keyring + " v" + std::to_string(version)};
+hsm::KeySpec SpecFor(const std::string& keyring, std::uint32_t version, const crypto::KeyId& kek, crypto::Suite suite,
+                     std::string_view custody) {
+  return {{std::string(custody.substr(kTokenPrefix.size())), kek, suite},
+          "strongroom " + keyring + " v" + std::to_string(version)};
 }
 
 Result<Effect> EffectOfCreate(const State& state, const crypto::ProposalText& p) {
@@ -129,17 +136,21 @@ Result<Effect> EffectOfCreate(const State& state, const crypto::ProposalText& p)
     effect.generate = SpecFor(p.keyring, 1, announced.kek, suite, custody);
     announced.token = effect.generate->ref.token;
   }
-  effect.entries = {ledger::KeyringCreated{*id, p.keyring, suite, custody, Get(p.params, "grants", "none")}, announced, ledger::VersionActivated{*id, 1}};
+  effect.entries = {ledger::KeyringCreated{*id, p.keyring, suite, custody, Get(p.params, "grants", "none")}, announced,
+                    ledger::VersionActivated{*id, 1}};
   return effect;
 }
 
 Result<Effect> EffectOfRotate(const State& state, const crypto::ProposalText& p) {
   TRY_ASSIGN(const Keyring* keyring, Rotatable(state, p.keyring));
   const auto next = static_cast<std::uint32_t>(keyring->versions.size() + 1);
-  if (Get(p.params, "keyring-id", "") != ToHex(keyring->id) || Get(p.params, "from-version", "") != std::to_string(keyring->primary) || Get(p.params, "version", "") != std::to_string(next))
+  if (Get(p.params, "keyring-id", "") != ToHex(keyring->id) ||
+      Get(p.params, "from-version", "") != std::to_string(keyring->primary) ||
+      Get(p.params, "version", "") != std::to_string(next))
     return Stale("keyring '" + p.keyring + "' has been rotated since");
   const auto moved = p.keyring == kInstall ? WrappedByInstall(state) : std::vector<std::string>();
-  if (Get(p.params, "moves", "") != DescribeMoves(moved)) return Stale("the keyrings that '" + p.keyring + "' wraps for have changed");
+  if (Get(p.params, "moves", "") != DescribeMoves(moved))
+    return Stale("the keyrings that '" + p.keyring + "' wraps for have changed");
   TRY_ASSIGN(const auto suite, SuiteOf(Get(p.params, "suite", "")));
   const auto custody = Get(p.params, "custody", "");
   if (custody != keyring->Primary()->custody) return Stale("the custody of '" + p.keyring + "' has changed");
@@ -147,11 +158,13 @@ Result<Effect> EffectOfRotate(const State& state, const crypto::ProposalText& p)
   Effect effect;
   effect.generate = SpecFor(p.keyring, next, kek, suite, custody);
   const auto& token = effect.generate->ref.token;
-  effect.entries = {ledger::VersionAnnounced{keyring->id, next, suite, custody, kek, token}, ledger::VersionActivated{keyring->id, next}};
+  effect.entries = {ledger::VersionAnnounced{keyring->id, next, suite, custody, kek, token},
+                    ledger::VersionActivated{keyring->id, next}};
   for (const auto& name : moved) {
     const auto* other = state.FindKeyring(name);
     const auto version = static_cast<std::uint32_t>(other->versions.size() + 1);
-    effect.entries.emplace_back(ledger::VersionAnnounced{other->id, version, suite, std::string(kByInstall), kek, token});
+    effect.entries.emplace_back(
+        ledger::VersionAnnounced{other->id, version, suite, std::string(kByInstall), kek, token});
     effect.entries.emplace_back(ledger::VersionActivated{other->id, version});
   }
   return effect;
@@ -159,7 +172,8 @@ Result<Effect> EffectOfRotate(const State& state, const crypto::ProposalText& p)
 
 }  // namespace
 
-Result<crypto::ProposalText> DraftProposal(const State& state, const std::string& requester, const ProposalRequest& request, const Drawn& drawn) {
+Result<crypto::ProposalText> DraftProposal(const State& state, const std::string& requester,
+                                           const ProposalRequest& request, const Drawn& drawn) {
   if (!state.roster) return Unavailable("the appliance is uninitialised");
   TRY_ASSIGN(const auto policy_class, crypto::ClassOf(request.operation));
   std::size_t open = 0;
@@ -167,8 +181,11 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
     const auto at = StateAt(state, *proposal, drawn.now);
     open += at == "open" || at == "approved" ? 1 : 0;
   }
-  if (open >= kMaxOpenProposals) return Overloaded("there are " + std::to_string(open) + " open proposals: settle or withdraw some first", "too-many-proposals");
-  TRY_ASSIGN(auto params, request.operation == "keyring.create" ? DraftCreate(state, request, drawn) : DraftRotate(state, request));
+  if (open >= kMaxOpenProposals)
+    return Overloaded("there are " + std::to_string(open) + " open proposals: settle or withdraw some first",
+                      "too-many-proposals");
+  TRY_ASSIGN(auto params,
+             request.operation == "keyring.create" ? DraftCreate(state, request, drawn) : DraftRotate(state, request));
   crypto::ProposalText p;
   p.instance = state.roster->instance();
   p.operation = request.operation;
@@ -192,16 +209,23 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
 }
 
 std::uint64_t Approvals(const Proposal& proposal) {
-  return static_cast<std::uint64_t>(std::count_if(proposal.votes.begin(), proposal.votes.end(), [](const auto& v) { return v.verdict == crypto::Verdict::kApprove; }));
+  return static_cast<std::uint64_t>(std::count_if(proposal.votes.begin(), proposal.votes.end(), [](const auto& v) {
+    return v.verdict == crypto::Verdict::kApprove;
+  }));
 }
 
 std::string_view StateAt(const State& state, const Proposal& proposal, Millis now) {
   switch (proposal.fate) {
-    case ProposalFate::kWithdrawn: return "withdrawn";
-    case ProposalFate::kConsumed: return "executing";
-    case ProposalFate::kExecuted: return "executed";
-    case ProposalFate::kFailed: return "failed";
-    case ProposalFate::kPending: break;
+    case ProposalFate::kWithdrawn:
+      return "withdrawn";
+    case ProposalFate::kConsumed:
+      return "executing";
+    case ProposalFate::kExecuted:
+      return "executed";
+    case ProposalFate::kFailed:
+      return "failed";
+    case ProposalFate::kPending:
+      break;
   }
   if (Approvals(proposal) != proposal.votes.size()) return "rejected";
   if (proposal.parsed.roster_hash != state.roster->hash()) return "stale";
@@ -212,8 +236,10 @@ std::string_view StateAt(const State& state, const Proposal& proposal, Millis no
 
 Result<void> JudgeVote(const State& state, const Proposal& proposal, const crypto::Vote& vote, Millis now) {
   const auto at = StateAt(state, proposal, now);
-  if (at != "open" && at != "approved") return Conflict("the proposal is " + std::string(at) + ": it takes no votes", "not-open");
-  if (now > proposal.parsed.approve_by) return Expired("votes were to be cast by " + FormatTime(proposal.parsed.approve_by), "proposal-expired");
+  if (at != "open" && at != "approved")
+    return Conflict("the proposal is " + std::string(at) + ": it takes no votes", "not-open");
+  if (now > proposal.parsed.approve_by)
+    return Expired("votes were to be cast by " + FormatTime(proposal.parsed.approve_by), "proposal-expired");
   TRY(crypto::CheckVote(*state.roster, proposal.parsed, proposal.text, vote));
   for (const auto& cast : proposal.votes)
     if (cast.custodian == vote.custodian) return Conflict(vote.custodian + " has voted already", "vote-exists");
@@ -221,7 +247,8 @@ Result<void> JudgeVote(const State& state, const Proposal& proposal, const crypt
 }
 
 Result<void> JudgeWithdrawal(const Proposal& proposal, const std::string& principal) {
-  if (proposal.parsed.requester != principal) return Forbidden("only " + proposal.parsed.requester + ", who asked for it, may withdraw it");
+  if (proposal.parsed.requester != principal)
+    return Forbidden("only " + proposal.parsed.requester + ", who asked for it, may withdraw it");
   if (proposal.fate != ProposalFate::kPending) return Conflict("the proposal is settled", "not-open");
   return {};
 }
@@ -232,13 +259,19 @@ Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal
 
 Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal& proposal, Millis now) {
   const auto at = StateAt(state, proposal, now);
-  if (at == "open") return Forbidden("needs " + std::to_string(proposal.parsed.needed) + " approvals, has " + std::to_string(Approvals(proposal)), "quorum-missing");
+  if (at == "open")
+    return Forbidden(
+        "needs " + std::to_string(proposal.parsed.needed) + " approvals, has " + std::to_string(Approvals(proposal)),
+        "quorum-missing");
   if (at == "expired") return Expired("the proposal has expired", "proposal-expired");
-  if (at != "approved") return Conflict("the proposal is " + std::string(at) + ": it cannot be executed", at == "executed" || at == "executing" ? "already-executed" : "not-open");
+  if (at != "approved")
+    return Conflict("the proposal is " + std::string(at) + ": it cannot be executed",
+                    at == "executed" || at == "executing" ? "already-executed" : "not-open");
   return crypto::GrantExecution(*state.roster, proposal.text, proposal.votes, now);
 }
 
-std::vector<std::string> JudgeInventory(const State& state, const std::string& token, const std::vector<hsm::KeyRecord>& records) {
+std::vector<std::string> JudgeInventory(const State& state, const std::string& token,
+                                        const std::vector<hsm::KeyRecord>& records) {
   std::vector<std::string> faults;
   std::set<Bytes> known, seen;
   for (const auto& [name, keyring] : state.keyrings)
@@ -246,8 +279,10 @@ std::vector<std::string> JudgeInventory(const State& state, const std::string& t
       if (version.token == token) known.insert(Bytes(version.kek.begin(), version.kek.end()));
   for (const auto& record : records) {
     const auto id = ToHex(record.id);
-    if (!known.contains(record.id)) faults.push_back("unknown key '" + record.label + "' (CKA_ID " + id + ") in the token");
-    else if (!record.fault.empty()) faults.push_back("KEK " + id + ": " + record.fault);
+    if (!known.contains(record.id))
+      faults.push_back("unknown key '" + record.label + "' (CKA_ID " + id + ") in the token");
+    else if (!record.fault.empty())
+      faults.push_back("KEK " + id + ": " + record.fault);
     if (!seen.insert(record.id).second) faults.push_back("two keys with CKA_ID " + id);
   }
   for (const auto& id : known)

@@ -15,8 +15,8 @@ inline constexpr Millis kApproveWithin = Millis{24} * 3600 * 1000;
 inline constexpr Millis kExecuteWithin = Millis{48} * 3600 * 1000;
 inline constexpr std::size_t kMaxOpenProposals = 1000;
 
-/// ProposalRequest is what a person asks for. Parameters that she may give: keyring.create: suite (kwp, gcm), custody (token,
-/// keyring:install), grants; keyring.rotate: suite. Everything else in the text is the appliance's.
+/// ProposalRequest is what a person asks for. Parameters that she may give: keyring.create: suite (kwp, gcm), custody
+/// (token, keyring:install), grants; keyring.rotate: suite. Everything else in the text is the appliance's.
 struct ProposalRequest {
   std::string operation;
   std::string keyring;
@@ -33,11 +33,13 @@ struct Drawn {
   std::string token;
 };
 
-/// DraftProposal checks a request against the state and fills in every field that custodians will sign. Fails with kInvalid, kNotFound,
-/// kConflict (keyring-exists, no-own-kek) or kOverloaded (too many open proposals).
-Result<crypto::ProposalText> DraftProposal(const State& state, const std::string& requester, const ProposalRequest& request, const Drawn& drawn);
+/// DraftProposal checks a request against the state and fills in every field that custodians will sign. Fails with
+/// kInvalid, kNotFound, kConflict (keyring-exists, no-own-kek) or kOverloaded (too many open proposals).
+Result<crypto::ProposalText> DraftProposal(const State& state, const std::string& requester,
+                                           const ProposalRequest& request, const Drawn& drawn);
 
-/// StateAt names a proposal's state at a time: open, approved, rejected, expired, stale, withdrawn, executing, executed, failed.
+/// StateAt names a proposal's state at a time: open, approved, rejected, expired, stale, withdrawn, executing,
+/// executed, failed.
 std::string_view StateAt(const State& state, const Proposal& proposal, Millis now);
 /// Approvals counts the custodians who approved.
 std::uint64_t Approvals(const Proposal& proposal);
@@ -47,20 +49,22 @@ Result<void> JudgeVote(const State& state, const Proposal& proposal, const crypt
 /// JudgeWithdrawal: the requester alone, while nothing has happened yet.
 Result<void> JudgeWithdrawal(const Proposal& proposal, const std::string& principal);
 
-/// Effect is what an approved proposal does: perhaps a key to generate, and the entries that record it when that is done.
+/// Effect is what an approved proposal does: perhaps a key to generate, and the entries that record it when that is
+/// done.
 struct Effect {
   std::optional<hsm::KeySpec> generate;
   std::vector<ledger::ControlBody> entries;
 };
-/// EffectOf recomputes a proposal's effect on the state as it is now; kConflict (slug stale) when the state has moved on since the
-/// text was signed.
+/// EffectOf recomputes a proposal's effect on the state as it is now; kConflict (slug stale) when the state has moved
+/// on since the text was signed.
 Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal);
 
 /// JudgeExecution decides whether a proposal may run now and hands out its grant.
 Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal& proposal, Millis now);
 
-/// JudgeInventory compares what the token holds with what the state says (K3, K9). Returns lines for people, empty when all is well:
-/// unknown keys, keys whose attributes drifted, duplicates, and versions whose KEK is gone.
-std::vector<std::string> JudgeInventory(const State& state, const std::string& token, const std::vector<hsm::KeyRecord>& records);
+/// JudgeInventory compares what the token holds with what the state says (K3, K9). Returns lines for people, empty when
+/// all is well: unknown keys, keys whose attributes drifted, duplicates, and versions whose KEK is gone.
+std::vector<std::string> JudgeInventory(const State& state, const std::string& token,
+                                        const std::vector<hsm::KeyRecord>& records);
 
 }  // namespace strongroom::appliance

@@ -37,7 +37,8 @@ Result<void> Governance::RecordBodies(std::vector<ledger::ControlBody> bodies) {
   return {};
 }
 
-Result<void> Governance::FirstBoot(const std::string& roster_text, const std::vector<std::pair<std::string, std::string>>& signatures) {
+Result<void> Governance::FirstBoot(const std::string& roster_text,
+                                   const std::vector<std::pair<std::string, std::string>>& signatures) {
   const MutexLock lock(mutex_);
   if (Snapshot()->roster) return Conflict("this appliance has been initialised already", "already-initialised");
   TRY_ASSIGN(const auto roster, crypto::Roster::Parse(roster_text));
@@ -47,11 +48,13 @@ Result<void> Governance::FirstBoot(const std::string& roster_text, const std::ve
     if (principal.role == crypto::Role::kCustodian) missing.insert(principal.name);
   for (const auto& [name, signature] : signatures) {
     const auto* principal = roster.Find(name);
-    if (principal == nullptr || principal->role != crypto::Role::kCustodian) return Forbidden(name + " signs the roster but is no custodian in it", "not-a-custodian");
+    if (principal == nullptr || principal->role != crypto::Role::kCustodian)
+      return Forbidden(name + " signs the roster but is no custodian in it", "not-a-custodian");
     TRY(crypto::VerifySshSignature(principal->ssh_key, crypto::kRosterNamespace, AsBytes(roster_text), signature));
     missing.erase(name);
   }
-  if (!missing.empty()) return Forbidden("the first roster lacks the signature of " + *missing.begin(), "signature-missing");
+  if (!missing.empty())
+    return Forbidden("the first roster lacks the signature of " + *missing.begin(), "signature-missing");
   return RecordBodies({ledger::Genesis{roster_text, signatures}});
 }
 
@@ -116,8 +119,11 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
 Result<void> Governance::Settle(const Proposal& proposal, const Effect* effect, const Result<void>& outcome) {
   std::vector<ledger::ControlBody> bodies;
   if (outcome && effect != nullptr) bodies = effect->entries;
-  if (outcome) bodies.emplace_back(ledger::ExecutionSettled{proposal.id, true, {}, {}});
-  else bodies.emplace_back(ledger::ExecutionSettled{proposal.id, false, std::string(outcome.error().Slug()), outcome.error().detail});
+  if (outcome)
+    bodies.emplace_back(ledger::ExecutionSettled{proposal.id, true, {}, {}});
+  else
+    bodies.emplace_back(
+        ledger::ExecutionSettled{proposal.id, false, std::string(outcome.error().Slug()), outcome.error().detail});
   return RecordBodies(std::move(bodies));
 }
 
@@ -138,8 +144,11 @@ Result<int> Governance::ReconcileLocked() {
       outcome = effect.error();
     } else if (effect->generate) {
       TRY_ASSIGN(const auto found, key_ops_.Find(effect->generate->ref.key));
-      if (!found) outcome = Conflict("the execution was cut off before the token made the key: propose again", "interrupted");
-      else if (!found->fault.empty()) outcome = Integrity("the key that a cut-off execution left in the token is not as asked for: " + found->fault, "key-drift");
+      if (!found)
+        outcome = Conflict("the execution was cut off before the token made the key: propose again", "interrupted");
+      else if (!found->fault.empty())
+        outcome = Integrity("the key that a cut-off execution left in the token is not as asked for: " + found->fault,
+                            "key-drift");
     }
     TRY(Settle(*proposal, effect ? &*effect : nullptr, outcome));
     ++settled;

@@ -19,27 +19,31 @@ struct ProposalView {
   std::string state;
 };
 
-/// Governance is thread-safe; its calls block for the ledger and the token. They run one after another: the control plane is small,
-/// and order is what makes a proposal run once. Readers take snapshots and never wait.
+/// Governance is thread-safe; its calls block for the ledger and the token. They run one after another: the control
+/// plane is small, and order is what makes a proposal run once. Readers take snapshots and never wait.
 class Governance {
  public:
   Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, State state);
 
   std::shared_ptr<const State> Snapshot() const EXCLUDES(snapshot_mutex_);
 
-  /// FirstBoot writes the genesis: roster 1, signed by every one of its custodians (Q6). kConflict when there is one already.
-  Result<void> FirstBoot(const std::string& roster_text, const std::vector<std::pair<std::string, std::string>>& signatures) EXCLUDES(mutex_);
+  /// FirstBoot writes the genesis: roster 1, signed by every one of its custodians (Q6). kConflict when there is one
+  /// already.
+  Result<void> FirstBoot(const std::string& roster_text,
+                         const std::vector<std::pair<std::string, std::string>>& signatures) EXCLUDES(mutex_);
 
   Result<ProposalView> File(const std::string& requester, const ProposalRequest& request) EXCLUDES(mutex_);
   Result<ProposalView> Vote(const std::string& id, const crypto::Vote& vote) EXCLUDES(mutex_);
   Result<ProposalView> Withdraw(const std::string& id, const std::string& principal) EXCLUDES(mutex_);
-  /// Execute runs an approved proposal, once. The consumption is durable before the token is asked; the outcome, good or bad, is an
-  /// entry. A failure that leaves open whether the token has made the key is settled by Reconcile.
+  /// Execute runs an approved proposal, once. The consumption is durable before the token is asked; the outcome, good
+  /// or bad, is an entry. A failure that leaves open whether the token has made the key is settled by Reconcile.
   Result<ProposalView> Execute(const std::string& id, const std::string& executor) EXCLUDES(mutex_);
-  /// Reconcile settles executions that a crash or a lost token side cut off: the token is asked whether the key is there. Returns how many.
+  /// Reconcile settles executions that a crash or a lost token side cut off: the token is asked whether the key is
+  /// there. Returns how many.
   Result<int> Reconcile() EXCLUDES(mutex_);
 
-  /// Sweep compares the token's keys with the record, with no execution in between; lines for people, empty when all is well (K3).
+  /// Sweep compares the token's keys with the record, with no execution in between; lines for people, empty when all is
+  /// well (K3).
   Result<std::vector<std::string>> Sweep(const std::string& token) EXCLUDES(mutex_);
 
   Result<ProposalView> View(const std::string& id) const;

@@ -7,7 +7,10 @@
 namespace strongroom::appliance {
 namespace {
 constexpr std::array<std::pair<std::string_view, ledger::Operation>, 4> kNames = {
-    {{"datakey", ledger::Operation::kDataKey}, {"rewrap", ledger::Operation::kRewrap}, {"unwrap", ledger::Operation::kUnwrap}, {"wrap", ledger::Operation::kWrap}}};
+    {{"datakey", ledger::Operation::kDataKey},
+     {"rewrap", ledger::Operation::kRewrap},
+     {"unwrap", ledger::Operation::kUnwrap},
+     {"wrap", ledger::Operation::kWrap}}};
 constexpr unsigned kAll = 15;
 }  // namespace
 
@@ -24,11 +27,14 @@ Result<Grants> Grants::Parse(std::string_view text) {
         unsigned bit = 0;
         for (std::size_t i = 0; i < kNames.size(); ++i)
           if (kNames[i].first == word) bit = 1U << i;
-        if (bit == 0) return Invalid("'" + std::string(word.substr(0, 20)) + "' is not an operation to grant: wrap, unwrap, rewrap, datakey");
+        if (bit == 0)
+          return Invalid("'" + std::string(word.substr(0, 20)) +
+                         "' is not an operation to grant: wrap, unwrap, rewrap, datakey");
         mask |= bit;
       }
     }
-    if (!grants.by_service_.emplace(service, mask).second) return Invalid(std::string(service) + " stands twice in the grants");
+    if (!grants.by_service_.emplace(service, mask).second)
+      return Invalid(std::string(service) + " stands twice in the grants");
   }
   return grants;
 }

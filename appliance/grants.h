@@ -10,7 +10,8 @@
 namespace strongroom::appliance {
 
 /// Grants says which service may do what with a keyring (F11). Text form, canonical, as it stands in proposals:
-/// `service-1=datakey+rewrap+unwrap+wrap,service-2=unwrap`, sorted; `none` for nobody. In requests `service-1` alone means all four.
+/// `service-1=datakey+rewrap+unwrap+wrap,service-2=unwrap`, sorted; `none` for nobody. In requests `service-1` alone
+/// means all four.
 class Grants {
  public:
   static Result<Grants> Parse(std::string_view text);

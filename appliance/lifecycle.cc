@@ -4,11 +4,16 @@ namespace strongroom::appliance {
 
 std::string_view ToString(ApplianceState state) {
   switch (state) {
-    case ApplianceState::kUninitialised: return "uninitialised";
-    case ApplianceState::kLocked: return "locked";
-    case ApplianceState::kOperational: return "operational";
-    case ApplianceState::kDegraded: return "degraded";
-    case ApplianceState::kFailed: return "failed";
+    case ApplianceState::kUninitialised:
+      return "uninitialised";
+    case ApplianceState::kLocked:
+      return "locked";
+    case ApplianceState::kOperational:
+      return "operational";
+    case ApplianceState::kDegraded:
+      return "degraded";
+    case ApplianceState::kFailed:
+      return "failed";
   }
   return "failed";
 }
@@ -20,8 +25,11 @@ ApplianceState JudgeState(bool ledger_failed, bool initialised, bool verified, b
   return token_ok ? ApplianceState::kOperational : ApplianceState::kDegraded;
 }
 
-Lifecycle::Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, std::chrono::milliseconds interval)
-    : ledger_(ledger), key_ops_(key_ops), governance_(governance), interval_(interval), watcher_([this] { WatchLoop(); }) {}
+Lifecycle::Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance,
+                     std::chrono::milliseconds interval)
+    : ledger_(ledger), key_ops_(key_ops), governance_(governance), interval_(interval), watcher_([this] {
+        WatchLoop();
+      }) {}
 
 Lifecycle::~Lifecycle() {
   {
@@ -37,7 +45,8 @@ void Lifecycle::WatchLoop() {
     Look();
     const MutexLock lock(mutex_);
     // Soon again while something is wrong, at leisure otherwise.
-    const auto pause = canary_.empty() && sweep_.empty() ? interval_ : std::min(interval_, std::chrono::milliseconds(250));
+    const auto pause =
+        canary_.empty() && sweep_.empty() ? interval_ : std::min(interval_, std::chrono::milliseconds(250));
     const auto until = std::chrono::steady_clock::now() + pause;
     while (!stopping_ && wake_.WaitUntil(mutex_, until)) {
     }
@@ -51,14 +60,18 @@ void Lifecycle::Look() {
   std::string sweep;
   std::optional<hsm::TokenIdentity> identity;
   if (tested) {
-    if (auto known = key_ops_.Identity()) identity = std::move(*known);
-    else canary = known.error().Line();
+    if (auto known = key_ops_.Identity())
+      identity = std::move(*known);
+    else
+      canary = known.error().Line();
   }
   if (identity) {
     if (const auto settled = governance_.Reconcile(); !settled) sweep = settled.error().Line();
     const auto faults = governance_.Sweep(identity->serial);
-    if (!faults) sweep = faults.error().Line();
-    else if (!faults->empty()) sweep = faults->front() + (faults->size() > 1 ? " (and " + std::to_string(faults->size() - 1) + " more)" : "");
+    if (!faults)
+      sweep = faults.error().Line();
+    else if (!faults->empty())
+      sweep = faults->front() + (faults->size() > 1 ? " (and " + std::to_string(faults->size() - 1) + " more)" : "");
   }
   const MutexLock lock(mutex_);
   canary_ = canary;
@@ -99,7 +112,9 @@ Status Lifecycle::Report() const {
   const bool failed = ledger_.Failed();
   const MutexLock lock(mutex_);
   status.token = token_;
-  status.checks = {{"canary", canary_.empty(), canary_}, {"template-sweep", sweep_.empty(), sweep_}, {"ledger", !failed, failed ? "the ledger cannot record" : ""}};
+  status.checks = {{"canary", canary_.empty(), canary_},
+                   {"template-sweep", sweep_.empty(), sweep_},
+                   {"ledger", !failed, failed ? "the ledger cannot record" : ""}};
   return status;
 }
 

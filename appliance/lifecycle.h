@@ -34,8 +34,9 @@ struct Status {
 /// JudgeState names the state that follows from what is known. Pure.
 ApplianceState JudgeState(bool ledger_failed, bool initialised, bool verified, bool token_ok);
 
-/// Lifecycle watches the token in a thread of its own: first contact runs the self-test, compares the token's keys with the record
-/// and settles cut-off executions; then the canary runs every `interval` (K9). Until first contact the appliance is locked. Thread-safe.
+/// Lifecycle watches the token in a thread of its own: first contact runs the self-test, compares the token's keys with
+/// the record and settles cut-off executions; then the canary runs every `interval` (K9). Until first contact the
+/// appliance is locked. Thread-safe.
 class Lifecycle {
  public:
   Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, std::chrono::milliseconds interval);
@@ -43,8 +44,8 @@ class Lifecycle {
 
   ApplianceState State() const EXCLUDES(mutex_);
   Status Report() const EXCLUDES(mutex_);
-  /// DataPlaneOpen tells whether keys may be used: verified, recording, and the canary not wrong. A sweep that found strange keys
-  /// stops ceremonies (governance sees to that), not services.
+  /// DataPlaneOpen tells whether keys may be used: verified, recording, and the canary not wrong. A sweep that found
+  /// strange keys stops ceremonies (governance sees to that), not services.
   bool DataPlaneOpen() const EXCLUDES(mutex_);
 
  private:

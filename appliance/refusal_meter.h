@@ -5,8 +5,8 @@
 
 namespace strongroom::appliance {
 
-/// RefusalMeter bounds how many refusals are recorded (L5): up to 100 at once, then 20 a second; the others are counted and the count goes
-/// into the next one recorded. Pure; not thread-safe.
+/// RefusalMeter bounds how many refusals are recorded (L5): up to 100 at once, then 20 a second; the others are counted
+/// and the count goes into the next one recorded. Pure; not thread-safe.
 class RefusalMeter {
  public:
   /// Take returns true when a refusal at `now` is to be recorded; `suppressed` then holds how many before it were not.

@@ -3,7 +3,9 @@
 namespace strongroom::appliance {
 namespace {
 
-Error Misfit(const char* what) { return Integrity(std::string("the control log does not follow from itself: ") + what, "ledger-damaged"); }
+Error Misfit(const char* what) {
+  return Integrity(std::string("the control log does not follow from itself: ") + what, "ledger-damaged");
+}
 
 struct Applier {
   State& state;
@@ -33,10 +35,15 @@ struct Applier {
     });
   }
 
-  Result<Changed> operator()(const ledger::ProposalWithdrawn& e) const { return Move(e.proposal, ProposalFate::kPending, ProposalFate::kWithdrawn, e.by, {}); }
-  Result<Changed> operator()(const ledger::ProposalConsumed& e) const { return Move(e.proposal, ProposalFate::kPending, ProposalFate::kConsumed, e.executor, {}); }
+  Result<Changed> operator()(const ledger::ProposalWithdrawn& e) const {
+    return Move(e.proposal, ProposalFate::kPending, ProposalFate::kWithdrawn, e.by, {});
+  }
+  Result<Changed> operator()(const ledger::ProposalConsumed& e) const {
+    return Move(e.proposal, ProposalFate::kPending, ProposalFate::kConsumed, e.executor, {});
+  }
   Result<Changed> operator()(const ledger::ExecutionSettled& e) const {
-    return Move(e.proposal, ProposalFate::kConsumed, e.ok ? ProposalFate::kExecuted : ProposalFate::kFailed, {}, e.ok ? "" : e.slug + ": " + e.detail);
+    return Move(e.proposal, ProposalFate::kConsumed, e.ok ? ProposalFate::kExecuted : ProposalFate::kFailed, {},
+                e.ok ? "" : e.slug + ": " + e.detail);
   }
 
   Result<Changed> operator()(const ledger::KeyringCreated& e) const {
@@ -60,7 +67,8 @@ struct Applier {
       v.kek = e.kek;
       v.token = e.token;
       v.announced = time;
-      if (e.version != k.versions.size() + 1 || !k.versions.emplace(e.version, std::move(v)).second) return Misfit("a version out of order");
+      if (e.version != k.versions.size() + 1 || !k.versions.emplace(e.version, std::move(v)).second)
+        return Misfit("a version out of order");
       return {};
     });
   }
@@ -68,7 +76,8 @@ struct Applier {
   Result<Changed> operator()(const ledger::VersionActivated& e) const {
     return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
       const auto next = k.versions.find(e.version);
-      if (next == k.versions.end() || next->second.state != VersionState::kPreActive) return Misfit("a version activated that is not pre-active");
+      if (next == k.versions.end() || next->second.state != VersionState::kPreActive)
+        return Misfit("a version activated that is not pre-active");
       if (const auto former = k.versions.find(k.primary); former != k.versions.end()) {
         former->second.state = VersionState::kDeactivated;
         former->second.deactivated = time;
@@ -101,7 +110,8 @@ struct Applier {
     at->second = std::move(copy);
     return Changed{false, {}, {id}};
   }
-  Result<Changed> Move(const std::string& id, ProposalFate from, ProposalFate to, const std::string& by, std::string outcome) const {
+  Result<Changed> Move(const std::string& id, ProposalFate from, ProposalFate to, const std::string& by,
+                       std::string outcome) const {
     return OnProposal(id, [&](Proposal& p) -> Result<void> {
       if (p.fate != from) return Misfit("a proposal settled out of order");
       p.fate = to;
@@ -116,9 +126,12 @@ struct Applier {
 
 std::string_view ToString(VersionState state) {
   switch (state) {
-    case VersionState::kPreActive: return "pre-active";
-    case VersionState::kActive: return "active";
-    case VersionState::kDeactivated: return "deactivated";
+    case VersionState::kPreActive:
+      return "pre-active";
+    case VersionState::kActive:
+      return "active";
+    case VersionState::kDeactivated:
+      return "deactivated";
   }
   return "unknown";
 }
@@ -133,6 +146,8 @@ const Proposal* State::FindProposal(std::string_view id) const {
   return at == proposals.end() ? nullptr : at->second.get();
 }
 
-Result<Changed> Apply(State& state, const ledger::ControlEntry& entry) { return std::visit(Applier{state, entry.time}, entry.body); }
+Result<Changed> Apply(State& state, const ledger::ControlEntry& entry) {
+  return std::visit(Applier{state, entry.time}, entry.body);
+}
 
 }  // namespace strongroom::appliance

@@ -80,8 +80,8 @@ struct Changed {
   std::vector<std::string> proposals;
 };
 
-/// Apply changes the state by one entry of the log. kIntegrity when the entry does not fit the state: the log is then not this
-/// state's.
+/// Apply changes the state by one entry of the log. kIntegrity when the entry does not fit the state: the log is then
+/// not this state's.
 Result<Changed> Apply(State& state, const ledger::ControlEntry& entry);
 
 }  // namespace strongroom::appliance

@@ -33,7 +33,10 @@ Bytes EncodeKeyring(const Keyring& k) {
   return std::move(out).Take();
 }
 
-Error Damaged(std::string_view key) { return Integrity("the state row '" + std::string(key) + "' is damaged: run strongroom ledger rebuild", "ledger-damaged"); }
+Error Damaged(std::string_view key) {
+  return Integrity("the state row '" + std::string(key) + "' is damaged: run strongroom ledger rebuild",
+                   "ledger-damaged");
+}
 
 Result<Keyring> DecodeKeyring(std::string_view key, ByteView bytes) {
   WireReader in(bytes);
@@ -114,8 +117,10 @@ ledger::Row RosterRow(const State& state) {
 
 std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
   std::vector<ledger::Row> rows;
-  for (const auto& name : changed.keyrings) rows.push_back({std::string(kKeyring) + name, EncodeKeyring(*state.FindKeyring(name))});
-  for (const auto& id : changed.proposals) rows.push_back({std::string(kProposal) + id, EncodeProposal(*state.FindProposal(id))});
+  for (const auto& name : changed.keyrings)
+    rows.push_back({std::string(kKeyring) + name, EncodeKeyring(*state.FindKeyring(name))});
+  for (const auto& id : changed.proposals)
+    rows.push_back({std::string(kProposal) + id, EncodeProposal(*state.FindProposal(id))});
   if (changed.roster) rows.push_back(RosterRow(state));
   return rows;
 }

@@ -34,12 +34,14 @@ std::string RenderUnchecked(const ProposalText& p) {
 Result<void> Check(const ProposalText& p) {
   TRY_ASSIGN(const auto operation_class, ClassOf(p.operation));
   if (operation_class != p.policy_class) return Invalid("operation and policy class disagree");
-  if (!p.keyring.empty() && !IsName(p.keyring)) return Invalid("'" + p.keyring.substr(0, 64) + "' is not a keyring name (a-z, 0-9, -, at most 64)");
+  if (!p.keyring.empty() && !IsName(p.keyring))
+    return Invalid("'" + p.keyring.substr(0, 64) + "' is not a keyring name (a-z, 0-9, -, at most 64)");
   for (const auto& [name, value] : p.params) {
     if (!IsName(name)) return Invalid("a parameter's name is a-z, 0-9 and -");
     TRY(CheckSignedLine(value, kMaxParamBytes));
   }
-  if (const auto reason = CheckSignedLine(p.reason, kMaxReasonBytes); !reason) return Invalid("reason: " + reason.error().detail);
+  if (const auto reason = CheckSignedLine(p.reason, kMaxReasonBytes); !reason)
+    return Invalid("reason: " + reason.error().detail);
   if (!IsName(p.requester)) return Invalid("the requester is not a principal's name");
   if (p.created > p.approve_by || p.approve_by > p.execute_by) return Invalid("the deadlines are not in order");
   return {};
@@ -143,7 +145,9 @@ Result<KeyId> NamedKey(const ProposalText& proposal) {
 Result<std::string> ClassOf(std::string_view operation) {
   if (operation == "keyring.create") return std::string("ceremony");
   if (operation == "keyring.rotate") return std::string("rotation");
-  return Invalid("operation '" + std::string(operation.substr(0, 40)) + "' is not one that this version executes: keyring.create, keyring.rotate", "unknown-operation");
+  return Invalid("operation '" + std::string(operation.substr(0, 40)) +
+                     "' is not one that this version executes: keyring.create, keyring.rotate",
+                 "unknown-operation");
 }
 
 }  // namespace strongroom::crypto

@@ -59,8 +59,8 @@ inline constexpr std::size_t kMaxParamBytes = 4096;
 /// ProposalId is the first 128 bits of the text's SHA-256, in hex: the text cannot change under its id.
 std::string ProposalId(std::string_view text);
 
-/// NamedKey returns the CKA_ID of the KEK that a proposal of a new version names by its parameters `keyring-id` and `version`;
-/// kInvalid when it names none.
+/// NamedKey returns the CKA_ID of the KEK that a proposal of a new version names by its parameters `keyring-id` and
+/// `version`; kInvalid when it names none.
 Result<KeyId> NamedKey(const ProposalText& proposal);
 
 /// ClassOf returns the policy class that an operation falls under; kInvalid for an operation that does not exist (yet).

@@ -20,19 +20,24 @@ std::string VoteMessage(std::string_view proposal_text, Verdict verdict) {
 
 Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::string_view text, const Vote& vote) {
   const auto* principal = roster.Find(vote.custodian);
-  if (principal == nullptr || principal->role != Role::kCustodian) return Forbidden("the vote is not by a custodian of roster " + std::to_string(roster.version()), "not-a-custodian");
-  if (vote.custodian == proposal.requester) return Forbidden(vote.custodian + " asked for this and cannot vote on it", "requester-vote");
-  return VerifySshSignature(principal->ssh_key, kVoteNamespace, AsBytes(VoteMessage(text, vote.verdict)), vote.signature);
+  if (principal == nullptr || principal->role != Role::kCustodian)
+    return Forbidden("the vote is not by a custodian of roster " + std::to_string(roster.version()), "not-a-custodian");
+  if (vote.custodian == proposal.requester)
+    return Forbidden(vote.custodian + " asked for this and cannot vote on it", "requester-vote");
+  return VerifySshSignature(principal->ssh_key, kVoteNamespace, AsBytes(VoteMessage(text, vote.verdict)),
+                            vote.signature);
 }
 
-Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view text, std::vector<Vote> votes, Millis now) {
+Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view text, std::vector<Vote> votes,
+                                      Millis now) {
   TRY_ASSIGN(auto proposal, ProposalText::Parse(text));
   if (proposal.instance != roster.instance()) return Conflict("the proposal is for another instance", "stale");
   if (proposal.roster_version != roster.version() || proposal.roster_hash != roster.hash())
     return Conflict("the roster has changed since the proposal: propose again", "stale");
   if (proposal.needed != roster.Needed(proposal.policy_class) || proposal.custodians != roster.custodians())
     return Conflict("the proposal states another policy than the roster's", "stale");
-  if (now > proposal.execute_by) return Expired("the proposal was to be executed by " + FormatTime(proposal.execute_by), "proposal-expired");
+  if (now > proposal.execute_by)
+    return Expired("the proposal was to be executed by " + FormatTime(proposal.execute_by), "proposal-expired");
   std::set<std::string, std::less<>> approved;
   for (const auto& vote : votes) {
     TRY(CheckVote(roster, proposal, text, vote));
@@ -40,7 +45,8 @@ Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view tex
     approved.insert(vote.custodian);
   }
   if (approved.size() < proposal.needed)
-    return Forbidden("needs " + std::to_string(proposal.needed) + " approvals, has " + std::to_string(approved.size()), "quorum-missing");
+    return Forbidden("needs " + std::to_string(proposal.needed) + " approvals, has " + std::to_string(approved.size()),
+                     "quorum-missing");
   ExecutionGrant grant;
   grant.proposal_ = std::move(proposal);
   grant.text_ = text;

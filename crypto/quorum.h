@@ -26,8 +26,8 @@ struct Vote {
 /// VoteMessage is what a custodian signs: the canonical text, then "verdict: approve\n" or "verdict: reject\n".
 std::string VoteMessage(std::string_view proposal_text, Verdict verdict);
 
-/// CheckVote verifies one vote: a custodian of this roster, not the requester, with a good signature over exactly this text.
-/// Fails with kForbidden; slugs not-a-custodian, requester-vote, bad-signature.
+/// CheckVote verifies one vote: a custodian of this roster, not the requester, with a good signature over exactly this
+/// text. Fails with kForbidden; slugs not-a-custodian, requester-vote, bad-signature.
 Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::string_view text, const Vote& vote);
 
 /// ExecutionGrant is the capability to change custody. Nothing but GrantExecution makes one; it is consumed by value.
@@ -52,8 +52,8 @@ class ExecutionGrant {
   std::string roster_text_;
 };
 
-/// GrantExecution verifies text, roster binding, every vote and the execution deadline at `now`, and counts: each person
-/// once, the requester never, one rejection kills. Fails with kForbidden (slug "quorum-missing", "rejected" or
+/// GrantExecution verifies text, roster binding, every vote and the execution deadline at `now`, and counts: each
+/// person once, the requester never, one rejection kills. Fails with kForbidden (slug "quorum-missing", "rejected" or
 /// CheckVote's), kConflict (slug "stale": another roster or instance) or kExpired.
 Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view text, std::vector<Vote> votes, Millis now);
 

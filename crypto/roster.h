@@ -36,10 +36,11 @@ struct Principal {
 class Roster {
  public:
   /// The classes of operations; each has its own policy (Q8).
-  static constexpr std::array<std::string_view, 7> kClasses = {"break-glass", "ceremony", "destruction", "emergency", "recovery", "roster", "rotation"};
+  static constexpr std::array<std::string_view, 7> kClasses = {"break-glass", "ceremony", "destruction", "emergency",
+                                                               "recovery",    "roster",   "rotation"};
 
-  /// Parse accepts canonical text only and enforces the floors: at least 2 votes, fewer than there are custodians, more than
-  /// half of them (Q3); names, SPKIs and SSH keys unique. Fails with kInvalid.
+  /// Parse accepts canonical text only and enforces the floors: at least 2 votes, fewer than there are custodians, more
+  /// than half of them (Q3); names, SPKIs and SSH keys unique. Fails with kInvalid.
   static Result<Roster> Parse(std::string_view text);
 
   const std::string& text() const { return text_; }
@@ -66,7 +67,8 @@ class Roster {
 
 /// RosterText renders canonical text from parts; Roster::Parse judges it.
 std::string RosterText(const InstanceId& instance, std::uint64_t version, std::string_view previous,
-                       const std::map<std::string, std::uint64_t, std::less<>>& policies, std::vector<Principal> principals);
+                       const std::map<std::string, std::uint64_t, std::less<>>& policies,
+                       std::vector<Principal> principals);
 
 /// RosterAllowedSigners renders OpenSSH's allowed_signers file of a roster's custodians, without dates, for the
 /// namespaces that Strongroom signs in.

@@ -17,7 +17,9 @@ namespace {
 template <auto Free>
 struct Freer {
   template <class T>
-  void operator()(T* p) const { Free(p); }
+  void operator()(T* p) const {
+    Free(p);
+  }
 };
 using PkeyPtr = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
 using PkeyCtxPtr = std::unique_ptr<EVP_PKEY_CTX, Freer<EVP_PKEY_CTX_free>>;
@@ -94,7 +96,8 @@ Result<PublicKey> ParseKeyBlob(ByteView blob) {
     if (!pkey) return Invalid("not an RSA key");
     return PublicKey{KeyType::kRsa, std::move(pkey)};
   }
-  return Invalid("key type '" + std::string(type.substr(0, 40)) + "' is not accepted: use ssh-ed25519, ecdsa-sha2-nistp256 or ssh-rsa");
+  return Invalid("key type '" + std::string(type.substr(0, 40)) +
+                 "' is not accepted: use ssh-ed25519, ecdsa-sha2-nistp256 or ssh-rsa");
 }
 
 struct KeyText {
@@ -149,7 +152,8 @@ Result<void> VerifyInner(const PublicKey& key, ByteView data, ByteView signature
     case KeyType::kRsa: {
       const EVP_MD* md = format == "rsa-sha2-256" ? EVP_sha256() : format == "rsa-sha2-512" ? EVP_sha512() : nullptr;
       if (md == nullptr) return Bad("RSA signatures must be rsa-sha2-256 or rsa-sha2-512");
-      if (body.size() != static_cast<std::size_t>(EVP_PKEY_get_size(key.pkey.get()))) return Bad("malformed RSA signature");
+      if (body.size() != static_cast<std::size_t>(EVP_PKEY_get_size(key.pkey.get())))
+        return Bad("malformed RSA signature");
       good = VerifyDigestSigned(key.pkey.get(), md, data, body);
       break;
     }
@@ -182,7 +186,8 @@ Result<void> CheckSshPublicKey(std::string_view key) {
   return {};
 }
 
-Result<void> VerifySshSignature(std::string_view public_key, std::string_view name_space, ByteView message, std::string_view armored) {
+Result<void> VerifySshSignature(std::string_view public_key, std::string_view name_space, ByteView message,
+                                std::string_view armored) {
   const auto blob = Dearmor(armored);
   if (!blob) return Bad("not an armored SSH signature");
   WireReader in(*blob);
@@ -194,9 +199,12 @@ Result<void> VerifySshSignature(std::string_view public_key, std::string_view na
   const auto hash = in.Text();
   const auto signature = in.Blob();
   if (!in.Complete() || AsText(magic) != "SSHSIG" || version != 1 || !reserved.empty()) return Bad("malformed SSHSIG");
-  if (signed_space != name_space) return Bad("made for namespace '" + std::string(signed_space.substr(0, 64)) + "', not '" + std::string(name_space) + "'");
+  if (signed_space != name_space)
+    return Bad("made for namespace '" + std::string(signed_space.substr(0, 64)) + "', not '" + std::string(name_space) +
+               "'");
   TRY_ASSIGN(const auto expected, ParseKeyText(public_key));
-  if (!std::equal(signer.begin(), signer.end(), expected.blob.begin(), expected.blob.end())) return Bad("made with another key than the roster's");
+  if (!std::equal(signer.begin(), signer.end(), expected.blob.begin(), expected.blob.end()))
+    return Bad("made with another key than the roster's");
   TRY_ASSIGN(const auto key, ParseKeyBlob(expected.blob));
   const EVP_MD* md = hash == "sha512" ? EVP_sha512() : hash == "sha256" ? EVP_sha256() : nullptr;
   if (md == nullptr) return Bad("hash algorithm is neither sha256 nor sha512");

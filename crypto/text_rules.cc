@@ -31,16 +31,18 @@ long NextCharacter(std::string_view text, std::size_t& at) {
     if ((next & 0xC0U) != 0x80U) return -1;
     value = value << 6 | (next & 0x3FU);
   }
-  if ((more == 2 && value < 0x800) || (more == 3 && value < 0x10000) || value > 0x10FFFF || (value >= 0xD800 && value <= 0xDFFF)) return -1;
+  if ((more == 2 && value < 0x800) || (more == 3 && value < 0x10000) || value > 0x10FFFF ||
+      (value >= 0xD800 && value <= 0xDFFF))
+    return -1;
   return static_cast<long>(value);
 }
 
 bool Hides(long c) {
-  return c < 0x20 || (c >= 0x7F && c <= 0xA0) || c == 0xAD || c == 0x034F || c == 0x061C || c == 0x115F || c == 0x1160 || c == 0x1680 ||
-         (c >= 0x17B4 && c <= 0x17B5) || (c >= 0x180B && c <= 0x180F) || (c >= 0x2000 && c <= 0x200F) ||
-         (c >= 0x2028 && c <= 0x202F) || (c >= 0x205F && c <= 0x206F) || c == 0x2800 || c == 0x3000 || c == 0x3164 ||
-         (c >= 0xE000 && c <= 0xF8FF) || (c >= 0xFE00 && c <= 0xFE0F) || c == 0xFEFF || c == 0xFFA0 || (c >= 0xFFF0 && c <= 0xFFFF) ||
-         c >= 0xE0000;
+  return c < 0x20 || (c >= 0x7F && c <= 0xA0) || c == 0xAD || c == 0x034F || c == 0x061C || c == 0x115F ||
+         c == 0x1160 || c == 0x1680 || (c >= 0x17B4 && c <= 0x17B5) || (c >= 0x180B && c <= 0x180F) ||
+         (c >= 0x2000 && c <= 0x200F) || (c >= 0x2028 && c <= 0x202F) || (c >= 0x205F && c <= 0x206F) || c == 0x2800 ||
+         c == 0x3000 || c == 0x3164 || (c >= 0xE000 && c <= 0xF8FF) || (c >= 0xFE00 && c <= 0xFE0F) || c == 0xFEFF ||
+         c == 0xFFA0 || (c >= 0xFFF0 && c <= 0xFFFF) || c >= 0xE0000;
 }
 
 }  // namespace
@@ -60,7 +62,9 @@ Result<void> CheckSignedLine(std::string_view text, std::size_t max_bytes) {
     const auto start = at;
     const long c = NextCharacter(text, at);
     if (c < 0) return Invalid("the text is not UTF-8 at byte " + std::to_string(start));
-    if (Hides(c)) return Invalid("the text has a character at byte " + std::to_string(start) + " that hides or breaks what is seen");
+    if (Hides(c))
+      return Invalid("the text has a character at byte " + std::to_string(start) +
+                     " that hides or breaks what is seen");
   }
   return {};
 }
@@ -72,7 +76,8 @@ Result<std::vector<std::pair<std::string_view, std::string_view>>> SplitLines(st
     if (end == std::string_view::npos) return Invalid("the text does not end with a line end");
     const auto line = text.substr(0, end);
     const auto colon = line.find(": ");
-    if (colon == std::string_view::npos || colon == 0 || colon + 2 >= line.size()) return Invalid("a line is not of the form 'name: value'");
+    if (colon == std::string_view::npos || colon == 0 || colon + 2 >= line.size())
+      return Invalid("a line is not of the form 'name: value'");
     lines.emplace_back(line.substr(0, colon), line.substr(colon + 2));
     text.remove_prefix(end + 1);
   }

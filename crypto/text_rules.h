@@ -11,9 +11,9 @@ namespace strongroom::crypto {
 bool IsName(std::string_view text);
 
 /// CheckSignedLine holds a free text that people will sign to one visible line: well-formed UTF-8 of at most
-/// `max_bytes`, not empty, no leading or trailing blank, and no character that hides, reorders or breaks lines (controls,
-/// U+0085, U+2028/9, zero-width, bidirectional controls, U+FEFF, tag characters). Fails with kInvalid naming the
-/// character's place.
+/// `max_bytes`, not empty, no leading or trailing blank, and no character that hides, reorders or breaks lines
+/// (controls, U+0085, U+2028/9, zero-width, bidirectional controls, U+FEFF, tag characters). Fails with kInvalid naming
+/// the character's place.
 Result<void> CheckSignedLine(std::string_view text, std::size_t max_bytes);
 
 /// SplitLines cuts a text into its lines, each `name: value`. Fails with kInvalid unless every line, the last too, ends

@@ -169,7 +169,9 @@ ScratchBytes EncodeRequest(const Request& request) {
     }
     return Finish(std::move(out));
   }
-  const Kind kind = std::holds_alternative<InventoryRequest>(request.body) ? kInventory : std::holds_alternative<SelfTestRequest>(request.body) ? kSelfTest : kIdentity;
+  const Kind kind = std::holds_alternative<InventoryRequest>(request.body)  ? kInventory
+                    : std::holds_alternative<SelfTestRequest>(request.body) ? kSelfTest
+                                                                            : kIdentity;
   return Finish(Begin(request.id, kind));
 }
 
@@ -209,10 +211,17 @@ Result<Request> DecodeRequest(ByteView frame) {
       request.body = std::move(generate);
       break;
     }
-    case kInventory: request.body = InventoryRequest(); break;
-    case kSelfTest: request.body = SelfTestRequest(); break;
-    case kIdentity: request.body = IdentityRequest(); break;
-    default: return Invalid("a frame has an unknown kind");
+    case kInventory:
+      request.body = InventoryRequest();
+      break;
+    case kSelfTest:
+      request.body = SelfTestRequest();
+      break;
+    case kIdentity:
+      request.body = IdentityRequest();
+      break;
+    default:
+      return Invalid("a frame has an unknown kind");
   }
   if (!in.Complete()) return Invalid("a frame's length and content disagree");
   return request;
@@ -255,7 +264,8 @@ ScratchBytes EncodeResponse(const Response& response) {
     PutStatus(out, ErrorOf(identity->outcome));
     if (identity->outcome) {
       const auto& value = *identity->outcome;
-      for (const auto* field : {&value.serial, &value.label, &value.model, &value.manufacturer, &value.profile}) out.Text(*field);
+      for (const auto* field : {&value.serial, &value.label, &value.model, &value.manufacturer, &value.profile})
+        out.Text(*field);
     }
     return Finish(std::move(out));
   }
@@ -272,7 +282,9 @@ Result<Response> DecodeResponse(ByteView frame) {
   response.id = in.U64();
   Error error;
   switch (in.U8()) {
-    case kGreeting: response.body = Greeting{in.U16()}; break;
+    case kGreeting:
+      response.body = Greeting{in.U16()};
+      break;
     case kExecute: {
       ExecuteResponse results;
       const auto count = in.U16();
@@ -295,8 +307,12 @@ Result<Response> DecodeResponse(ByteView frame) {
       response.body = std::move(results);
       break;
     }
-    case kGenerate: response.body = GenerateResponse{GetVoid(in)}; break;
-    case kSelfTest: response.body = SelfTestResponse{GetVoid(in)}; break;
+    case kGenerate:
+      response.body = GenerateResponse{GetVoid(in)};
+      break;
+    case kSelfTest:
+      response.body = SelfTestResponse{GetVoid(in)};
+      break;
     case kInventory: {
       if (GetFailure(in, error)) {
         response.body = InventoryResponse{error};
@@ -321,11 +337,14 @@ Result<Response> DecodeResponse(ByteView frame) {
         break;
       }
       TokenIdentity identity;
-      for (auto* field : {&identity.serial, &identity.label, &identity.model, &identity.manufacturer, &identity.profile}) *field = in.Text();
+      for (auto* field :
+           {&identity.serial, &identity.label, &identity.model, &identity.manufacturer, &identity.profile})
+        *field = in.Text();
       response.body = IdentityResponse{std::move(identity)};
       break;
     }
-    default: return Invalid("a frame has an unknown kind");
+    default:
+      return Invalid("a frame has an unknown kind");
   }
   if (!in.Complete()) return Invalid("a frame's length and content disagree");
   return response;

@@ -58,7 +58,8 @@ struct IdentityResponse {
 struct Greeting {
   std::uint16_t version = 0;
 };
-using ResponseBody = std::variant<Greeting, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse, IdentityResponse>;
+using ResponseBody =
+    std::variant<Greeting, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse, IdentityResponse>;
 struct Response {
   std::uint64_t id = 0;
   ResponseBody body;

@@ -18,7 +18,8 @@ namespace {
 Result<sockaddr_un> AddressOf(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path) return Invalid("socket path '" + path + "' is empty or longer than 107 bytes: use a shorter directory");
+  if (path.empty() || path.size() >= sizeof address.sun_path)
+    return Invalid("socket path '" + path + "' is empty or longer than 107 bytes: use a shorter directory");
   std::memcpy(static_cast<void*>(address.sun_path), path.data(), path.size());
   return address;
 }
@@ -47,7 +48,8 @@ Result<UniqueFd> ListenLocal(const std::string& path) {
   if (!fd) return Io("no socket: " + LastError());
   (void)unlink(path.c_str());
   // The directory's mode guards the socket; the peer's user is checked at each accept.
-  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || chmod(path.c_str(), 0666) != 0 || listen(fd.get(), 64) != 0)
+  if (bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      chmod(path.c_str(), 0666) != 0 || listen(fd.get(), 64) != 0)
     return Io("cannot listen on " + path + ": " + LastError());
   return fd;
 }
@@ -56,16 +58,19 @@ Result<UniqueFd> ConnectLocal(const std::string& path, uid_t expected_uid) {
   TRY_ASSIGN(const auto address, AddressOf(path));
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return Io("no socket: " + LastError());
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) return Unavailable("no token side at " + path + ": " + LastError());
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    return Unavailable("no token side at " + path + ": " + LastError());
   TRY_ASSIGN(const auto uid, PeerUid(fd.get()));
-  if (uid != expected_uid) return Forbidden("the token side at " + path + " runs as another user than configured", "peer-refused");
+  if (uid != expected_uid)
+    return Forbidden("the token side at " + path + " runs as another user than configured", "peer-refused");
   return fd;
 }
 
 Result<uid_t> PeerUid(int fd) {
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return Io("cannot tell the peer's user: " + LastError());
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0)
+    return Io("cannot tell the peer's user: " + LastError());
   return peer.uid;
 }
 
@@ -88,7 +93,8 @@ Result<void> WriteFrame(int fd, ByteView frame) {
 Result<void> ReadFrame(int fd, ScratchBytes& frame) {
   std::array<std::uint8_t, 4> head{};
   TRY(ReadAll(fd, head));
-  const std::size_t size = static_cast<std::size_t>(head[0]) << 24 | static_cast<std::size_t>(head[1]) << 16 | static_cast<std::size_t>(head[2]) << 8 | head[3];
+  const std::size_t size = static_cast<std::size_t>(head[0]) << 24 | static_cast<std::size_t>(head[1]) << 16 |
+                           static_cast<std::size_t>(head[2]) << 8 | head[3];
   if (size == 0 || size > kMaxFrame) return Invalid("a frame of " + std::to_string(size) + " bytes");
   frame.resize(size);
   return ReadAll(fd, frame);

@@ -47,8 +47,8 @@ void SetIoTimeout(int fd, int milliseconds);
 
 /// WriteFrame sends a whole encoded frame; kUnavailable when the peer is gone.
 Result<void> WriteFrame(int fd, ByteView frame);
-/// ReadFrame reads one frame (without its length) into `frame`; kUnavailable at end of stream, kInvalid for a length over
-/// kMaxFrame.
+/// ReadFrame reads one frame (without its length) into `frame`; kUnavailable at end of stream, kInvalid for a length
+/// over kMaxFrame.
 Result<void> ReadFrame(int fd, ScratchBytes& frame);
 
 }  // namespace strongroom::hsm

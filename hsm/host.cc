@@ -49,11 +49,16 @@ UniqueFd AcceptChecked(int listener, const std::set<uid_t>& allowed_uids) {
 
 Response Answer(KeyOps& ops, const Clock& clock, Request request) {
   Response response{request.id, {}};
-  if (auto* execute = std::get_if<ExecuteRequest>(&request.body)) response.body = ops.Execute(execute->ops);
-  else if (auto* generate = std::get_if<GenerateRequest>(&request.body)) response.body = GenerateResponse{CountAndGenerate(ops, clock, std::move(*generate))};
-  else if (std::holds_alternative<InventoryRequest>(request.body)) response.body = InventoryResponse{ops.Inventory()};
-  else if (std::holds_alternative<SelfTestRequest>(request.body)) response.body = SelfTestResponse{ops.SelfTest()};
-  else response.body = IdentityResponse{ops.Identity()};
+  if (auto* execute = std::get_if<ExecuteRequest>(&request.body))
+    response.body = ops.Execute(execute->ops);
+  else if (auto* generate = std::get_if<GenerateRequest>(&request.body))
+    response.body = GenerateResponse{CountAndGenerate(ops, clock, std::move(*generate))};
+  else if (std::holds_alternative<InventoryRequest>(request.body))
+    response.body = InventoryResponse{ops.Inventory()};
+  else if (std::holds_alternative<SelfTestRequest>(request.body))
+    response.body = SelfTestResponse{ops.SelfTest()};
+  else
+    response.body = IdentityResponse{ops.Identity()};
   return response;
 }
 
@@ -62,13 +67,15 @@ HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_u
   std::vector<UniqueFd> connections;
   ScratchBytes frame;
   while (true) {
-    std::vector<pollfd> polls = {{stop_fd, POLLIN, 0}, {listener, static_cast<short>(connections.size() < 64 ? POLLIN : 0), 0}};
+    std::vector<pollfd> polls = {{stop_fd, POLLIN, 0},
+                                 {listener, static_cast<short>(connections.size() < 64 ? POLLIN : 0), 0}};
     for (const auto& connection : connections) polls.push_back({connection.get(), POLLIN, 0});
     if (poll(polls.data(), polls.size(), -1) < 0 && errno != EINTR) return kHostBroken;
     if (polls[0].revents != 0) return kHostDone;
     std::vector<UniqueFd> kept;
     for (std::size_t i = 0; i < connections.size(); ++i) {
-      if (polls[i + 2].revents == 0 || ServeOne(connections[i].get(), ops, clock, frame)) kept.push_back(std::move(connections[i]));
+      if (polls[i + 2].revents == 0 || ServeOne(connections[i].get(), ops, clock, frame))
+        kept.push_back(std::move(connections[i]));
       if (broken()) return kHostBroken;
     }
     connections = std::move(kept);

@@ -14,10 +14,10 @@ namespace strongroom::hsm {
 
 /// Exit statuses by which a host tells its supervisor what to do next.
 enum HostExit : int {
-  kHostDone = 0,         // asked to stop
-  kHostRefused = 10,     // configuration or token refused: starting it again will not help
-  kHostPinRejected = 11, // the PIN was refused: latch, never start again by itself
-  kHostBroken = 12,      // the token failed: start a new host
+  kHostDone = 0,          // asked to stop
+  kHostRefused = 10,      // configuration or token refused: starting it again will not help
+  kHostPinRejected = 11,  // the PIN was refused: latch, never start again by itself
+  kHostBroken = 12,       // the token failed: start a new host
 };
 
 /// Answer runs one request against the token. Votes that come with a Generate are counted here, by this process's own

@@ -83,16 +83,16 @@ struct TokenIdentity {
 };
 
 /// KeyOps is thread-safe and blocking. Common failures: kUnwrapFailed (every cryptographic one, K5), kNotFound (no such
-/// KEK in the token), kInvalid (sizes), kUnavailable (token side away; whether an operation ran is not known, and it must
-/// not be sent again for the caller), kOverloaded, kTokenFault.
+/// KEK in the token), kInvalid (sizes), kUnavailable (token side away; whether an operation ran is not known, and it
+/// must not be sent again for the caller), kOverloaded, kTokenFault.
 class KeyOps {
  public:
   virtual ~KeyOps() = default;
 
   /// Execute runs the operations in order, one result each; one failure does not stop the others.
   virtual std::vector<Result<KeyOpOutput>> Execute(std::span<const KeyOp> ops) = 0;
-  /// Generate makes one KEK, non-exportable, reads it back and destroys it again if any attribute differs (K2). The grant's
-  /// proposal must name this key and suite. An id that exists already is kConflict.
+  /// Generate makes one KEK, non-exportable, reads it back and destroys it again if any attribute differs (K2). The
+  /// grant's proposal must name this key and suite. An id that exists already is kConflict.
   virtual Result<void> Generate(crypto::ExecutionGrant grant, const KeySpec& spec) = 0;
   /// Inventory lists every secret-key object that lives in the token.
   virtual Result<std::vector<KeyRecord>> Inventory() = 0;
@@ -104,7 +104,8 @@ class KeyOps {
   Result<std::optional<KeyRecord>> Find(const crypto::KeyId& key) {
     TRY_ASSIGN(auto records, Inventory());
     for (auto& record : records)
-      if (record.id.size() == key.size() && std::equal(key.begin(), key.end(), record.id.begin())) return std::optional<KeyRecord>(std::move(record));
+      if (record.id.size() == key.size() && std::equal(key.begin(), key.end(), record.id.begin()))
+        return std::optional<KeyRecord>(std::move(record));
     return std::optional<KeyRecord>();
   }
 };

@@ -12,7 +12,9 @@ bool IsAbsent(const VendorProfile& profile, CK_ATTRIBUTE_TYPE type) {
 
 }  // namespace
 
-Attribute BoolAttribute(CK_ATTRIBUTE_TYPE type, bool value) { return {type, Bytes{static_cast<std::uint8_t>(value ? CK_TRUE : CK_FALSE)}}; }
+Attribute BoolAttribute(CK_ATTRIBUTE_TYPE type, bool value) {
+  return {type, Bytes{static_cast<std::uint8_t>(value ? CK_TRUE : CK_FALSE)}};
+}
 
 Attribute UlongAttribute(CK_ATTRIBUTE_TYPE type, CK_ULONG value) {
   Attribute attribute{type, Bytes(sizeof value)};
@@ -78,29 +80,52 @@ std::string JudgeKek(const std::vector<Attribute>& reported, const KeyRef& ref, 
 
 std::string AttributeName(CK_ATTRIBUTE_TYPE type) {
   switch (type) {
-    case CKA_CLASS: return "CKA_CLASS";
-    case CKA_KEY_TYPE: return "CKA_KEY_TYPE";
-    case CKA_VALUE_LEN: return "CKA_VALUE_LEN";
-    case CKA_TOKEN: return "CKA_TOKEN";
-    case CKA_PRIVATE: return "CKA_PRIVATE";
-    case CKA_SENSITIVE: return "CKA_SENSITIVE";
-    case CKA_EXTRACTABLE: return "CKA_EXTRACTABLE";
-    case CKA_WRAP: return "CKA_WRAP";
-    case CKA_UNWRAP: return "CKA_UNWRAP";
-    case CKA_ENCRYPT: return "CKA_ENCRYPT";
-    case CKA_DECRYPT: return "CKA_DECRYPT";
-    case CKA_SIGN: return "CKA_SIGN";
-    case CKA_VERIFY: return "CKA_VERIFY";
-    case CKA_DERIVE: return "CKA_DERIVE";
-    case CKA_MODIFIABLE: return "CKA_MODIFIABLE";
-    case CKA_COPYABLE: return "CKA_COPYABLE";
-    case CKA_ALLOWED_MECHANISMS: return "CKA_ALLOWED_MECHANISMS";
-    case CKA_ID: return "CKA_ID";
-    case CKA_LABEL: return "CKA_LABEL";
-    case CKA_LOCAL: return "CKA_LOCAL";
-    case CKA_ALWAYS_SENSITIVE: return "CKA_ALWAYS_SENSITIVE";
-    case CKA_NEVER_EXTRACTABLE: return "CKA_NEVER_EXTRACTABLE";
-    default: return "attribute " + std::to_string(type);
+    case CKA_CLASS:
+      return "CKA_CLASS";
+    case CKA_KEY_TYPE:
+      return "CKA_KEY_TYPE";
+    case CKA_VALUE_LEN:
+      return "CKA_VALUE_LEN";
+    case CKA_TOKEN:
+      return "CKA_TOKEN";
+    case CKA_PRIVATE:
+      return "CKA_PRIVATE";
+    case CKA_SENSITIVE:
+      return "CKA_SENSITIVE";
+    case CKA_EXTRACTABLE:
+      return "CKA_EXTRACTABLE";
+    case CKA_WRAP:
+      return "CKA_WRAP";
+    case CKA_UNWRAP:
+      return "CKA_UNWRAP";
+    case CKA_ENCRYPT:
+      return "CKA_ENCRYPT";
+    case CKA_DECRYPT:
+      return "CKA_DECRYPT";
+    case CKA_SIGN:
+      return "CKA_SIGN";
+    case CKA_VERIFY:
+      return "CKA_VERIFY";
+    case CKA_DERIVE:
+      return "CKA_DERIVE";
+    case CKA_MODIFIABLE:
+      return "CKA_MODIFIABLE";
+    case CKA_COPYABLE:
+      return "CKA_COPYABLE";
+    case CKA_ALLOWED_MECHANISMS:
+      return "CKA_ALLOWED_MECHANISMS";
+    case CKA_ID:
+      return "CKA_ID";
+    case CKA_LABEL:
+      return "CKA_LABEL";
+    case CKA_LOCAL:
+      return "CKA_LOCAL";
+    case CKA_ALWAYS_SENSITIVE:
+      return "CKA_ALWAYS_SENSITIVE";
+    case CKA_NEVER_EXTRACTABLE:
+      return "CKA_NEVER_EXTRACTABLE";
+    default:
+      return "attribute " + std::to_string(type);
   }
 }
 

@@ -24,8 +24,8 @@ std::vector<CK_ATTRIBUTE> ToCk(std::vector<Attribute>& attributes);
 /// KekTemplate lists every attribute of K1 for a new KEK, less what the profile names as absent.
 std::vector<Attribute> KekTemplate(const KeySpec& spec, const VendorProfile& profile);
 
-/// KekReadBack lists the attribute types that a KEK must be read back with: the template's, and LOCAL, ALWAYS_SENSITIVE,
-/// NEVER_EXTRACTABLE.
+/// KekReadBack lists the attribute types that a KEK must be read back with: the template's, and LOCAL,
+/// ALWAYS_SENSITIVE, NEVER_EXTRACTABLE.
 std::vector<CK_ATTRIBUTE_TYPE> KekReadBack(const VendorProfile& profile);
 
 /// JudgeKek compares what the token reports with what K1 and K2 ask of a KEK with this id and suite. Returns the first

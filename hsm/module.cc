@@ -15,7 +15,8 @@ namespace strongroom::hsm {
 Result<std::unique_ptr<Module>> Module::Load(const std::string& path) {
   std::unique_ptr<Module> module(new Module());
   module->library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (module->library_ == nullptr) return Io("cannot load the PKCS#11 module " + path + ": is the vendor's package installed?", "token-module");
+  if (module->library_ == nullptr)
+    return Io("cannot load the PKCS#11 module " + path + ": is the vendor's package installed?", "token-module");
   const auto get_list = reinterpret_cast<CK_C_GetFunctionList>(dlsym(module->library_, "C_GetFunctionList"));
   if (get_list == nullptr) return Io(path + " is not a PKCS#11 module", "token-module");
   if (const CK_RV rv = get_list(&module->functions_); rv != CKR_OK) return TokenError(rv, "C_GetFunctionList");
@@ -33,9 +34,11 @@ Module::~Module() {
 
 Result<std::vector<CK_SLOT_ID>> Module::SlotsWithToken() const {
   CK_ULONG count = 0;
-  if (const CK_RV rv = fn().C_GetSlotList(CK_TRUE, nullptr, &count); rv != CKR_OK) return TokenError(rv, "C_GetSlotList");
+  if (const CK_RV rv = fn().C_GetSlotList(CK_TRUE, nullptr, &count); rv != CKR_OK)
+    return TokenError(rv, "C_GetSlotList");
   std::vector<CK_SLOT_ID> slots(count);
-  if (const CK_RV rv = fn().C_GetSlotList(CK_TRUE, slots.data(), &count); rv != CKR_OK) return TokenError(rv, "C_GetSlotList");
+  if (const CK_RV rv = fn().C_GetSlotList(CK_TRUE, slots.data(), &count); rv != CKR_OK)
+    return TokenError(rv, "C_GetSlotList");
   slots.resize(count);
   return slots;
 }
@@ -53,7 +56,8 @@ Result<CK_SLOT_ID> Module::FindSlot(const TokenUri& uri) const {
     TRY_ASSIGN(const auto info, TokenInfo(slot));
     if ((info.flags & CKF_TOKEN_INITIALIZED) != 0 && uri.Matches(info)) found.push_back(slot);
   }
-  if (found.empty()) return NotFound("no token '" + uri.label() + "' in any slot of " + uri.module_path(), "token-missing");
+  if (found.empty())
+    return NotFound("no token '" + uri.label() + "' in any slot of " + uri.module_path(), "token-missing");
   if (found.size() > 1) return Invalid("several tokens match '" + uri.label() + "': add serial= to the URI");
   return found.front();
 }
@@ -69,7 +73,8 @@ Result<CK_SLOT_ID> Module::FreeSlot() const {
 
 Result<Session> Session::Open(const Module& module, CK_SLOT_ID slot) {
   CK_SESSION_HANDLE handle = 0;
-  if (const CK_RV rv = module.fn().C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr, nullptr, &handle); rv != CKR_OK)
+  if (const CK_RV rv = module.fn().C_OpenSession(slot, CKF_SERIAL_SESSION | CKF_RW_SESSION, nullptr, nullptr, &handle);
+      rv != CKR_OK)
     return TokenError(rv, "C_OpenSession");
   return Session(module, handle);
 }
@@ -96,7 +101,8 @@ Result<void> Session::Login(const SecretBytes& pin) {
 
 Result<SecretBytes> ReadPinFile(const std::string& path) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-  if (file < 0) return Io("cannot read the PIN file " + path + ": " + std::generic_category().message(errno), "pin-missing");
+  if (file < 0)
+    return Io("cannot read the PIN file " + path + ": " + std::generic_category().message(errno), "pin-missing");
   struct stat status {};
   const bool known = fstat(file, &status) == 0;
   if (!known || !S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 077) != 0) {

@@ -9,8 +9,10 @@ constexpr std::size_t kDigest = 32;
 constexpr std::size_t Padded(std::size_t n) { return (n + 7) / 8 * 8; }
 }  // namespace
 
-Result<SecretBytes> BuildPayload(ByteView dek, const crypto::Digest& context, const std::array<std::uint8_t, 16>& random) {
-  if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+Result<SecretBytes> BuildPayload(ByteView dek, const crypto::Digest& context,
+                                 const std::array<std::uint8_t, 16>& random) {
+  if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes)
+    return Invalid("a DEK is 16 to 512 bytes");
   const auto head = Padded(2 + dek.size());
   TRY_ASSIGN(auto payload, SecretBytes::Allocate(head + kRandom + kDigest));
   auto out = payload.Write(SecretAccess());

@@ -8,7 +8,8 @@
 namespace strongroom::hsm {
 
 /// BuildPayload lays out length, DEK, zeros, 16 random bytes and the context digest: a multiple of 8 bytes.
-Result<SecretBytes> BuildPayload(ByteView dek, const crypto::Digest& context, const std::array<std::uint8_t, 16>& random);
+Result<SecretBytes> BuildPayload(ByteView dek, const crypto::Digest& context,
+                                 const std::array<std::uint8_t, 16>& random);
 
 /// OpenedPayload is a DEK and the context digest that came with it.
 struct OpenedPayload {

@@ -12,7 +12,9 @@ Result<VendorProfile> ProfileFor(const CK_TOKEN_INFO& info) {
   const auto manufacturer = Trimmed(info.manufacturerID), model = Trimmed(info.model);
   for (const auto& profile : kProfiles)
     if (profile.manufacturer == manufacturer && profile.model == model) return profile;
-  return Invalid("no vendor profile for '" + manufacturer + "' / '" + model + "': its attributes and mechanisms have not been examined", "no-profile");
+  return Invalid("no vendor profile for '" + manufacturer + "' / '" + model +
+                     "': its attributes and mechanisms have not been examined",
+                 "no-profile");
 }
 
 }  // namespace strongroom::hsm

@@ -155,17 +155,23 @@ Result<void> RemoteKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec&
 }
 
 Result<std::vector<KeyRecord>> RemoteKeyOps::Inventory() {
-  TRY_ASSIGN(auto response, Expect<InventoryResponse>(Call([](std::uint64_t id) { return EncodeRequest({id, InventoryRequest()}); })));
+  TRY_ASSIGN(auto response, Expect<InventoryResponse>(Call([](std::uint64_t id) {
+               return EncodeRequest({id, InventoryRequest()});
+             })));
   return std::move(response.outcome);
 }
 
 Result<void> RemoteKeyOps::SelfTest() {
-  TRY_ASSIGN(const auto response, Expect<SelfTestResponse>(Call([](std::uint64_t id) { return EncodeRequest({id, SelfTestRequest()}); })));
+  TRY_ASSIGN(const auto response, Expect<SelfTestResponse>(Call([](std::uint64_t id) {
+               return EncodeRequest({id, SelfTestRequest()});
+             })));
   return response.outcome;
 }
 
 Result<TokenIdentity> RemoteKeyOps::Identity() {
-  TRY_ASSIGN(auto response, Expect<IdentityResponse>(Call([](std::uint64_t id) { return EncodeRequest({id, IdentityRequest()}); })));
+  TRY_ASSIGN(auto response, Expect<IdentityResponse>(Call([](std::uint64_t id) {
+               return EncodeRequest({id, IdentityRequest()});
+             })));
   return std::move(response.outcome);
 }
 

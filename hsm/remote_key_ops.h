@@ -15,14 +15,14 @@
 namespace strongroom::hsm {
 
 /// RemoteKeyOps sends each call as one frame and waits for its answer; many calls may be in flight from many threads. A
-/// reader thread connects, reconnects and hands out answers. When the host dies, calls in flight fail with kUnavailable and
-/// are never sent again; calls that come while it is away wait for its return, up to `patience`.
+/// reader thread connects, reconnects and hands out answers. When the host dies, calls in flight fail with kUnavailable
+/// and are never sent again; calls that come while it is away wait for its return, up to `patience`.
 class RemoteKeyOps final : public KeyOps {
  public:
   struct Options {
     std::string socket_path;
     uid_t peer_uid = 0;
-    std::chrono::milliseconds patience{3000};  // how long a call waits for a connection
+    std::chrono::milliseconds patience{3000};   // how long a call waits for a connection
     std::chrono::milliseconds deadline{10000};  // how long a sent call waits for its answer
   };
   explicit RemoteKeyOps(Options options);

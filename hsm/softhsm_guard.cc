@@ -22,7 +22,8 @@ Result<void> CopyWhole(const fs::path& from, const fs::path& to) {
   if (!in) return Io("cannot read " + from.string());
   const fs::path temporary = to.string() + ".new";
   const UniqueFd out(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!out || write(out.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()) || fsync(out.get()) != 0)
+  if (!out || write(out.get(), content.data(), content.size()) != static_cast<ssize_t>(content.size()) ||
+      fsync(out.get()) != 0)
     return Io("cannot write " + temporary.string());
   std::error_code error;
   fs::rename(temporary, to, error);

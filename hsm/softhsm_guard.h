@@ -5,10 +5,10 @@
 
 namespace strongroom::hsm {
 
-/// GuardTokenObjects protects SoftHSM's token.object files. SoftHSM 2.6.1 rewrites that file in place at every login, so a
-/// host killed inside a login can leave it empty or cut off, which destroys the token. Call while no host runs: a file
-/// smaller than its kept copy is put back, any other is copied to `guard_dir` (mode 0700). Returns how many were put back.
-/// Fails with kIo.
+/// GuardTokenObjects protects SoftHSM's token.object files. SoftHSM 2.6.1 rewrites that file in place at every login,
+/// so a host killed inside a login can leave it empty or cut off, which destroys the token. Call while no host runs: a
+/// file smaller than its kept copy is put back, any other is copied to `guard_dir` (mode 0700). Returns how many were
+/// put back. Fails with kIo.
 Result<int> GuardTokenObjects(const std::string& softhsm_conf, const std::string& guard_dir);
 
 /// SoftHsmTokenDir reads directories.tokendir from a softhsm2.conf; kInvalid when it has none.

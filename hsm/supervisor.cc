@@ -46,7 +46,11 @@ Result<void> Latch(const TokendConfig& config) {
 }
 
 Error LatchedError(const TokendConfig& config) {
-  return Error{Code::kPinRejected, "the token has refused this PIN once and it is not tried again: correct the PIN file, then run strongroom-tokend --clear-pin-latch (" + LatchPath(config) + ")", "pin-latched", 0, __func__};
+  return Error{Code::kPinRejected,
+               "the token has refused this PIN once and it is not tried again: correct the PIN file, then run "
+               "strongroom-tokend --clear-pin-latch (" +
+                   LatchPath(config) + ")",
+               "pin-latched", 0, __func__};
 }
 
 // BlockedSignals turns SIGTERM, SIGINT and SIGCHLD into a readable descriptor.
@@ -62,7 +66,8 @@ UniqueFd BlockedSignals() {
 bool StopAsked(int signal_fd) {
   signalfd_siginfo info{};
   bool stop = false;
-  while (read(signal_fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) stop = stop || info.ssi_signo != static_cast<unsigned>(SIGCHLD);
+  while (read(signal_fd, &info, sizeof info) == static_cast<ssize_t>(sizeof info))
+    stop = stop || info.ssi_signo != static_cast<unsigned>(SIGCHLD);
   return stop;
 }
 
@@ -71,7 +76,8 @@ struct Host {
   UniqueFd ready;
 };
 
-Result<Host> StartHost(const TokendConfig& config, const std::string& config_path, const std::string& self, int listener) {
+Result<Host> StartHost(const TokendConfig& config, const std::string& config_path, const std::string& self,
+                       int listener) {
   if (!config.softhsm_conf.empty()) {
     TRY_ASSIGN(const int restored, GuardTokenObjects(config.softhsm_conf, config.state_dir + "/guard"));
     if (restored > 0) spdlog::warn("put back {} token.object that a killed login had damaged", restored);
@@ -135,7 +141,9 @@ int RunSupervisor(const TokendConfig& config, const std::string& config_path, co
   std::filesystem::create_directories(config.state_dir, error);
   const UniqueFd lock(open((config.state_dir + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!lock) return Complain(Io("cannot write in the state directory " + config.state_dir));
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return Complain(Conflict("another strongroom-tokend serves this token (" + config.state_dir + "/lock)", "already-running"));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+    return Complain(
+        Conflict("another strongroom-tokend serves this token (" + config.state_dir + "/lock)", "already-running"));
   if (std::filesystem::exists(LatchPath(config))) return Complain(LatchedError(config));
   const auto listener = ListenLocal(config.socket);
   if (!listener) return Complain(listener.error());
@@ -173,8 +181,10 @@ int RunSupervisor(const TokendConfig& config, const std::string& config_path, co
       return Complain(LatchedError(config));
     }
     if (!served && (code == kHostRefused || tries >= kFirstStartTries)) return 1;  // the host has said why
-    if (WIFSIGNALED(status)) spdlog::warn("host {} was killed by signal {}; starting another", host->pid, WTERMSIG(status));
-    else spdlog::warn("host {} ended with status {}; starting another", host->pid, code);
+    if (WIFSIGNALED(status))
+      spdlog::warn("host {} was killed by signal {}; starting another", host->pid, WTERMSIG(status));
+    else
+      spdlog::warn("host {} ended with status {}; starting another", host->pid, code);
     if (pause.count() > 0 && PauseOrStop(signals.get(), pause)) return 0;
     pause = std::min(std::max(pause * 2, std::chrono::milliseconds(20)), std::chrono::milliseconds(2000));
   }
@@ -196,10 +206,13 @@ int RunHost(const TokendConfig& config) {
   if (!ops) {
     (void)Complain(ops.error());
     switch (ops.error().code) {
-      case Code::kPinRejected: return ops.error().ck_rv == 0 ? kHostRefused : kHostPinRejected;
+      case Code::kPinRejected:
+        return ops.error().ck_rv == 0 ? kHostRefused : kHostPinRejected;
       case Code::kTokenFault:
-      case Code::kUnavailable: return kHostBroken;
-      default: return kHostRefused;
+      case Code::kUnavailable:
+        return kHostBroken;
+      default:
+        return kHostRefused;
     }
   }
   const char byte = 1;
@@ -210,7 +223,8 @@ int RunHost(const TokendConfig& config) {
 
 Result<void> ClearPinLatch(const TokendConfig& config) {
   std::error_code error;
-  if (!std::filesystem::remove(LatchPath(config), error)) return NotFound("no PIN is latched (" + LatchPath(config) + ")");
+  if (!std::filesystem::remove(LatchPath(config), error))
+    return NotFound("no PIN is latched (" + LatchPath(config) + ")");
   return {};
 }
 

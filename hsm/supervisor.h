@@ -4,14 +4,14 @@
 
 namespace strongroom::hsm {
 
-/// RunSupervisor serves one token until SIGTERM or SIGINT: it holds the listening socket, starts a host that inherits it, and
-/// replaces the host whenever that dies, so that clients see a pause and nothing else. A first host that is refused
-/// ends it with the host's reason. A rejected PIN is latched durably in the state directory: no host starts again until
-/// `ClearPinLatch`. `self` is the program to start as host. Returns the exit status.
+/// RunSupervisor serves one token until SIGTERM or SIGINT: it holds the listening socket, starts a host that inherits
+/// it, and replaces the host whenever that dies, so that clients see a pause and nothing else. A first host that is
+/// refused ends it with the host's reason. A rejected PIN is latched durably in the state directory: no host starts
+/// again until `ClearPinLatch`. `self` is the program to start as host. Returns the exit status.
 int RunSupervisor(const TokendConfig& config, const std::string& config_path, const std::string& self);
 
-/// RunHost is the host's whole life; the supervisor hands it the listening socket and a pipe for "ready" as descriptors 3
-/// and 4. Returns a HostExit.
+/// RunHost is the host's whole life; the supervisor hands it the listening socket and a pipe for "ready" as descriptors
+/// 3 and 4. Returns a HostExit.
 int RunHost(const TokendConfig& config);
 
 /// ClearPinLatch forgets a rejected PIN, after the operator has corrected the PIN file.

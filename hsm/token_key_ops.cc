@@ -17,12 +17,14 @@ constexpr std::size_t kDigestBytes = 32;
 CK_BYTE* Ck(ByteView bytes) { return const_cast<CK_BYTE*>(bytes.data()); }
 
 TokenIdentity IdentityOf(const CK_TOKEN_INFO& info, const VendorProfile& profile) {
-  return {Trimmed(info.serialNumber), Trimmed(info.label), Trimmed(info.model), Trimmed(info.manufacturerID), profile.name};
+  return {Trimmed(info.serialNumber), Trimmed(info.label), Trimmed(info.model), Trimmed(info.manufacturerID),
+          profile.name};
 }
 
 // The known answers come from OpenSSL, an implementation that is not the token's.
 Bytes OpenSslKwp(ByteView key, ByteView value) {
-  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
+  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(EVP_CIPHER_CTX_new(),
+                                                                                EVP_CIPHER_CTX_free);
   EVP_CIPHER_CTX_set_flags(context.get(), EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
   Bytes out(value.size() + 16);
   int size = 0;
@@ -34,7 +36,8 @@ Bytes OpenSslKwp(ByteView key, ByteView value) {
 }
 
 Bytes OpenSslGcm(ByteView key, ByteView iv, ByteView aad, ByteView value) {
-  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(EVP_CIPHER_CTX_new(), EVP_CIPHER_CTX_free);
+  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(EVP_CIPHER_CTX_new(),
+                                                                                EVP_CIPHER_CTX_free);
   Bytes out(value.size() + kTagBytes);
   int size = 0;
   if (EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key.data(), iv.data()) != 1 ||
@@ -66,18 +69,21 @@ Result<std::unique_ptr<TokenKeyOps>> TokenKeyOps::Open(TokenUri uri, const Clock
   TRY_ASSIGN(const auto info, module->TokenInfo(slot));
   TRY_ASSIGN(const auto profile, ProfileFor(info));
   if ((info.flags & (CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED)) != 0)
-    return Error{Code::kPinRejected, "the token reports its last PIN try or a locked PIN: not tried; unlock it with the vendor's tool", "pin-rejected", 0, __func__};
+    return Error{Code::kPinRejected,
+                 "the token reports its last PIN try or a locked PIN: not tried; unlock it with the vendor's tool",
+                 "pin-rejected", 0, __func__};
   TRY_ASSIGN(auto keeper, Session::Open(*module, slot));
   TRY(keeper.Login(pin));
   TRY_ASSIGN(auto worker, Session::Open(*module, slot));
   const auto identity = IdentityOf(info, profile);
-  std::unique_ptr<TokenKeyOps> ops(new TokenKeyOps(std::move(module), std::move(uri), slot, profile, identity, std::move(keeper), std::move(worker), clock));
+  std::unique_ptr<TokenKeyOps> ops(new TokenKeyOps(std::move(module), std::move(uri), slot, profile, identity,
+                                                   std::move(keeper), std::move(worker), clock));
   TRY(ops->SelfTest());
   return ops;
 }
 
-TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile, TokenIdentity identity, Session keeper,
-                         Session worker, const Clock& clock)
+TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile,
+                         TokenIdentity identity, Session keeper, Session worker, const Clock& clock)
     : module_(std::move(module)),
       uri_(std::move(uri)),
       slot_(slot),
@@ -101,7 +107,8 @@ std::vector<Result<KeyOpOutput>> TokenKeyOps::Execute(std::span<const KeyOp> ops
       results.emplace_back(Unavailable("the token has failed; its host is being replaced"));
       continue;
     }
-    results.push_back(std::visit([this](const auto& o) STRONGROOM_TSA(no_thread_safety_analysis) { return Run(o); }, op));
+    results.push_back(
+        std::visit([this](const auto& o) STRONGROOM_TSA(no_thread_safety_analysis) { return Run(o); }, op));
   }
   return results;
 }
@@ -145,14 +152,16 @@ Result<KeyOpOutput> TokenKeyOps::Run(const DataKeyOp& op) {
   KeyOpOutput out;
   TRY_ASSIGN(auto dek, SecretBytes::Allocate(op.bytes));
   const auto bytes = dek.Write(SecretAccess());
-  if (const CK_RV rv = module_->fn().C_GenerateRandom(worker_.handle(), bytes.data(), bytes.size()); rv != CKR_OK) return Fault(rv, "C_GenerateRandom", nullptr);
+  if (const CK_RV rv = module_->fn().C_GenerateRandom(worker_.handle(), bytes.data(), bytes.size()); rv != CKR_OK)
+    return Fault(rv, "C_GenerateRandom", nullptr);
   TRY_ASSIGN(out.blob, WrapDek(op.key, dek.Read(SecretAccess()), op.context));
   if (op.want_plaintext) out.plaintext = std::move(dek);
   return out;
 }
 
 Result<Bytes> TokenKeyOps::WrapDek(const KeyRef& key, ByteView dek, const crypto::Digest& context) {
-  if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+  if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes)
+    return Invalid("a DEK is 16 to 512 bytes");
   TRY_ASSIGN(const auto kek, Locate(key));
   TRY_ASSIGN(const auto random, TokenRandom());
   if (key.suite == crypto::Suite::kKwp) {
@@ -190,16 +199,20 @@ Result<SecretBytes> TokenKeyOps::UnwrapDek(const KeyRef& key, ByteView blob, cry
   }
   TRY_ASSIGN(const auto kek, Locate(key));
   const std::size_t head = kDigestBytes + kIvBytes;
-  if (blob.size() < head + crypto::kMinDekBytes + kTagBytes || blob.size() > head + crypto::kMaxDekBytes + kTagBytes) return UnwrapFailed();
+  if (blob.size() < head + crypto::kMinDekBytes + kTagBytes || blob.size() > head + crypto::kMaxDekBytes + kTagBytes)
+    return UnwrapFailed();
   std::memcpy(context.data(), blob.data(), kDigestBytes);
   const auto iv = blob.subspan(kDigestBytes, kIvBytes);
   const auto sealed = blob.subspan(head);
   auto params = GcmParams(iv, context);
   CK_MECHANISM mechanism{profile_.gcm, &params, sizeof params};
-  if (const CK_RV rv = module_->fn().C_DecryptInit(worker_.handle(), &mechanism, kek); rv != CKR_OK) return Fault(rv, "C_DecryptInit", &key);
+  if (const CK_RV rv = module_->fn().C_DecryptInit(worker_.handle(), &mechanism, kek); rv != CKR_OK)
+    return Fault(rv, "C_DecryptInit", &key);
   TRY_ASSIGN(auto dek, SecretBytes::Allocate(sealed.size()));
   CK_ULONG size = sealed.size();
-  if (const CK_RV rv = module_->fn().C_Decrypt(worker_.handle(), Ck(sealed), sealed.size(), dek.Write(SecretAccess()).data(), &size); rv != CKR_OK)
+  if (const CK_RV rv =
+          module_->fn().C_Decrypt(worker_.handle(), Ck(sealed), sealed.size(), dek.Write(SecretAccess()).data(), &size);
+      rv != CKR_OK)
     return BlobRefused(rv, "C_Decrypt", key);
   if (size != sealed.size() - kTagBytes) return UnwrapFailed();
   dek.Shrink(size);
@@ -210,7 +223,9 @@ Result<Bytes> TokenKeyOps::WrapObject(CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE obj
   CK_MECHANISM mechanism{profile_.kwp, nullptr, 0};
   Bytes blob(1024);
   CK_ULONG size = blob.size();
-  if (const CK_RV rv = module_->fn().C_WrapKey(worker_.handle(), &mechanism, kek, object, blob.data(), &size); rv != CKR_OK) return Fault(rv, "C_WrapKey", nullptr);
+  if (const CK_RV rv = module_->fn().C_WrapKey(worker_.handle(), &mechanism, kek, object, blob.data(), &size);
+      rv != CKR_OK)
+    return Fault(rv, "C_WrapKey", nullptr);
   blob.resize(size);
   return blob;
 }
@@ -218,53 +233,65 @@ Result<Bytes> TokenKeyOps::WrapObject(CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE obj
 Result<CK_OBJECT_HANDLE> TokenKeyOps::UnwrapObject(const KeyRef& key, ByteView blob, bool readable) {
   TRY_ASSIGN(const auto kek, Locate(key));
   if (blob.size() < 32 || blob.size() > 1024 || blob.size() % 8 != 0) return UnwrapFailed();
-  std::vector<Attribute> attributes = {UlongAttribute(CKA_CLASS, CKO_SECRET_KEY),     UlongAttribute(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
-                                       BoolAttribute(CKA_TOKEN, false),               BoolAttribute(CKA_PRIVATE, !readable),
-                                       BoolAttribute(CKA_SENSITIVE, !readable),       BoolAttribute(CKA_EXTRACTABLE, true)};
+  std::vector<Attribute> attributes = {
+      UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), UlongAttribute(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
+      BoolAttribute(CKA_TOKEN, false),           BoolAttribute(CKA_PRIVATE, !readable),
+      BoolAttribute(CKA_SENSITIVE, !readable),   BoolAttribute(CKA_EXTRACTABLE, true)};
   auto ck = ToCk(attributes);
   CK_MECHANISM mechanism{profile_.kwp, nullptr, 0};
   CK_OBJECT_HANDLE object = 0;
-  if (const CK_RV rv = module_->fn().C_UnwrapKey(worker_.handle(), &mechanism, kek, Ck(blob), blob.size(), ck.data(), ck.size(), &object); rv != CKR_OK)
+  if (const CK_RV rv = module_->fn().C_UnwrapKey(worker_.handle(), &mechanism, kek, Ck(blob), blob.size(), ck.data(),
+                                                 ck.size(), &object);
+      rv != CKR_OK)
     return BlobRefused(rv, "C_UnwrapKey", key);
   return object;
 }
 
 Result<CK_OBJECT_HANDLE> TokenKeyOps::CreateTransit(ByteView value, CK_KEY_TYPE type, CK_ATTRIBUTE_TYPE use) {
-  std::vector<Attribute> attributes = {UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), UlongAttribute(CKA_KEY_TYPE, type), BoolAttribute(CKA_TOKEN, false),
-                                       BoolAttribute(CKA_PRIVATE, false), BoolAttribute(use, true)};
+  std::vector<Attribute> attributes = {UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), UlongAttribute(CKA_KEY_TYPE, type),
+                                       BoolAttribute(CKA_TOKEN, false), BoolAttribute(CKA_PRIVATE, false),
+                                       BoolAttribute(use, true)};
   if (use != CKA_EXTRACTABLE) attributes.push_back(BoolAttribute(CKA_EXTRACTABLE, false));
   auto ck = ToCk(attributes);
   ck.push_back({CKA_VALUE, Ck(value), value.size()});
   CK_OBJECT_HANDLE object = 0;
-  if (const CK_RV rv = module_->fn().C_CreateObject(worker_.handle(), ck.data(), ck.size(), &object); rv != CKR_OK) return Fault(rv, "C_CreateObject", nullptr);
+  if (const CK_RV rv = module_->fn().C_CreateObject(worker_.handle(), ck.data(), ck.size(), &object); rv != CKR_OK)
+    return Fault(rv, "C_CreateObject", nullptr);
   return object;
 }
 
 void TokenKeyOps::DestroyTransit(CK_OBJECT_HANDLE object) {
   // A transit object that will not go would pile up unseen: treat it as the device fault that it is.
-  if (const CK_RV rv = module_->fn().C_DestroyObject(worker_.handle(), object); rv != CKR_OK) (void)Fault(rv == CKR_OBJECT_HANDLE_INVALID ? CKR_SESSION_HANDLE_INVALID : rv, "C_DestroyObject", nullptr);
+  if (const CK_RV rv = module_->fn().C_DestroyObject(worker_.handle(), object); rv != CKR_OK)
+    (void)Fault(rv == CKR_OBJECT_HANDLE_INVALID ? CKR_SESSION_HANDLE_INVALID : rv, "C_DestroyObject", nullptr);
 }
 
 Result<Bytes> TokenKeyOps::GcmEncrypt(CK_OBJECT_HANDLE kek, ByteView iv, ByteView aad, ByteView plain) {
   auto params = GcmParams(iv, aad);
   CK_MECHANISM mechanism{profile_.gcm, &params, sizeof params};
-  if (const CK_RV rv = module_->fn().C_EncryptInit(worker_.handle(), &mechanism, kek); rv != CKR_OK) return Fault(rv, "C_EncryptInit", nullptr);
+  if (const CK_RV rv = module_->fn().C_EncryptInit(worker_.handle(), &mechanism, kek); rv != CKR_OK)
+    return Fault(rv, "C_EncryptInit", nullptr);
   Bytes sealed(plain.size() + kTagBytes);
   CK_ULONG size = sealed.size();
-  if (const CK_RV rv = module_->fn().C_Encrypt(worker_.handle(), Ck(plain), plain.size(), sealed.data(), &size); rv != CKR_OK) return Fault(rv, "C_Encrypt", nullptr);
-  if (size != sealed.size()) return Error{Code::kTokenFault, "the token's GCM output has an unexpected length", {}, 0, __func__};
+  if (const CK_RV rv = module_->fn().C_Encrypt(worker_.handle(), Ck(plain), plain.size(), sealed.data(), &size);
+      rv != CKR_OK)
+    return Fault(rv, "C_Encrypt", nullptr);
+  if (size != sealed.size())
+    return Error{Code::kTokenFault, "the token's GCM output has an unexpected length", {}, 0, __func__};
   return sealed;
 }
 
 Result<std::array<std::uint8_t, 16>> TokenKeyOps::TokenRandom() {
   std::array<std::uint8_t, 16> random{};
-  if (const CK_RV rv = module_->fn().C_GenerateRandom(worker_.handle(), random.data(), random.size()); rv != CKR_OK) return Fault(rv, "C_GenerateRandom", nullptr);
+  if (const CK_RV rv = module_->fn().C_GenerateRandom(worker_.handle(), random.data(), random.size()); rv != CKR_OK)
+    return Fault(rv, "C_GenerateRandom", nullptr);
   return random;
 }
 
 Result<std::vector<CK_OBJECT_HANDLE>> TokenKeyOps::FindObjects(std::vector<Attribute> pattern, std::size_t most) {
   auto ck = ToCk(pattern);
-  if (const CK_RV rv = module_->fn().C_FindObjectsInit(worker_.handle(), ck.data(), ck.size()); rv != CKR_OK) return Fault(rv, "C_FindObjectsInit", nullptr);
+  if (const CK_RV rv = module_->fn().C_FindObjectsInit(worker_.handle(), ck.data(), ck.size()); rv != CKR_OK)
+    return Fault(rv, "C_FindObjectsInit", nullptr);
   std::vector<CK_OBJECT_HANDLE> found(most);
   CK_ULONG count = 0;
   const CK_RV rv = module_->fn().C_FindObjects(worker_.handle(), found.data(), found.size(), &count);
@@ -274,13 +301,15 @@ Result<std::vector<CK_OBJECT_HANDLE>> TokenKeyOps::FindObjects(std::vector<Attri
   return found;
 }
 
-Result<std::vector<Attribute>> TokenKeyOps::ReadAttributes(CK_OBJECT_HANDLE object, const std::vector<CK_ATTRIBUTE_TYPE>& types) {
+Result<std::vector<Attribute>> TokenKeyOps::ReadAttributes(CK_OBJECT_HANDLE object,
+                                                           const std::vector<CK_ATTRIBUTE_TYPE>& types) {
   std::vector<Attribute> attributes;
   for (const auto type : types) {
     Attribute attribute{type, Bytes(256)};
     CK_ATTRIBUTE ck{type, attribute.value.data(), attribute.value.size()};
     const CK_RV rv = module_->fn().C_GetAttributeValue(worker_.handle(), object, &ck, 1);
-    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_BUFFER_TOO_SMALL) continue;  // not reported: JudgeKek says so
+    if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_BUFFER_TOO_SMALL)
+      continue;  // not reported: JudgeKek says so
     if (rv != CKR_OK) return Fault(rv, "C_GetAttributeValue", nullptr);
     attribute.value.resize(ck.ulValueLen);
     attributes.push_back(std::move(attribute));
@@ -289,13 +318,17 @@ Result<std::vector<Attribute>> TokenKeyOps::ReadAttributes(CK_OBJECT_HANDLE obje
 }
 
 Result<CK_OBJECT_HANDLE> TokenKeyOps::Locate(const KeyRef& ref) {
-  if (ref.token != identity_.serial) return NotFound("the key is in token " + ref.token + ", this host serves " + identity_.serial, "key-missing");
+  if (ref.token != identity_.serial)
+    return NotFound("the key is in token " + ref.token + ", this host serves " + identity_.serial, "key-missing");
   if (const auto cached = handles_.find(ref.key); cached != handles_.end()) return cached->second;
-  TRY_ASSIGN(const auto found, FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(ref.key.begin(), ref.key.end())}}, 2));
+  TRY_ASSIGN(
+      const auto found,
+      FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(ref.key.begin(), ref.key.end())}}, 2));
   if (found.empty()) return NotFound("the token has no KEK " + ToHex(ref.key), "key-missing");
   if (found.size() > 1) return Integrity("the token has two objects with CKA_ID " + ToHex(ref.key), "key-drift");
   TRY_ASSIGN(const auto reported, ReadAttributes(found[0], KekReadBack(profile_)));
-  if (const auto fault = JudgeKek(reported, ref, profile_); !fault.empty()) return Integrity("KEK " + ToHex(ref.key) + " is not as it was made: " + fault, "key-drift");
+  if (const auto fault = JudgeKek(reported, ref, profile_); !fault.empty())
+    return Integrity("KEK " + ToHex(ref.key) + " is not as it was made: " + fault, "key-drift");
   handles_.emplace(ref.key, found[0]);
   return found[0];
 }
@@ -304,14 +337,18 @@ Error TokenKeyOps::Fault(CK_RV rv, const char* call, const KeyRef* key) {
   auto error = TokenError(rv, call);
   switch (Classify(rv)) {
     case RvClass::kHandle:
-      if (key != nullptr) handles_.erase(key->key);
-      else handles_.clear();
+      if (key != nullptr)
+        handles_.erase(key->key);
+      else
+        handles_.clear();
       error.code = Code::kUnavailable;
       break;
     case RvClass::kSession: {
       auto fresh = Session::Open(*module_, slot_);
-      if (fresh) worker_ = std::move(*fresh);
-      else broken_ = true;
+      if (fresh)
+        worker_ = std::move(*fresh);
+      else
+        broken_ = true;
       error.code = Code::kUnavailable;
       break;
     }
@@ -347,17 +384,21 @@ Error TokenKeyOps::BlobRefused(CK_RV rv, const char* call, const KeyRef& key) {
 Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& spec) {
   const auto used = std::move(grant);
   TRY(CheckGrantNamesKey(used.proposal(), spec));
-  if (clock_.Now() > used.proposal().execute_by) return Expired("the proposal's time for execution has passed", "proposal-expired");
+  if (clock_.Now() > used.proposal().execute_by)
+    return Expired("the proposal's time for execution has passed", "proposal-expired");
   const MutexLock lock(mutex_);
   if (broken_) return Unavailable("the token has failed; its host is being replaced");
   if (spec.ref.token != identity_.serial) return NotFound("this host serves token " + identity_.serial, "key-missing");
   TRY_ASSIGN(const auto existing, FindObjects({{CKA_ID, Bytes(spec.ref.key.begin(), spec.ref.key.end())}}, 1));
-  if (!existing.empty()) return Conflict("the token already has an object with CKA_ID " + ToHex(spec.ref.key), "key-exists");
+  if (!existing.empty())
+    return Conflict("the token already has an object with CKA_ID " + ToHex(spec.ref.key), "key-exists");
   auto attributes = KekTemplate(spec, profile_);
   auto ck = ToCk(attributes);
   CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
   CK_OBJECT_HANDLE key = 0;
-  if (const CK_RV rv = module_->fn().C_GenerateKey(worker_.handle(), &mechanism, ck.data(), ck.size(), &key); rv != CKR_OK) return Fault(rv, "C_GenerateKey", nullptr);
+  if (const CK_RV rv = module_->fn().C_GenerateKey(worker_.handle(), &mechanism, ck.data(), ck.size(), &key);
+      rv != CKR_OK)
+    return Fault(rv, "C_GenerateKey", nullptr);
   auto reported = ReadAttributes(key, KekReadBack(profile_));
   const auto fault = reported ? JudgeKek(*reported, spec.ref, profile_) : reported.error().Line();
   if (!fault.empty()) {
@@ -370,7 +411,8 @@ Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& 
 Result<std::vector<KeyRecord>> TokenKeyOps::Inventory() {
   const MutexLock lock(mutex_);
   if (broken_) return Unavailable("the token has failed; its host is being replaced");
-  TRY_ASSIGN(const auto objects, FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), BoolAttribute(CKA_TOKEN, true)}, 65536));
+  TRY_ASSIGN(const auto objects,
+             FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), BoolAttribute(CKA_TOKEN, true)}, 65536));
   std::vector<KeyRecord> records;
   for (const auto object : objects) {
     TRY_ASSIGN(const auto reported, ReadAttributes(object, KekReadBack(profile_)));
@@ -425,13 +467,16 @@ Result<void> TokenKeyOps::KnownAnswers() {
   DestroyTransit(wrapper);
   if (!wrapped) return wrapped.error();
   if (*wrapped != OpenSslKwp(key, value))
-    return Error{Code::kTokenFault, "known answer failed: mechanism " + std::to_string(profile_.kwp) + " of this token is not RFC 5649", "canary", 0, __func__};
+    return Error{Code::kTokenFault,
+                 "known answer failed: mechanism " + std::to_string(profile_.kwp) + " of this token is not RFC 5649",
+                 "canary", 0, __func__};
 
   TRY_ASSIGN(const auto sealer, CreateTransit(key, CKK_AES, CKA_ENCRYPT));
   const auto sealed = GcmEncrypt(sealer, iv, key, value);
   DestroyTransit(sealer);
   if (!sealed) return sealed.error();
-  if (*sealed != OpenSslGcm(key, iv, key, value)) return Error{Code::kTokenFault, "known answer failed: AES-GCM", "canary", 0, __func__};
+  if (*sealed != OpenSslGcm(key, iv, key, value))
+    return Error{Code::kTokenFault, "known answer failed: AES-GCM", "canary", 0, __func__};
   return {};
 }
 

@@ -13,9 +13,9 @@
 
 namespace strongroom::hsm {
 
-/// TokenKeyOps serves one token with one worker session, beside a keeper session that stays logged in. Calls from several
-/// threads queue for the session. After a device-level fault `Broken()` is true and stays so: the process is to be
-/// replaced, some modules heal only by being loaded anew.
+/// TokenKeyOps serves one token with one worker session, beside a keeper session that stays logged in. Calls from
+/// several threads queue for the session. After a device-level fault `Broken()` is true and stays so: the process is to
+/// be replaced, some modules heal only by being loaded anew.
 class TokenKeyOps final : public KeyOps {
  public:
   /// Open loads the module, finds the token, reads the PIN file, logs in once and runs the self-test. Fails with
@@ -31,8 +31,8 @@ class TokenKeyOps final : public KeyOps {
   bool Broken() const EXCLUDES(mutex_);
 
  private:
-  TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile, TokenIdentity identity, Session keeper,
-              Session worker, const Clock& clock);
+  TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile,
+              TokenIdentity identity, Session keeper, Session worker, const Clock& clock);
 
   Result<KeyOpOutput> Run(const WrapOp& op) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const UnwrapOp& op) REQUIRES(mutex_);
@@ -50,7 +50,8 @@ class TokenKeyOps final : public KeyOps {
 
   Result<CK_OBJECT_HANDLE> Locate(const KeyRef& ref) REQUIRES(mutex_);
   Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(std::vector<Attribute> pattern, std::size_t most) REQUIRES(mutex_);
-  Result<std::vector<Attribute>> ReadAttributes(CK_OBJECT_HANDLE object, const std::vector<CK_ATTRIBUTE_TYPE>& types) REQUIRES(mutex_);
+  Result<std::vector<Attribute>> ReadAttributes(CK_OBJECT_HANDLE object, const std::vector<CK_ATTRIBUTE_TYPE>& types)
+      REQUIRES(mutex_);
   // Judges a failed call and heals what can be healed: a new session, a forgotten handle. `key` is the KEK involved.
   Error Fault(CK_RV rv, const char* call, const KeyRef* key) REQUIRES(mutex_);
   // Turns a refusal of the caller's blob into kUnwrapFailed, after making sure that the token is not the one at fault.

@@ -9,7 +9,8 @@
 namespace strongroom::hsm {
 
 Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file) {
-  if (uri.label().empty() || uri.label().size() > 32) return Invalid("the token URI needs token=LABEL of at most 32 bytes");
+  if (uri.label().empty() || uri.label().size() > 32)
+    return Invalid("the token URI needs token=LABEL of at most 32 bytes");
   TRY_ASSIGN(const auto so_pin, ReadPinFile(so_pin_file));
   TRY_ASSIGN(const auto pin, ReadPinFile(uri.pin_file()));
   TRY_ASSIGN(const auto module, Module::Load(uri.module_path()));
@@ -20,11 +21,14 @@ Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file
   std::copy(uri.label().begin(), uri.label().end(), label.begin());
   const auto so = so_pin.Read(SecretAccess()), user = pin.Read(SecretAccess());
   auto& fn = module->fn();
-  if (const CK_RV rv = fn.C_InitToken(slot, const_cast<CK_UTF8CHAR*>(so.data()), so.size(), label.data()); rv != CKR_OK) return TokenError(rv, "C_InitToken");
+  if (const CK_RV rv = fn.C_InitToken(slot, const_cast<CK_UTF8CHAR*>(so.data()), so.size(), label.data()); rv != CKR_OK)
+    return TokenError(rv, "C_InitToken");
   // The slot of a token may change when it is initialised: find it anew.
   TRY_ASSIGN(const auto made, module->FindSlot(uri));
   TRY_ASSIGN(const auto session, Session::Open(*module, made));
-  if (const CK_RV rv = fn.C_Login(session.handle(), CKU_SO, const_cast<CK_UTF8CHAR*>(so.data()), so.size()); rv != CKR_OK) return TokenError(rv, "C_Login");
+  if (const CK_RV rv = fn.C_Login(session.handle(), CKU_SO, const_cast<CK_UTF8CHAR*>(so.data()), so.size());
+      rv != CKR_OK)
+    return TokenError(rv, "C_Login");
   const CK_RV rv = fn.C_InitPIN(session.handle(), const_cast<CK_UTF8CHAR*>(user.data()), user.size());
   (void)fn.C_Logout(session.handle());
   if (rv != CKR_OK) return TokenError(rv, "C_InitPIN");

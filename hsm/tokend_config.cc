@@ -15,24 +15,33 @@ Result<TokendConfig> ReadTokendConfig(const std::string& path) {
     return Invalid(path + ":" + std::to_string(e.source().begin.line) + ": " + std::string(e.description()));
   }
   for (const auto& [key, value] : root)
-    if ((key != "tokend" && key != "server" && key != "ledger") || !value.is_table()) return Invalid(path + ": unknown entry '" + std::string(key.str()) + "'");
+    if ((key != "tokend" && key != "server" && key != "ledger") || !value.is_table())
+      return Invalid(path + ": unknown entry '" + std::string(key.str()) + "'");
   const auto* table = root["tokend"].as_table();
   if (table == nullptr) return Invalid(path + ": the table [tokend] is missing");
   TokendConfig config;
   for (const auto& [key, value] : *table) {
-    std::string* text = key == "uri" ? &config.uri : key == "socket" ? &config.socket : key == "state-dir" ? &config.state_dir : key == "softhsm-conf" ? &config.softhsm_conf : key == "so-pin-file" ? &config.so_pin_file : nullptr;
+    std::string* text = key == "uri"            ? &config.uri
+                        : key == "socket"       ? &config.socket
+                        : key == "state-dir"    ? &config.state_dir
+                        : key == "softhsm-conf" ? &config.softhsm_conf
+                        : key == "so-pin-file"  ? &config.so_pin_file
+                                                : nullptr;
     if (text != nullptr && value.is_string()) {
       *text = value.as_string()->get();
     } else if (key == "allowed-uids" && value.is_array()) {
       for (const auto& uid : *value.as_array()) {
-        if (!uid.is_integer() || uid.as_integer()->get() < 0) return Invalid(path + ": allowed-uids holds user numbers");
+        if (!uid.is_integer() || uid.as_integer()->get() < 0)
+          return Invalid(path + ": allowed-uids holds user numbers");
         config.allowed_uids.insert(static_cast<uid_t>(uid.as_integer()->get()));
       }
     } else {
-      return Invalid(path + ":" + std::to_string(value.source().begin.line) + ": unknown or mistyped key tokend." + std::string(key.str()));
+      return Invalid(path + ":" + std::to_string(value.source().begin.line) + ": unknown or mistyped key tokend." +
+                     std::string(key.str()));
     }
   }
-  if (config.uri.empty() || config.socket.empty() || config.state_dir.empty()) return Invalid(path + ": [tokend] needs uri, socket and state-dir");
+  if (config.uri.empty() || config.socket.empty() || config.state_dir.empty())
+    return Invalid(path + ": [tokend] needs uri, socket and state-dir");
   if (config.allowed_uids.empty()) config.allowed_uids.insert(geteuid());
   return config;
 }

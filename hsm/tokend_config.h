@@ -24,8 +24,8 @@ struct TokendConfig {
   std::string so_pin_file;
 };
 
-/// ReadTokendConfig reads the [tokend] table; [server] and [ledger] belong to strongroomd and are passed over. An unknown
-/// table or key, a wrong type or a missing file is kInvalid or kIo, with file and line.
+/// ReadTokendConfig reads the [tokend] table; [server] and [ledger] belong to strongroomd and are passed over. An
+/// unknown table or key, a wrong type or a missing file is kInvalid or kIo, with file and line.
 Result<TokendConfig> ReadTokendConfig(const std::string& path);
 
 }  // namespace strongroom::hsm

@@ -1,8 +1,8 @@
 // strongroom-tokend: the supervisor of one KEK token, and its hosts.
 
-#include <CLI/CLI.hpp>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <CLI/CLI.hpp>
 
 #include <cstdlib>
 #include <filesystem>
@@ -24,12 +24,14 @@ int Complain(const strongroom::Error& error) {
 
 int main(int argc, char** argv) {
   using namespace strongroom;
-  CLI::App app("The token side of Strongroom: loads one token's PKCS#11 module and runs key operations for strongroomd.");
+  CLI::App app(
+      "The token side of Strongroom: loads one token's PKCS#11 module and runs key operations for strongroomd.");
   std::string config_path;
   bool host = false, init_token = false, clear_latch = false;
   app.add_option("--config", config_path, "configuration file; the table [tokend] is read")->required();
   app.add_flag("--init-token", init_token, "initialise the configured token in a free slot, then exit");
-  app.add_flag("--clear-pin-latch", clear_latch, "forget that the token has refused the PIN, after the PIN file was corrected");
+  app.add_flag("--clear-pin-latch", clear_latch,
+               "forget that the token has refused the PIN, after the PIN file was corrected");
   app.add_flag("--host", host, "")->group("");
   try {
     app.parse(argc, argv);

@@ -76,7 +76,8 @@ ControlBody ReadBody(WireReader& in, std::uint8_t kind) {
       }
       return e;
     }
-    case 2: return ProposalFiled{std::string(in.Text())};
+    case 2:
+      return ProposalFiled{std::string(in.Text())};
     case 3: {
       VoteCast e;
       e.proposal = in.Text();
@@ -143,7 +144,9 @@ ControlBody ReadBody(WireReader& in, std::uint8_t kind) {
 }  // namespace
 
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 9> kNames = {"genesis", "proposal-filed", "vote-cast", "proposal-withdrawn", "proposal-consumed", "keyring-created", "version-announced", "version-activated", "execution-settled"};
+  constexpr std::array<std::string_view, 9> kNames = {
+      "genesis",         "proposal-filed",    "vote-cast",         "proposal-withdrawn", "proposal-consumed",
+      "keyring-created", "version-announced", "version-activated", "execution-settled"};
   return kNames[body.index()];
 }
 
@@ -163,7 +166,8 @@ Result<ControlEntry> DecodeControl(ByteView bytes) {
   ControlEntry entry;
   entry.time = static_cast<Millis>(in.U64());
   entry.body = ReadBody(in, kind);
-  if (format != kFormat || !in.Complete()) return Integrity("a control entry is damaged or of a format that this version does not know");
+  if (format != kFormat || !in.Complete())
+    return Integrity("a control entry is damaged or of a format that this version does not know");
   return entry;
 }
 

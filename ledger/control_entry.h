@@ -58,7 +58,8 @@ struct ExecutionSettled {
   std::string slug;
   std::string detail;
 };
-using ControlBody = std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated, VersionAnnounced, VersionActivated, ExecutionSettled>;
+using ControlBody = std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
+                                 VersionAnnounced, VersionActivated, ExecutionSettled>;
 
 struct ControlEntry {
   Millis time = 0;

@@ -16,7 +16,8 @@ namespace {
 Error MdbError(int rc, const char* what) {
   std::string detail = std::string("the ledger's database: ") + what + ": " + mdb_strerror(rc);
   if (rc == MDB_MAP_FULL || rc == ENOSPC) return Unavailable(std::move(detail), "ledger-full");
-  if (rc == MDB_CORRUPTED || rc == MDB_INVALID || rc == MDB_PAGE_NOTFOUND || rc == MDB_VERSION_MISMATCH) return Integrity(std::move(detail), "ledger-damaged");
+  if (rc == MDB_CORRUPTED || rc == MDB_INVALID || rc == MDB_PAGE_NOTFOUND || rc == MDB_VERSION_MISMATCH)
+    return Integrity(std::move(detail), "ledger-damaged");
   return Io(std::move(detail), "ledger-io");
 }
 
@@ -43,19 +44,22 @@ Result<std::optional<ByteView>> Txn::Get(Table table, ByteView key) const {
 
 Result<void> Txn::Put(Table table, ByteView key, ByteView value) {
   auto k = ToVal(key), v = ToVal(value);
-  if (const int rc = mdb_put(txn_, tables_[static_cast<unsigned>(table)], &k, &v, 0); rc != 0) return MdbError(rc, "write");
+  if (const int rc = mdb_put(txn_, tables_[static_cast<unsigned>(table)], &k, &v, 0); rc != 0)
+    return MdbError(rc, "write");
   return {};
 }
 
 Result<void> Txn::Append(Table table, ByteView key, ByteView value) {
   auto k = ToVal(key), v = ToVal(value);
-  if (const int rc = mdb_put(txn_, tables_[static_cast<unsigned>(table)], &k, &v, MDB_APPEND); rc != 0) return MdbError(rc, "append");
+  if (const int rc = mdb_put(txn_, tables_[static_cast<unsigned>(table)], &k, &v, MDB_APPEND); rc != 0)
+    return MdbError(rc, "append");
   return {};
 }
 
 Result<void> Txn::Delete(Table table, ByteView key) {
   auto k = ToVal(key);
-  if (const int rc = mdb_del(txn_, tables_[static_cast<unsigned>(table)], &k, nullptr); rc != 0 && rc != MDB_NOTFOUND) return MdbError(rc, "delete");
+  if (const int rc = mdb_del(txn_, tables_[static_cast<unsigned>(table)], &k, nullptr); rc != 0 && rc != MDB_NOTFOUND)
+    return MdbError(rc, "delete");
   return {};
 }
 
@@ -66,7 +70,8 @@ Result<void> Txn::Clear(Table table) {
 
 Result<void> Txn::Scan(Table table, ByteView from, const std::function<bool(ByteView, ByteView)>& visit) const {
   MDB_cursor* cursor = nullptr;
-  if (const int rc = mdb_cursor_open(txn_, tables_[static_cast<unsigned>(table)], &cursor); rc != 0) return MdbError(rc, "scan");
+  if (const int rc = mdb_cursor_open(txn_, tables_[static_cast<unsigned>(table)], &cursor); rc != 0)
+    return MdbError(rc, "scan");
   const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> closer(cursor, mdb_cursor_close);
   auto k = ToVal(from);
   MDB_val v{};
@@ -78,7 +83,8 @@ Result<void> Txn::Scan(Table table, ByteView from, const std::function<bool(Byte
 
 Result<std::uint64_t> Txn::Count(Table table) const {
   MDB_stat stat{};
-  if (const int rc = mdb_stat(txn_, tables_[static_cast<unsigned>(table)], &stat); rc != 0) return MdbError(rc, "count");
+  if (const int rc = mdb_stat(txn_, tables_[static_cast<unsigned>(table)], &stat); rc != 0)
+    return MdbError(rc, "count");
   return static_cast<std::uint64_t>(stat.ms_entries);
 }
 
@@ -93,14 +99,19 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, std::size_t
   if (error) return Io("cannot create the data directory " + directory + ": " + error.message(), "data-directory");
   std::unique_ptr<Env> env(new Env());
   env->lock_fd_ = open((directory + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (env->lock_fd_ < 0) return Io("cannot write in the data directory " + directory + ": " + std::generic_category().message(errno), "data-directory");
-  if (flock(env->lock_fd_, LOCK_EX | LOCK_NB) != 0) return Conflict("another strongroomd uses the data directory " + directory + ": stop it first", "already-running");
+  if (env->lock_fd_ < 0)
+    return Io("cannot write in the data directory " + directory + ": " + std::generic_category().message(errno),
+              "data-directory");
+  if (flock(env->lock_fd_, LOCK_EX | LOCK_NB) != 0)
+    return Conflict("another strongroomd uses the data directory " + directory + ": stop it first", "already-running");
   (void)chmod(directory.c_str(), 0700);
   if (const int rc = mdb_env_create(&env->env_); rc != 0) return MdbError(rc, "open");
   (void)mdb_env_set_maxdbs(env->env_, 8);
   (void)mdb_env_set_mapsize(env->env_, map_bytes);
-  // NOTLS: read transactions belong to objects, not to threads. Syncing stays at LMDB's safest: every commit, data and meta page.
-  if (const int rc = mdb_env_open(env->env_, directory.c_str(), MDB_NOTLS, 0600); rc != 0) return MdbError(rc, ("open " + directory).c_str());
+  // NOTLS: read transactions belong to objects, not to threads. Syncing stays at LMDB's safest: every commit, data and
+  // meta page.
+  if (const int rc = mdb_env_open(env->env_, directory.c_str(), MDB_NOTLS, 0600); rc != 0)
+    return MdbError(rc, ("open " + directory).c_str());
   MDB_txn* txn = nullptr;
   if (const int rc = mdb_txn_begin(env->env_, nullptr, 0, &txn); rc != 0) return MdbError(rc, "begin");
   for (unsigned i = 0; i < 5; ++i)

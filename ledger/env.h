@@ -17,7 +17,8 @@ namespace strongroom::ledger {
 /// Table is one of the environment's tables; FORMAT.md says what each holds.
 enum class Table : unsigned { kControl, kEvidence, kState, kCounters, kMeta };
 
-/// Txn is a transaction; it aborts when it goes unless Commit was called. Views that it returns live as long as it does.
+/// Txn is a transaction; it aborts when it goes unless Commit was called. Views that it returns live as long as it
+/// does.
 class Txn {
  public:
   Txn(Txn&& other) noexcept;
@@ -48,8 +49,8 @@ class Txn {
 /// Env is the open environment, held exclusively by this process.
 class Env {
  public:
-  /// Open creates the directory (mode 0700) and the tables if need be. `map_bytes` bounds the database's size. Fails with
-  /// kConflict (slug already-running) when another process has it, kIo when the directory cannot be written.
+  /// Open creates the directory (mode 0700) and the tables if need be. `map_bytes` bounds the database's size. Fails
+  /// with kConflict (slug already-running) when another process has it, kIo when the directory cannot be written.
   static Result<std::unique_ptr<Env>> Open(const std::string& directory, std::size_t map_bytes);
   ~Env();
   Env(const Env&) = delete;

@@ -12,11 +12,16 @@ constexpr std::uint8_t kKind = 1;
 
 std::string_view ToString(Operation operation) {
   switch (operation) {
-    case Operation::kWrap: return "wrap";
-    case Operation::kUnwrap: return "unwrap";
-    case Operation::kRewrap: return "rewrap";
-    case Operation::kDataKey: return "datakey";
-    case Operation::kOther: return "other";
+    case Operation::kWrap:
+      return "wrap";
+    case Operation::kUnwrap:
+      return "unwrap";
+    case Operation::kRewrap:
+      return "rewrap";
+    case Operation::kDataKey:
+      return "datakey";
+    case Operation::kOther:
+      return "other";
   }
   return "other";
 }
@@ -73,23 +78,34 @@ Result<EvidenceEntry> DecodeEvidence(ByteView bytes) {
     use.count = in.U32();
     entry.uses.push_back(use);
   }
-  if (format != kFormat || kind != kKind || !in.Complete()) return Integrity("an evidence entry is damaged or of a format that this version does not know");
+  if (format != kFormat || kind != kKind || !in.Complete())
+    return Integrity("an evidence entry is damaged or of a format that this version does not know");
   return entry;
 }
 
 void KekCounters::Add(const KekUse& use, Millis at) {
   switch (use.use) {
-    case Use::kWrap: wraps += use.count; break;
-    case Use::kUnwrap: unwraps += use.count; break;
-    case Use::kRewrapTo: rewraps_to += use.count; break;
-    case Use::kRewrapFrom: rewraps_from += use.count; break;
+    case Use::kWrap:
+      wraps += use.count;
+      break;
+    case Use::kUnwrap:
+      unwraps += use.count;
+      break;
+    case Use::kRewrapTo:
+      rewraps_to += use.count;
+      break;
+    case Use::kRewrapFrom:
+      rewraps_from += use.count;
+      break;
   }
   last_use = std::max(last_use, at);
 }
 
 Bytes Encode(const KekCounters& counters) {
   WireWriter out;
-  for (const auto value : {counters.wraps, counters.unwraps, counters.rewraps_to, counters.rewraps_from, static_cast<std::uint64_t>(counters.last_use)}) out.U64(value);
+  for (const auto value : {counters.wraps, counters.unwraps, counters.rewraps_to, counters.rewraps_from,
+                           static_cast<std::uint64_t>(counters.last_use)})
+    out.U64(value);
   return std::move(out).Take();
 }
 

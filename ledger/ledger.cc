@@ -24,7 +24,8 @@ Result<void> CheckFormat(Txn& txn) {
     return txn.Put(Table::kMeta, AsBytes(kFormatKey), out.bytes());
   }
   WireReader in(*stored);
-  if (in.U32() != kFormat || !in.Complete()) return Integrity("the data directory has a format that this version does not know", "ledger-format");
+  if (in.U32() != kFormat || !in.Complete())
+    return Integrity("the data directory has a format that this version does not know", "ledger-format");
   return {};
 }
 
@@ -60,8 +61,11 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(Options options) {
     TRY_ASSIGN(const auto control_count, txn.Count(Table::kControl));
     TRY_ASSIGN(const auto evidence_count, txn.Count(Table::kEvidence));
     if (recomputed != ledger->control_tree_ || control_count != recomputed.size())
-      return Integrity("the control log and its tree disagree: the database was changed from outside", "ledger-damaged");
-    if (evidence_count != ledger->evidence_tree_.size()) return Integrity("the evidence log and its tree disagree: the database was changed from outside", "ledger-damaged");
+      return Integrity("the control log and its tree disagree: the database was changed from outside",
+                       "ledger-damaged");
+    if (evidence_count != ledger->evidence_tree_.size())
+      return Integrity("the evidence log and its tree disagree: the database was changed from outside",
+                       "ledger-damaged");
     TRY(txn.Commit());
   }
   {
@@ -141,7 +145,9 @@ void Ledger::WriteLoop() {
       control_head_ = HeadFor(control_tree_);
       evidence_head_ = HeadFor(evidence_tree_);
     } else {
-      failure_ = Unavailable("the ledger cannot record and takes nothing more: " + written.error().detail + "; free the disk or restore, then restart", "ledger-failed");
+      failure_ = Unavailable("the ledger cannot record and takes nothing more: " + written.error().detail +
+                                 "; free the disk or restore, then restart",
+                             "ledger-failed");
       queue_.clear();
     }
     durable_.NotifyAll();
@@ -153,10 +159,13 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
   TRY_ASSIGN(auto txn, env_->Write());
   std::map<crypto::KeyId, KekCounters> counters;
   for (const auto& queued : group) {
-    for (const auto& entry : queued.submission.control) TRY(AppendEntry(txn, Table::kControl, control_tree_, Encode(entry)));
+    for (const auto& entry : queued.submission.control)
+      TRY(AppendEntry(txn, Table::kControl, control_tree_, Encode(entry)));
     for (const auto& row : queued.submission.rows) {
-      if (row.value) TRY(txn.Put(Table::kState, AsBytes(row.key), *row.value));
-      else TRY(txn.Delete(Table::kState, AsBytes(row.key)));
+      if (row.value)
+        TRY(txn.Put(Table::kState, AsBytes(row.key), *row.value));
+      else
+        TRY(txn.Delete(Table::kState, AsBytes(row.key)));
     }
     for (const auto& entry : queued.submission.evidence) {
       TRY(AppendEntry(txn, Table::kEvidence, evidence_tree_, Encode(entry)));
@@ -185,9 +194,11 @@ Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek) const {
   return DecodeCounters(*stored);
 }
 
-Result<void> Ledger::Read(Log log, std::uint64_t from, const std::function<bool(std::uint64_t, ByteView)>& visit) const {
+Result<void> Ledger::Read(Log log, std::uint64_t from,
+                          const std::function<bool(std::uint64_t, ByteView)>& visit) const {
   TRY_ASSIGN(const auto txn, env_->Read());
-  return txn.Scan(log == Log::kControl ? Table::kControl : Table::kEvidence, IndexKey(from), [&](ByteView key, ByteView entry) { return visit(IndexOf(key), entry); });
+  return txn.Scan(log == Log::kControl ? Table::kControl : Table::kEvidence, IndexKey(from),
+                  [&](ByteView key, ByteView entry) { return visit(IndexOf(key), entry); });
 }
 
 Result<void> Ledger::ReadState(const std::function<bool(std::string_view, ByteView)>& visit) const {

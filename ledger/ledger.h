@@ -38,7 +38,8 @@ struct Head {
   crypto::Digest root{};
 };
 
-/// Ledger is thread-safe. After a failed commit it takes nothing more (`Failed()`): no answer rather than an unrecorded one.
+/// Ledger is thread-safe. After a failed commit it takes nothing more (`Failed()`): no answer rather than an unrecorded
+/// one.
 class Ledger {
  public:
   struct Options {
@@ -46,12 +47,13 @@ class Ledger {
     std::size_t map_bytes = std::size_t{64} << 30;
     std::size_t queue_entries = 16384;  // entries that may wait for the writer
   };
-  /// Open opens or creates the database and recomputes the control log's tree from its entries. Fails with kIntegrity when tree and
-  /// entries disagree.
+  /// Open opens or creates the database and recomputes the control log's tree from its entries. Fails with kIntegrity
+  /// when tree and entries disagree.
   static Result<std::unique_ptr<Ledger>> Open(Options options);
   ~Ledger();
 
-  /// Submit queues; kOverloaded when the queue is full, kUnavailable when the ledger has failed. Order of tickets is order in the logs.
+  /// Submit queues; kOverloaded when the queue is full, kUnavailable when the ledger has failed. Order of tickets is
+  /// order in the logs.
   Result<Ticket> Submit(Submission submission) EXCLUDES(mutex_);
   /// Wait blocks until the ticket's entries are synced to disk.
   Result<Committed> Wait(const Ticket& ticket) EXCLUDES(mutex_);
@@ -64,7 +66,8 @@ class Ledger {
   Result<KekCounters> CountersOf(const crypto::KeyId& kek) const;
 
   /// Read visits entries from index `from` on, in order, until `visit` returns false. Bytes are as stored.
-  Result<void> Read(Log log, std::uint64_t from, const std::function<bool(std::uint64_t index, ByteView entry)>& visit) const;
+  Result<void> Read(Log log, std::uint64_t from,
+                    const std::function<bool(std::uint64_t index, ByteView entry)>& visit) const;
   /// ReadState visits every row of the state table in key order.
   Result<void> ReadState(const std::function<bool(std::string_view key, ByteView value)>& visit) const;
   /// ReplaceState swaps the whole state table, in one transaction; for `ledger rebuild` alone, with no writer at work.

@@ -29,8 +29,8 @@ class Committed {
   std::uint64_t sequence_;
 };
 
-/// Staged holds an answer that must not leave before its evidence is durable (L3): it opens only with a Committed that covers
-/// its ticket; anything else ends the process.
+/// Staged holds an answer that must not leave before its evidence is durable (L3): it opens only with a Committed that
+/// covers its ticket; anything else ends the process.
 template <class T>
 class Staged {
  public:
@@ -40,7 +40,8 @@ class Staged {
     if (!committed.Covers(ticket_)) std::abort();
     return std::move(value_);
   }
-  /// Discard hands the unopened value to `bury` when the commit has failed for good: to answer with the failure, never with the value.
+  /// Discard hands the unopened value to `bury` when the commit has failed for good: to answer with the failure, never
+  /// with the value.
   template <class Bury>
   void Discard(Bury bury) && {
     bury(std::move(value_));

@@ -34,7 +34,8 @@ bj::object ProposalJson(const appliance::ProposalView& view) {
   out["execute_by"] = FormatTime(p.parsed.execute_by);
   out["needed"] = p.parsed.needed;
   bj::array approvals, rejections;
-  for (const auto& vote : p.votes) (vote.verdict == crypto::Verdict::kApprove ? approvals : rejections).push_back(bj::string(vote.custodian));
+  for (const auto& vote : p.votes)
+    (vote.verdict == crypto::Verdict::kApprove ? approvals : rejections).push_back(bj::string(vote.custodian));
   out["approvals"] = std::move(approvals);
   out["rejections"] = std::move(rejections);
   if (!p.executor.empty()) out["executor"] = p.executor;
@@ -44,7 +45,9 @@ bj::object ProposalJson(const appliance::ProposalView& view) {
 
 }  // namespace
 
-Reply ProblemReply(const Error& error, const std::string& request_id) { return {HttpStatusOf(error), true, WriteJson(ProblemObject(error, request_id))}; }
+Reply ProblemReply(const Error& error, const std::string& request_id) {
+  return {HttpStatusOf(error), true, WriteJson(ProblemObject(error, request_id))};
+}
 
 Result<Caller> Api::Identify(const crypto::Digest& spki) const {
   const auto state = governance_.Snapshot();
@@ -55,8 +58,11 @@ Result<Caller> Api::Identify(const crypto::Digest& spki) const {
 }
 
 Result<void> Api::Admit(const Route& route, const Caller& caller) const {
-  if (!Allows(route, caller.role)) return Forbidden("role " + std::string(crypto::ToString(caller.role)) + " may not do this", "role-refused");
-  if (route.gate == Gate::kOpen && !lifecycle_.DataPlaneOpen()) return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status", "not-operational");
+  if (!Allows(route, caller.role))
+    return Forbidden("role " + std::string(crypto::ToString(caller.role)) + " may not do this", "role-refused");
+  if (route.gate == Gate::kOpen && !lifecycle_.DataPlaneOpen())
+    return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status",
+                       "not-operational");
   return {};
 }
 
@@ -65,10 +71,12 @@ Result<void> Api::AdmitData(const Matched& matched, const Caller& caller) const 
   return {};
 }
 
-void Api::Refused(const Matched* matched, const std::string& principal, const std::string& request_id, const Error& error) {
+void Api::Refused(const Matched* matched, const std::string& principal, const std::string& request_id,
+                  const Error& error) {
   if (error.code != Code::kForbidden && error.code != Code::kNotFound && error.code != Code::kInvalid) return;
   const bool data = matched != nullptr && matched->route->endpoint == Endpoint::kData;
-  broker_.RecordRefusal(request_id, principal, data ? matched->values[0] : std::string(), data ? matched->route->operation : ledger::Operation::kOther, error.Slug());
+  broker_.RecordRefusal(request_id, principal, data ? matched->values[0] : std::string(),
+                        data ? matched->route->operation : ledger::Operation::kOther, error.Slug());
 }
 
 Reply Api::Control(const Matched& matched, const Caller& caller, std::string_view body, const std::string& request_id) {
@@ -93,27 +101,41 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     return {};
   };
   switch (matched.route->endpoint) {
-    case Endpoint::kKeyringList: return Keyrings(caller);
-    case Endpoint::kKeyringShow: return KeyringShow(matched.values[0], caller);
-    case Endpoint::kProposalFile: status = 201; return FileProposal(body, caller);
-    case Endpoint::kProposalList: return Proposals();
-    case Endpoint::kProposalShow: return view(governance_.View(matched.values[0]));
-    case Endpoint::kProposalVote: return Vote(matched.values[0], body);
+    case Endpoint::kKeyringList:
+      return Keyrings(caller);
+    case Endpoint::kKeyringShow:
+      return KeyringShow(matched.values[0], caller);
+    case Endpoint::kProposalFile:
+      status = 201;
+      return FileProposal(body, caller);
+    case Endpoint::kProposalList:
+      return Proposals();
+    case Endpoint::kProposalShow:
+      return view(governance_.View(matched.values[0]));
+    case Endpoint::kProposalVote:
+      return Vote(matched.values[0], body);
     case Endpoint::kProposalExecute:
       TRY(no_body());
       return view(governance_.Execute(matched.values[0], caller.name));
     case Endpoint::kProposalWithdraw:
       TRY(no_body());
       return view(governance_.Withdraw(matched.values[0], caller.name));
-    case Endpoint::kLedgerEntries: return Entries(matched);
-    case Endpoint::kLive: return bj::value(bj::object{{"live", true}});
+    case Endpoint::kLedgerEntries:
+      return Entries(matched);
+    case Endpoint::kLive:
+      return bj::value(bj::object{{"live", true}});
     case Endpoint::kReady: {
       const bool ready = lifecycle_.State() == ApplianceState::kOperational;
-      if (!ready) return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status", "not-operational");
+      if (!ready)
+        return Unavailable(
+            "the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status",
+            "not-operational");
       return bj::value(bj::object{{"ready", true}});
     }
-    case Endpoint::kStatus: return StatusJson();
-    case Endpoint::kData: break;
+    case Endpoint::kStatus:
+      return StatusJson();
+    case Endpoint::kData:
+      break;
   }
   return NotFound("no such path", "no-such-path");
 }
@@ -147,7 +169,11 @@ bj::object Api::KeyringJson(const appliance::Keyring& keyring, const Caller& cal
       version["token"] = v.token;
       // Counts are of the KEK: keyrings that the install keyring wraps for share its.
       if (const auto counts = ledger_.CountersOf(v.kek)) {
-        version["kek_counts"] = bj::object{{"wraps", counts->wraps}, {"unwraps", counts->unwraps}, {"rewraps_to", counts->rewraps_to}, {"rewraps_from", counts->rewraps_from}, {"last_use", TimeOrNull(counts->last_use)}};
+        version["kek_counts"] = bj::object{{"wraps", counts->wraps},
+                                           {"unwraps", counts->unwraps},
+                                           {"rewraps_to", counts->rewraps_to},
+                                           {"rewraps_from", counts->rewraps_from},
+                                           {"last_use", TimeOrNull(counts->last_use)}};
       }
     }
     versions.push_back(std::move(version));
@@ -160,14 +186,16 @@ Result<bj::value> Api::Keyrings(const Caller& caller) const {
   const auto state = governance_.Snapshot();
   bj::array items;
   for (const auto& [name, keyring] : state->keyrings)
-    if (caller.role != crypto::Role::kService || keyring->grants.Knows(caller.name)) items.push_back(KeyringJson(*keyring, caller));
+    if (caller.role != crypto::Role::kService || keyring->grants.Knows(caller.name))
+      items.push_back(KeyringJson(*keyring, caller));
   return bj::value(ListOf(std::move(items), nullptr));
 }
 
 Result<bj::value> Api::KeyringShow(const std::string& name, const Caller& caller) const {
   const auto state = governance_.Snapshot();
   const auto* keyring = state->FindKeyring(name);
-  if (keyring == nullptr || (caller.role == crypto::Role::kService && !keyring->grants.Knows(caller.name))) return NotFound("no keyring of this name is granted to " + caller.name, "keyring-not-found");
+  if (keyring == nullptr || (caller.role == crypto::Role::kService && !keyring->grants.Knows(caller.name)))
+    return NotFound("no keyring of this name is granted to " + caller.name, "keyring-not-found");
   return bj::value(KeyringJson(*keyring, caller));
 }
 
@@ -217,26 +245,32 @@ Result<bj::value> Api::Proposals() const {
 
 Result<bj::value> Api::Entries(const Matched& matched) const {
   const bool control = matched.values[0] == "control";
-  if (!control && matched.values[0] != "evidence") return NotFound("the logs are 'control' and 'evidence'", "log-not-found");
+  if (!control && matched.values[0] != "evidence")
+    return NotFound("the logs are 'control' and 'evidence'", "log-not-found");
   TRY_ASSIGN(const auto from, QueryNumber(matched.query, "from", 0, {"from", "limit"}));
   TRY_ASSIGN(const auto limit, QueryNumber(matched.query, "limit", 100, {"from", "limit"}));
   if (limit < 1 || limit > 1000) return Invalid("limit is 1 to 1000");
   bj::array items;
   bj::value next = nullptr;
   std::optional<Error> failure;
-  TRY(ledger_.Read(control ? ledger::Log::kControl : ledger::Log::kEvidence, from, [&](std::uint64_t index, ByteView raw) {
-    if (items.size() == limit) {
-      next = index;
-      return false;
-    }
-    const auto add = [&](const auto& entry) {
-      if (entry) items.push_back(EntryJson(index, raw, *entry));
-      else failure = entry.error();
-    };
-    if (control) add(ledger::DecodeControl(raw));
-    else add(ledger::DecodeEvidence(raw));
-    return !failure;
-  }));
+  TRY(ledger_.Read(control ? ledger::Log::kControl : ledger::Log::kEvidence, from,
+                   [&](std::uint64_t index, ByteView raw) {
+                     if (items.size() == limit) {
+                       next = index;
+                       return false;
+                     }
+                     const auto add = [&](const auto& entry) {
+                       if (entry)
+                         items.push_back(EntryJson(index, raw, *entry));
+                       else
+                         failure = entry.error();
+                     };
+                     if (control)
+                       add(ledger::DecodeControl(raw));
+                     else
+                       add(ledger::DecodeEvidence(raw));
+                     return !failure;
+                   }));
   if (failure) return *failure;
   return bj::value(ListOf(std::move(items), std::move(next)));
 }
@@ -250,10 +284,16 @@ bj::value Api::StatusJson() const {
     out["roster_version"] = state->roster->version();
   }
   bj::array checks;
-  for (const auto& check : status.checks) checks.push_back(bj::object{{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
+  for (const auto& check : status.checks)
+    checks.push_back(bj::object{{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
   out["checks"] = std::move(checks);
   bj::array tokens;
-  if (status.token) tokens.push_back(bj::object{{"serial", status.token->serial}, {"label", status.token->label}, {"model", status.token->model}, {"manufacturer", status.token->manufacturer}, {"profile", status.token->profile}});
+  if (status.token)
+    tokens.push_back(bj::object{{"serial", status.token->serial},
+                                {"label", status.token->label},
+                                {"model", status.token->model},
+                                {"manufacturer", status.token->manufacturer},
+                                {"profile", status.token->profile}});
   out["tokens"] = std::move(tokens);
   out["pool"] = bj::object{{"queued_items", broker_.Queued()}};
   const auto head = [](const ledger::Head& h) { return bj::object{{"size", h.size}, {"root", ToHex(h.root)}}; };

@@ -1,5 +1,6 @@
 #pragma once
-// What the routes answer, without HTTP's machinery: principals, gates, control-plane calls. Blocking; knows JSON, not sockets.
+// What the routes answer, without HTTP's machinery: principals, gates, control-plane calls. Blocking; knows JSON, not
+// sockets.
 
 #include <optional>
 #include <string>
@@ -29,7 +30,9 @@ struct Caller {
 
 class Api {
  public:
-  Api(ledger::Ledger& ledger, appliance::Governance& governance, appliance::Broker& broker, appliance::Lifecycle& lifecycle) : ledger_(ledger), governance_(governance), broker_(broker), lifecycle_(lifecycle) {}
+  Api(ledger::Ledger& ledger, appliance::Governance& governance, appliance::Broker& broker,
+      appliance::Lifecycle& lifecycle)
+      : ledger_(ledger), governance_(governance), broker_(broker), lifecycle_(lifecycle) {}
 
   /// Identify finds the principal of a certificate key; kForbidden (slug unknown-principal) when the roster has none.
   Result<Caller> Identify(const crypto::Digest& spki) const;
@@ -46,7 +49,8 @@ class Api {
   appliance::Broker& broker() { return broker_; }
 
  private:
-  Result<boost::json::value> Answer(const Matched& matched, const Caller& caller, std::string_view body, unsigned& status);
+  Result<boost::json::value> Answer(const Matched& matched, const Caller& caller, std::string_view body,
+                                    unsigned& status);
   Result<boost::json::value> Keyrings(const Caller& caller) const;
   Result<boost::json::value> KeyringShow(const std::string& name, const Caller& caller) const;
   boost::json::object KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const;

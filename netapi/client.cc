@@ -38,8 +38,10 @@ Result<Target> ParseUrl(std::string_view url) {
   Target target;
   target.host = url.substr(0, url.ends_with(']') ? std::string_view::npos : colon);
   target.port = colon == std::string_view::npos || url.ends_with(']') ? "443" : std::string(url.substr(colon + 1));
-  if (target.host.starts_with('[') && target.host.ends_with(']')) target.host = target.host.substr(1, target.host.size() - 2);
-  if (target.host.empty() || target.host.find('/') != std::string::npos) return Invalid("the server is like https://127.0.0.1:8443");
+  if (target.host.starts_with('[') && target.host.ends_with(']'))
+    target.host = target.host.substr(1, target.host.size() - 2);
+  if (target.host.empty() || target.host.find('/') != std::string::npos)
+    return Invalid("the server is like https://127.0.0.1:8443");
   return target;
 }
 
@@ -64,7 +66,8 @@ class Client::Impl {
   }
 
  private:
-  net::awaitable<void> Run(std::string_view method, std::string_view target, std::string_view body, std::optional<Result<HttpAnswer>>& outcome) {
+  net::awaitable<void> Run(std::string_view method, std::string_view target, std::string_view body,
+                           std::optional<Result<HttpAnswer>>& outcome) {
     if (!stream_)
       if (auto connected = co_await Connect(); !connected) {
         stream_.reset();
@@ -87,7 +90,8 @@ class Client::Impl {
     co_await http::async_write(*stream_, request, net::redirect_error(net::use_awaitable, ec));
     http::response_parser<SecretBody> parser;
     parser.body_limit(std::uint64_t{64} << 20);
-    // A server that refuses early answers before it has read all: its answer is worth reading also after a failed write.
+    // A server that refuses early answers before it has read all: its answer is worth reading also after a failed
+    // write.
     ErrorCode read_ec;
     co_await http::async_read(*stream_, buffer_, parser, net::redirect_error(net::use_awaitable, read_ec));
     socket.expires_never();
@@ -114,7 +118,8 @@ class Client::Impl {
   net::awaitable<Result<void>> Connect() {
     ErrorCode ec;
     tcp::resolver resolver(context_);
-    const auto endpoints = co_await resolver.async_resolve(target_.host, target_.port, net::redirect_error(net::use_awaitable, ec));
+    const auto endpoints =
+        co_await resolver.async_resolve(target_.host, target_.port, net::redirect_error(net::use_awaitable, ec));
     if (ec) co_return Unavailable("cannot find " + target_.host + ": " + ec.message());
     stream_ = std::make_unique<Stream>(beast::tcp_stream(context_), tls_);
     auto& socket = beast::get_lowest_layer(*stream_);
@@ -124,7 +129,8 @@ class Client::Impl {
     socket.socket().set_option(tcp::no_delay(true), ec);
     if (auto named = ExpectServerName(stream_->native_handle(), target_.host); !named) co_return named.error();
     co_await stream_->async_handshake(net::ssl::stream_base::client, net::redirect_error(net::use_awaitable, ec));
-    if (ec) co_return Unavailable("no TLS with " + options_.url + ": " + ec.message() + "; check --ca, --cert and --key");
+    if (ec)
+      co_return Unavailable("no TLS with " + options_.url + ": " + ec.message() + "; check --ca, --cert and --key");
     co_return Result<void>();
   }
 
@@ -145,13 +151,19 @@ Result<std::unique_ptr<Client>> Client::Make(Options options) {
   return std::unique_ptr<Client>(new Client(std::move(impl)));
 }
 
-Result<HttpAnswer> Client::Call(std::string_view method, std::string_view target, std::string_view body) { return impl_->Call(method, target, body); }
+Result<HttpAnswer> Client::Call(std::string_view method, std::string_view target, std::string_view body) {
+  return impl_->Call(method, target, body);
+}
 
 Result<boost::json::value> ParseAnswer(const HttpAnswer& answer) {
   TRY_ASSIGN(auto value, ParseJson({answer.body.data(), answer.body.size()}));
   if (answer.status < 400) return value;
   Error error;
-  error.code = answer.status == 503 ? Code::kUnavailable : answer.status == 422 ? Code::kUnwrapFailed : answer.status == 404 ? Code::kNotFound : answer.status == 403 ? Code::kForbidden : Code::kConflict;
+  error.code = answer.status == 503   ? Code::kUnavailable
+               : answer.status == 422 ? Code::kUnwrapFailed
+               : answer.status == 404 ? Code::kNotFound
+               : answer.status == 403 ? Code::kForbidden
+                                      : Code::kConflict;
   error.where = "server";
   if (const auto* object = value.if_object()) {
     constexpr std::string_view kUrn = "urn:strongroom:problem:";
@@ -159,7 +171,8 @@ Result<boost::json::value> ParseAnswer(const HttpAnswer& answer) {
       error.slug = std::string(std::string_view(type->get_string()));
       if (error.slug.starts_with(kUrn)) error.slug.erase(0, kUrn.size());
     }
-    if (const auto* detail = object->if_contains("detail"); detail != nullptr && detail->is_string()) error.detail = std::string(std::string_view(detail->get_string()));
+    if (const auto* detail = object->if_contains("detail"); detail != nullptr && detail->is_string())
+      error.detail = std::string(std::string_view(detail->get_string()));
   }
   return error;
 }

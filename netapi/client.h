@@ -20,8 +20,8 @@ struct HttpAnswer {
   SecretText body;
 };
 
-/// Client keeps one connection alive and makes one call at a time. It never sends a call again: a call that failed half-way may have
-/// taken effect. Not thread-safe.
+/// Client keeps one connection alive and makes one call at a time. It never sends a call again: a call that failed
+/// half-way may have taken effect. Not thread-safe.
 class Client {
  public:
   struct Options {

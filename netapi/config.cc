@@ -10,11 +10,15 @@
 namespace strongroom::netapi {
 namespace {
 
-Error At(const std::string& path, const toml::node& node, const std::string& what) { return Invalid(path + ":" + std::to_string(node.source().begin.line) + ": " + what); }
+Error At(const std::string& path, const toml::node& node, const std::string& what) {
+  return Invalid(path + ":" + std::to_string(node.source().begin.line) + ": " + what);
+}
 
-Result<void> ReadNumber(const std::string& path, const toml::node& node, std::string_view key, std::int64_t low, std::int64_t high, std::int64_t& out) {
+Result<void> ReadNumber(const std::string& path, const toml::node& node, std::string_view key, std::int64_t low,
+                        std::int64_t high, std::int64_t& out) {
   if (!node.is_integer() || node.as_integer()->get() < low || node.as_integer()->get() > high)
-    return At(path, node, std::string(key) + " is a number from " + std::to_string(low) + " to " + std::to_string(high));
+    return At(path, node,
+              std::string(key) + " is a number from " + std::to_string(low) + " to " + std::to_string(high));
   out = node.as_integer()->get();
   return {};
 }
@@ -25,9 +29,11 @@ Result<void> ReadListen(const std::string& path, const toml::node& node, ServerC
   unsigned port = 0;
   const auto digits = colon == std::string::npos ? std::string() : text.substr(colon + 1);
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (digits.empty() || error != std::errc() || end != digits.data() + digits.size() || port > 65535 || colon == 0) return At(path, node, "listen is like \"127.0.0.1:8443\"");
+  if (digits.empty() || error != std::errc() || end != digits.data() + digits.size() || port > 65535 || colon == 0)
+    return At(path, node, "listen is like \"127.0.0.1:8443\"");
   config.address = text.substr(0, colon);
-  if (config.address.starts_with('[') && config.address.ends_with(']')) config.address = config.address.substr(1, config.address.size() - 2);
+  if (config.address.starts_with('[') && config.address.ends_with(']'))
+    config.address = config.address.substr(1, config.address.size() - 2);
   config.port = static_cast<unsigned short>(port);
   return {};
 }
@@ -45,11 +51,17 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
   config.tokend_uid = geteuid();
   std::int64_t io_threads = 2, map_gib = 64, uid = static_cast<std::int64_t>(config.tokend_uid);
   for (const auto& [name, value] : root) {
-    if ((name != "tokend" && name != "server" && name != "ledger") || !value.is_table()) return At(path, value, "unknown entry '" + std::string(name.str()) + "'");
+    if ((name != "tokend" && name != "server" && name != "ledger") || !value.is_table())
+      return At(path, value, "unknown entry '" + std::string(name.str()) + "'");
     if (name == "tokend") continue;
     for (const auto& [key, node] : *value.as_table()) {
       const auto full = std::string(name.str()) + "." + std::string(key.str());
-      std::string* text = full == "server.certificate" ? &config.certificate : full == "server.key" ? &config.key : full == "server.client-ca" ? &config.client_ca : full == "server.tokend-socket" ? &config.tokend_socket : full == "ledger.directory" ? &config.data_directory : nullptr;
+      std::string* text = full == "server.certificate"     ? &config.certificate
+                          : full == "server.key"           ? &config.key
+                          : full == "server.client-ca"     ? &config.client_ca
+                          : full == "server.tokend-socket" ? &config.tokend_socket
+                          : full == "ledger.directory"     ? &config.data_directory
+                                                           : nullptr;
       if (text != nullptr) {
         if (!node.is_string()) return At(path, node, full + " is a string");
         *text = node.as_string()->get();
@@ -66,7 +78,12 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
       }
     }
   }
-  for (const auto& [name, text] : {std::pair<const char*, const std::string*>{"server.listen", &config.address}, {"server.certificate", &config.certificate}, {"server.key", &config.key}, {"server.client-ca", &config.client_ca}, {"server.tokend-socket", &config.tokend_socket}, {"ledger.directory", &config.data_directory}})
+  for (const auto& [name, text] : {std::pair<const char*, const std::string*>{"server.listen", &config.address},
+                                   {"server.certificate", &config.certificate},
+                                   {"server.key", &config.key},
+                                   {"server.client-ca", &config.client_ca},
+                                   {"server.tokend-socket", &config.tokend_socket},
+                                   {"ledger.directory", &config.data_directory}})
     if (text->empty()) return Invalid(path + ": " + name + " is missing");
   config.io_threads = static_cast<unsigned>(io_threads);
   config.tokend_uid = static_cast<uid_t>(uid);

@@ -8,7 +8,8 @@
 namespace strongroom::netapi {
 
 /// ServerConfig is the [server] and [ledger] tables of a configuration file:
-///   [server] listen ("127.0.0.1:8443"), certificate, key, client-ca (PEM files), tokend-socket, tokend-uid (default: this user),
+///   [server] listen ("127.0.0.1:8443"), certificate, key, client-ca (PEM files), tokend-socket, tokend-uid (default:
+///   this user),
 ///            io-threads (1 to 16, default 2)
 ///   [ledger] directory, map-gib (1 to 4096, default 64: the most that the database may grow to)
 struct ServerConfig {
@@ -24,7 +25,8 @@ struct ServerConfig {
   std::size_t map_bytes = 0;
 };
 
-/// ReadServerConfig reads and checks; [tokend] belongs to strongroom-tokend and is passed over. Fails with kInvalid, file and line in it.
+/// ReadServerConfig reads and checks; [tokend] belongs to strongroom-tokend and is passed over. Fails with kInvalid,
+/// file and line in it.
 Result<ServerConfig> ReadServerConfig(const std::string& path);
 
 }  // namespace strongroom::netapi

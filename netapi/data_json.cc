@@ -17,7 +17,8 @@ Result<DataItem> ParseItem(Operation operation, const bj::value& value) {
     case Operation::kWrap: {
       TRY_ASSIGN(const auto in, Fields::Of(value, {"plaintext", "aad"}));
       TRY_ASSIGN(item.plaintext, in.Base64Secret("plaintext", crypto::kMaxDekBytes));
-      if (item.plaintext.size() < crypto::kMinDekBytes || item.plaintext.size() > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+      if (item.plaintext.size() < crypto::kMinDekBytes || item.plaintext.size() > crypto::kMaxDekBytes)
+        return Invalid("a DEK is 16 to 512 bytes");
       TRY_ASSIGN(item.aad, in.Base64Bytes("aad", crypto::kMaxAadBytes, true));
       break;
     }
@@ -41,7 +42,8 @@ Result<DataItem> ParseItem(Operation operation, const bj::value& value) {
       TRY_ASSIGN(item.want_plaintext, in.Flag("plaintext", false));
       break;
     }
-    case Operation::kOther: return Invalid("no such operation");
+    case Operation::kOther:
+      return Invalid("no such operation");
   }
   return item;
 }
@@ -73,7 +75,8 @@ Result<DataBody> ParseDataBody(Operation operation, std::string_view body) {
   if (object != nullptr && object->contains("items")) {
     TRY_ASSIGN(const auto in, Fields::Of(value, {"items"}));
     const auto* items = in.Find("items")->if_array();
-    if (items == nullptr || items->empty() || items->size() > kMaxBatchItems) return Invalid("field 'items' is an array of 1 to 1000 items");
+    if (items == nullptr || items->empty() || items->size() > kMaxBatchItems)
+      return Invalid("field 'items' is an array of 1 to 1000 items");
     parsed.batch = true;
     for (const auto& each : *items) {
       auto item = ParseItem(operation, each);
@@ -91,7 +94,8 @@ Result<DataBody> ParseDataBody(Operation operation, std::string_view body) {
   return parsed;
 }
 
-SecretText RenderDataReply(Operation operation, bool batch, std::vector<Result<appliance::DataAnswer>>& answers, const std::string& request_id) {
+SecretText RenderDataReply(Operation operation, bool batch, std::vector<Result<appliance::DataAnswer>>& answers,
+                           const std::string& request_id) {
   if (!batch) return WriteJson(bj::value(AnswerObject(operation, *answers[0]), SecretJsonStorage()));
   bj::array items(SecretJsonStorage());
   items.reserve(answers.size());

@@ -16,11 +16,12 @@ struct DataBody {
   std::vector<appliance::DataItem> items;
 };
 
-/// ParseDataBody reads `{...}` or `{"items": [...]}`. A single item that is bad is the request's error; in a batch a bad item fails
-/// only itself. Fails with kInvalid.
+/// ParseDataBody reads `{...}` or `{"items": [...]}`. A single item that is bad is the request's error; in a batch a
+/// bad item fails only itself. Fails with kInvalid.
 Result<DataBody> ParseDataBody(ledger::Operation operation, std::string_view body);
 
 /// RenderDataReply renders the answers; of a single request the one, of a batch all, errors as problem documents.
-SecretText RenderDataReply(ledger::Operation operation, bool batch, std::vector<Result<appliance::DataAnswer>>& answers, const std::string& request_id);
+SecretText RenderDataReply(ledger::Operation operation, bool batch, std::vector<Result<appliance::DataAnswer>>& answers,
+                           const std::string& request_id);
 
 }  // namespace strongroom::netapi

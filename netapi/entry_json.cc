@@ -23,7 +23,8 @@ struct Body {
   void operator()(const ledger::Genesis& e) const {
     out["roster"] = e.roster_text;
     bj::array signatures;
-    for (const auto& [name, signature] : e.signatures) signatures.push_back(bj::object{{"custodian", name}, {"signature", signature}});
+    for (const auto& [name, signature] : e.signatures)
+      signatures.push_back(bj::object{{"custodian", name}, {"signature", signature}});
     out["signatures"] = std::move(signatures);
   }
   void operator()(const ledger::ProposalFiled& e) const {
@@ -75,10 +76,14 @@ struct Body {
 
 std::string_view ToString(ledger::Use use) {
   switch (use) {
-    case ledger::Use::kWrap: return "wrap";
-    case ledger::Use::kUnwrap: return "unwrap";
-    case ledger::Use::kRewrapTo: return "rewrap-to";
-    case ledger::Use::kRewrapFrom: return "rewrap-from";
+    case ledger::Use::kWrap:
+      return "wrap";
+    case ledger::Use::kUnwrap:
+      return "unwrap";
+    case ledger::Use::kRewrapTo:
+      return "rewrap-to";
+    case ledger::Use::kRewrapFrom:
+      return "rewrap-from";
   }
   return "unknown";
 }
@@ -104,7 +109,8 @@ bj::object EntryJson(std::uint64_t index, ByteView raw, const ledger::EvidenceEn
   out["outcome"] = entry.outcome;
   out["suppressed"] = entry.suppressed;
   bj::array uses;
-  for (const auto& use : entry.uses) uses.push_back(bj::object{{"kek", ToHex(use.kek)}, {"use", ToString(use.use)}, {"count", use.count}});
+  for (const auto& use : entry.uses)
+    uses.push_back(bj::object{{"kek", ToHex(use.kek)}, {"use", ToString(use.use)}, {"count", use.count}});
   out["uses"] = std::move(uses);
   return out;
 }

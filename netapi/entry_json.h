@@ -5,8 +5,8 @@
 
 namespace strongroom::netapi {
 
-/// EntryJson renders a ledger entry for people and scripts; every field, nothing more. The bytes that the log commits to stand in
-/// `leaf_hash` only.
+/// EntryJson renders a ledger entry for people and scripts; every field, nothing more. The bytes that the log commits
+/// to stand in `leaf_hash` only.
 boost::json::object EntryJson(std::uint64_t index, ByteView raw, const ledger::ControlEntry& entry);
 boost::json::object EntryJson(std::uint64_t index, ByteView raw, const ledger::EvidenceEntry& entry);
 

@@ -13,7 +13,9 @@ namespace {
 namespace bj = boost::json;
 
 class ZeroisingResource final : public bj::memory_resource {
-  void* do_allocate(std::size_t bytes, std::size_t align) override { return ::operator new(bytes, std::align_val_t(align)); }
+  void* do_allocate(std::size_t bytes, std::size_t align) override {
+    return ::operator new(bytes, std::align_val_t(align));
+  }
   void do_deallocate(void* p, std::size_t bytes, std::size_t align) override {
     Zeroise(p, bytes);
     ::operator delete(p, std::align_val_t(align));
@@ -21,7 +23,8 @@ class ZeroisingResource final : public bj::memory_resource {
   bool do_is_equal(const bj::memory_resource& other) const noexcept override { return this == &other; }
 };
 
-// Handler builds a value and stops at the first name that stands twice in one object: parsers disagree about which one counts.
+// Handler builds a value and stops at the first name that stands twice in one object: parsers disagree about which one
+// counts.
 struct Handler {
   static constexpr std::size_t max_object_size = 64;
   static constexpr std::size_t max_array_size = 100000;
@@ -113,7 +116,8 @@ Result<bj::value> ParseJson(std::string_view text) {
   bj::basic_parser<Handler> parser(options);
   bj::error_code ec;
   const auto used = parser.write_some(false, text.data(), text.size(), ec);
-  if (ec || !parser.done() || used != text.size()) return Invalid("the body is not one JSON document without repeated names", "malformed-json");
+  if (ec || !parser.done() || used != text.size())
+    return Invalid("the body is not one JSON document without repeated names", "malformed-json");
   return parser.handler().stack.release();
 }
 
@@ -135,7 +139,8 @@ Result<Fields> Fields::Of(const bj::value& value, std::initializer_list<std::str
   if (object == nullptr) return Invalid("a JSON object is expected");
   for (const auto& member : *object)
     if (std::find(allowed.begin(), allowed.end(), std::string_view(member.key())) == allowed.end())
-      return Invalid("unknown field '" + std::string(std::string_view(member.key()).substr(0, 40)) + "'", "unknown-field");
+      return Invalid("unknown field '" + std::string(std::string_view(member.key()).substr(0, 40)) + "'",
+                     "unknown-field");
   return Fields(object);
 }
 

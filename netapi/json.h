@@ -20,8 +20,8 @@ using SecretText = std::basic_string<char, std::char_traits<char>, ZeroisingAllo
 /// SecretJsonStorage is the memory resource for values that may hold DEKs: zeroised on release.
 boost::json::storage_ptr SecretJsonStorage();
 
-/// ParseJson parses one UTF-8 document, whole: no duplicate names, no trailing bytes, depth at most 8. The value lives in
-/// SecretJsonStorage. Fails with kInvalid (slug malformed-json).
+/// ParseJson parses one UTF-8 document, whole: no duplicate names, no trailing bytes, depth at most 8. The value lives
+/// in SecretJsonStorage. Fails with kInvalid (slug malformed-json).
 Result<boost::json::value> ParseJson(std::string_view text);
 
 /// WriteJson serialises into zeroised text.

@@ -21,18 +21,25 @@ unsigned HttpStatusOf(const Error& error) {
   if (slug == "header-too-large") return 431;
   if (slug == "too-many-proposals") return 429;
   switch (error.code) {
-    case Code::kInvalid: return 400;
-    case Code::kForbidden: return 403;
-    case Code::kNotFound: return slug == "key-missing" ? 503 : 404;
+    case Code::kInvalid:
+      return 400;
+    case Code::kForbidden:
+      return 403;
+    case Code::kNotFound:
+      return slug == "key-missing" ? 503 : 404;
     case Code::kConflict:
-    case Code::kExpired: return 409;
-    case Code::kUnwrapFailed: return 422;
+    case Code::kExpired:
+      return 409;
+    case Code::kUnwrapFailed:
+      return 422;
     case Code::kUnavailable:
     case Code::kOverloaded:
     case Code::kTokenFault:
-    case Code::kPinRejected: return 503;
+    case Code::kPinRejected:
+      return 503;
     case Code::kIntegrity:
-    case Code::kIo: return 500;
+    case Code::kIo:
+      return 500;
   }
   return 500;
 }

@@ -69,13 +69,15 @@ Result<Matched> Match(std::string_view method, std::string_view target) {
 
 bool Allows(const Route& route, crypto::Role role) { return (route.roles & Bit(role)) != 0; }
 
-Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name, std::uint64_t fallback, std::initializer_list<std::string_view> allowed) {
+Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name, std::uint64_t fallback,
+                                  std::initializer_list<std::string_view> allowed) {
   std::optional<std::uint64_t> found;
   if (query.empty()) return fallback;
   for (const auto part : crypto::SplitWords(query, '&')) {
     const auto equals = part.find('=');
     const auto key = part.substr(0, equals);
-    if (equals == std::string_view::npos || std::find(allowed.begin(), allowed.end(), key) == allowed.end()) return Invalid("unknown query parameter '" + std::string(key.substr(0, 40)) + "'", "unknown-field");
+    if (equals == std::string_view::npos || std::find(allowed.begin(), allowed.end(), key) == allowed.end())
+      return Invalid("unknown query parameter '" + std::string(key.substr(0, 40)) + "'", "unknown-field");
     if (key != name) continue;
     if (found) return Invalid("query parameter '" + std::string(name) + "' stands twice");
     TRY_ASSIGN(found, crypto::ParseNumber(part.substr(equals + 1)));

@@ -13,7 +13,19 @@
 namespace strongroom::netapi {
 
 enum class Endpoint : std::uint8_t {
-  kData, kKeyringList, kKeyringShow, kProposalFile, kProposalList, kProposalShow, kProposalVote, kProposalExecute, kProposalWithdraw, kLedgerEntries, kLive, kReady, kStatus
+  kData,
+  kKeyringList,
+  kKeyringShow,
+  kProposalFile,
+  kProposalList,
+  kProposalShow,
+  kProposalVote,
+  kProposalExecute,
+  kProposalWithdraw,
+  kLedgerEntries,
+  kLive,
+  kReady,
+  kStatus
 };
 
 /// Gate says when an endpoint answers at all.
@@ -48,8 +60,9 @@ Result<Matched> Match(std::string_view method, std::string_view target);
 /// Allows tells whether a role may use the route.
 bool Allows(const Route& route, crypto::Role role);
 
-/// QueryNumber reads a number of a query string, `fallback` when absent; kInvalid for anything that is not a number or stands twice.
-/// Names other than `allowed` are refused.
-Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name, std::uint64_t fallback, std::initializer_list<std::string_view> allowed);
+/// QueryNumber reads a number of a query string, `fallback` when absent; kInvalid for anything that is not a number or
+/// stands twice. Names other than `allowed` are refused.
+Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name, std::uint64_t fallback,
+                                  std::initializer_list<std::string_view> allowed);
 
 }  // namespace strongroom::netapi

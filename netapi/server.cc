@@ -63,7 +63,8 @@ struct Connection {
 
 class Server::Impl {
  public:
-  Impl(Options options, Api& api) : options_(std::move(options)), api_(api), tls_(net::ssl::context::tls_server), control_pool_(4) {}
+  Impl(Options options, Api& api)
+      : options_(std::move(options)), api_(api), tls_(net::ssl::context::tls_server), control_pool_(4) {}
 
   Result<void> Listen() {
     TRY(ConfigureServerTls(tls_.native_handle(), options_.tls));
@@ -77,7 +78,9 @@ class Server::Impl {
     if (!ec) (void)acceptor_->set_option(net::socket_base::reuse_address(true), ec);
     if (!ec) (void)acceptor_->bind(endpoint, ec);
     if (!ec) (void)acceptor_->listen(4096, ec);
-    if (ec) return Io("cannot listen on " + options_.address + ":" + std::to_string(options_.port) + ": " + ec.message(), "address-in-use");
+    if (ec)
+      return Io("cannot listen on " + options_.address + ":" + std::to_string(options_.port) + ": " + ec.message(),
+                "address-in-use");
     port_ = acceptor_->local_endpoint().port();
     net::co_spawn(loops_[0]->context, Accept(), net::detached);
     for (auto& loop : loops_) loop->thread = std::thread([&loop = *loop] { loop.context.run(); });
@@ -186,11 +189,18 @@ class Server::Impl {
   }
 
   // Exchange answers one request whose header has been read; false when the connection is to be closed.
-  net::awaitable<bool> Exchange(Stream& stream, Buffer& buffer, Parser& parser, const crypto::Digest& spki, ErrorCode ec) {
-    if (ec == http::error::header_limit) co_return co_await Refuse(stream, parser, ToHex(crypto::RandomArray<8>()), Invalid("the headers are longer than 16 KiB", "header-too-large"));
-    if (ec == http::error::body_limit) co_return co_await Refuse(stream, parser, RequestIdFor(parser), Invalid("the body is longer than 8 MiB", "body-too-large"));
-    if (ec && ec.category() == make_error_code(http::error::bad_method).category() && ec != http::error::end_of_stream && ec != http::error::partial_message)
-      co_return co_await Refuse(stream, parser, ToHex(crypto::RandomArray<8>()), Invalid("not HTTP/1.1: " + ec.message(), "malformed-http"));
+  net::awaitable<bool> Exchange(Stream& stream, Buffer& buffer, Parser& parser, const crypto::Digest& spki,
+                                ErrorCode ec) {
+    if (ec == http::error::header_limit)
+      co_return co_await Refuse(stream, parser, ToHex(crypto::RandomArray<8>()),
+                                Invalid("the headers are longer than 16 KiB", "header-too-large"));
+    if (ec == http::error::body_limit)
+      co_return co_await Refuse(stream, parser, RequestIdFor(parser),
+                                Invalid("the body is longer than 8 MiB", "body-too-large"));
+    if (ec && ec.category() == make_error_code(http::error::bad_method).category() &&
+        ec != http::error::end_of_stream && ec != http::error::partial_message)
+      co_return co_await Refuse(stream, parser, ToHex(crypto::RandomArray<8>()),
+                                Invalid("not HTTP/1.1: " + ec.message(), "malformed-http"));
     if (ec) co_return false;
     const auto request_id = RequestIdFor(parser);
     const auto caller = api_.Identify(spki);
@@ -212,16 +222,22 @@ class Server::Impl {
     }
     if (matched->route->endpoint != Endpoint::kData) parser.body_limit(kControlBodyLimit);
     co_await http::async_read(stream, buffer, parser, net::redirect_error(net::use_awaitable, ec));
-    if (ec == http::error::body_limit) co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id, Invalid("the body is too large: 8 MiB for operations, 64 KiB else", "body-too-large"));
-    if (ec && ec != http::error::partial_message && ec.category() == make_error_code(http::error::bad_method).category())
+    if (ec == http::error::body_limit)
+      co_return co_await RefuseNamed(
+          stream, parser, &*matched, *caller, request_id,
+          Invalid("the body is too large: 8 MiB for operations, 64 KiB else", "body-too-large"));
+    if (ec && ec != http::error::partial_message &&
+        ec.category() == make_error_code(http::error::bad_method).category())
       co_return co_await Refuse(stream, parser, request_id, Invalid("not HTTP/1.1: " + ec.message(), "malformed-http"));
     if (ec) co_return false;
     socket.expires_never();  // from here on the token's own deadlines hold
 
     const bool keep = parser.get().keep_alive() && !stopping_;
     Reply reply;
-    if (matched->route->endpoint == Endpoint::kData) reply = co_await AskBroker(*matched, *caller, parser.get().body(), request_id);
-    else reply = co_await AskControl(*matched, *caller, parser.get().body(), request_id);
+    if (matched->route->endpoint == Endpoint::kData)
+      reply = co_await AskBroker(*matched, *caller, parser.get().body(), request_id);
+    else
+      reply = co_await AskControl(*matched, *caller, parser.get().body(), request_id);
     co_return co_await Write(stream, std::move(reply), request_id, keep);
   }
 
@@ -232,11 +248,13 @@ class Server::Impl {
     const bool has_body = parser.chunked() || parser.content_length_remaining().value_or(0) > 0;
     if (matched.route->method == "GET" && has_body) return Invalid("a GET has no body");
     const auto type = View(request[http::field::content_type]);
-    if (has_body && type != "application/json" && type != "application/json; charset=utf-8") return Invalid("send content-type: application/json", "unsupported-media-type");
+    if (has_body && type != "application/json" && type != "application/json; charset=utf-8")
+      return Invalid("send content-type: application/json", "unsupported-media-type");
     return {};
   }
 
-  net::awaitable<Reply> AskBroker(const Matched& matched, const Caller& caller, const SecretText& body, const std::string& request_id) {
+  net::awaitable<Reply> AskBroker(const Matched& matched, const Caller& caller, const SecretText& body,
+                                  const std::string& request_id) {
     auto parsed = ParseDataBody(matched.route->operation, {body.data(), body.size()});
     if (!parsed) {
       api_.Refused(&matched, caller.name, request_id, parsed.error());
@@ -251,46 +269,53 @@ class Server::Impl {
     request.deadline = std::chrono::steady_clock::now() + options_.request_deadline;
     const bool batch = parsed->batch;
     const auto executor = co_await net::this_coro::executor;
-    const auto reply = co_await net::async_initiate<const net::use_awaitable_t<>, void(std::shared_ptr<appliance::DataReply>)>(
-        [&](auto handler) {
-          const auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-          api_.broker().Submit(std::move(request), [shared, executor](appliance::DataReply result) {
-            auto held = std::make_shared<appliance::DataReply>(std::move(result));
-            net::post(executor, [shared, held] { std::move(*shared)(held); });
-          });
-        },
-        net::use_awaitable);
+    const auto reply =
+        co_await net::async_initiate<const net::use_awaitable_t<>, void(std::shared_ptr<appliance::DataReply>)>(
+            [&](auto handler) {
+              const auto shared = std::make_shared<decltype(handler)>(std::move(handler));
+              api_.broker().Submit(std::move(request), [shared, executor](appliance::DataReply result) {
+                auto held = std::make_shared<appliance::DataReply>(std::move(result));
+                net::post(executor, [shared, held] { std::move (*shared)(held); });
+              });
+            },
+            net::use_awaitable);
     if (!*reply) co_return ProblemReply(reply->error(), request_id);
     auto& answers = **reply;
     if (!batch && !answers[0]) co_return ProblemReply(answers[0].error(), request_id);
     // A batch of which nothing could be done for want of the token is one 503, not a thousand errors in a 200.
-    if (batch && std::all_of(answers.begin(), answers.end(), [](const auto& a) { return !a && HttpStatusOf(a.error()) == 503; })) co_return ProblemReply(answers[0].error(), request_id);
+    if (batch &&
+        std::all_of(answers.begin(), answers.end(), [](const auto& a) { return !a && HttpStatusOf(a.error()) == 503; }))
+      co_return ProblemReply(answers[0].error(), request_id);
     co_return Reply{200, false, RenderDataReply(matched.route->operation, batch, answers, request_id)};
   }
 
-  net::awaitable<Reply> AskControl(const Matched& matched, const Caller& caller, const SecretText& body, const std::string& request_id) {
+  net::awaitable<Reply> AskControl(const Matched& matched, const Caller& caller, const SecretText& body,
+                                   const std::string& request_id) {
     const auto executor = co_await net::this_coro::executor;
     const auto reply = co_await net::async_initiate<const net::use_awaitable_t<>, void(std::shared_ptr<Reply>)>(
         [&](auto handler) {
           const auto shared = std::make_shared<decltype(handler)>(std::move(handler));
           net::post(control_pool_, [this, shared, executor, &matched, &caller, &body, &request_id] {
             auto held = std::make_shared<Reply>(api_.Control(matched, caller, {body.data(), body.size()}, request_id));
-            net::post(executor, [shared, held] { std::move(*shared)(held); });
+            net::post(executor, [shared, held] { std::move (*shared)(held); });
           });
         },
         net::use_awaitable);
     co_return std::move(*reply);
   }
 
-  net::awaitable<bool> RefuseNamed(Stream& stream, const Parser& parser, const Matched* matched, const Caller& caller, const std::string& request_id, const Error& error) {
+  net::awaitable<bool> RefuseNamed(Stream& stream, const Parser& parser, const Matched* matched, const Caller& caller,
+                                   const std::string& request_id, const Error& error) {
     api_.Refused(matched, caller.name, request_id, error);
     co_return co_await Refuse(stream, parser, request_id, error);
   }
 
   // Refuse answers with a problem without reading a body: the connection stays open only when there is none to read.
   net::awaitable<bool> Refuse(Stream& stream, const Parser& parser, std::string request_id, Error error) {
-    const bool unread = !parser.is_header_done() || parser.chunked() || parser.content_length_remaining().value_or(0) > 0;
-    co_return co_await Write(stream, ProblemReply(error, request_id), request_id, !unread && parser.get().keep_alive() && !stopping_);
+    const bool unread =
+        !parser.is_header_done() || parser.chunked() || parser.content_length_remaining().value_or(0) > 0;
+    co_return co_await Write(stream, ProblemReply(error, request_id), request_id,
+                             !unread && parser.get().keep_alive() && !stopping_);
   }
 
   net::awaitable<bool> Write(Stream& stream, Reply reply, const std::string& request_id, bool keep) {

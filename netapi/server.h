@@ -20,8 +20,8 @@ class Server {
     TlsFiles tls;
     std::size_t max_connections = 12000;
     std::chrono::milliseconds handshake_deadline{10000};
-    std::chrono::milliseconds idle_deadline{60000};   // between requests, and for a request's headers
-    std::chrono::milliseconds body_deadline{30000};   // for a body, and for a response to be taken
+    std::chrono::milliseconds idle_deadline{60000};     // between requests, and for a request's headers
+    std::chrono::milliseconds body_deadline{30000};     // for a body, and for a response to be taken
     std::chrono::milliseconds request_deadline{10000};  // how long a data-plane request may wait for the token
   };
   /// Start listens and serves in threads of its own. Fails with kIo (address in use, TLS files).

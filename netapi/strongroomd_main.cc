@@ -105,7 +105,9 @@ int main(int argc, char** argv) {
   bool check = false;
   app.add_option("--config", config_path, "configuration file")->required();
   app.add_flag("--check-config", check, "check the configuration and exit");
-  app.add_option("--first-boot", first_boot, "write roster 1 from DIR (roster.txt and <custodian>.sig files) into an empty ledger, then exit")->type_name("DIR");
+  app.add_option("--first-boot", first_boot,
+                 "write roster 1 from DIR (roster.txt and <custodian>.sig files) into an empty ledger, then exit")
+      ->type_name("DIR");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {

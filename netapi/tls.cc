@@ -20,9 +20,12 @@ Error TlsError(const std::string& what) {
 }
 
 Result<void> UseIdentity(SSL_CTX* context, const TlsFiles& files) {
-  if (SSL_CTX_use_certificate_chain_file(context, files.certificate.c_str()) != 1) return TlsError("cannot use the certificate " + files.certificate);
-  if (SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) != 1) return TlsError("cannot use the key " + files.key);
-  if (SSL_CTX_check_private_key(context) != 1) return TlsError("key and certificate do not belong together: " + files.certificate);
+  if (SSL_CTX_use_certificate_chain_file(context, files.certificate.c_str()) != 1)
+    return TlsError("cannot use the certificate " + files.certificate);
+  if (SSL_CTX_use_PrivateKey_file(context, files.key.c_str(), SSL_FILETYPE_PEM) != 1)
+    return TlsError("cannot use the key " + files.key);
+  if (SSL_CTX_check_private_key(context) != 1)
+    return TlsError("key and certificate do not belong together: " + files.certificate);
   return {};
 }
 
@@ -72,7 +75,8 @@ Result<void> ExpectServerName(SSL* ssl, const std::string& host) {
   auto* parameters = SSL_get0_param(ssl);
   if (X509_VERIFY_PARAM_set1_ip_asc(parameters, host.c_str()) == 1) return {};
   ERR_clear_error();
-  if (SSL_set1_host(ssl, host.c_str()) != 1 || SSL_set_tlsext_host_name(ssl, host.c_str()) != 1) return Invalid("'" + host + "' is not a host name");
+  if (SSL_set1_host(ssl, host.c_str()) != 1 || SSL_set_tlsext_host_name(ssl, host.c_str()) != 1)
+    return Invalid("'" + host + "' is not a host name");
   return {};
 }
 

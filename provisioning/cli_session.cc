@@ -41,12 +41,19 @@ constexpr std::array<NextStep, 20> kNextSteps = {{
 }  // namespace
 
 Result<std::unique_ptr<netapi::Client>> CliSession::Connect() const {
-  for (const auto& [name, value] : {std::pair<const char*, const std::string*>{"--server", &server}, {"--ca", &ca}, {"--cert", &cert}, {"--key", &key}})
-    if (value->empty()) return Invalid(std::string(name) + " is missing (or its STRONGROOM_ variable): eval \"$(strongroom dev env --dir DIR)\" sets all four");
+  for (const auto& [name, value] : {std::pair<const char*, const std::string*>{"--server", &server},
+                                    {"--ca", &ca},
+                                    {"--cert", &cert},
+                                    {"--key", &key}})
+    if (value->empty())
+      return Invalid(
+          std::string(name) +
+          " is missing (or its STRONGROOM_ variable): eval \"$(strongroom dev env --dir DIR)\" sets all four");
   return netapi::Client::Make({server, {cert, key, ca}, std::chrono::seconds(30)});
 }
 
-Result<boost::json::value> CliSession::Ask(std::string_view method, std::string_view target, std::string_view body) const {
+Result<boost::json::value> CliSession::Ask(std::string_view method, std::string_view target,
+                                           std::string_view body) const {
   TRY_ASSIGN(const auto client, Connect());
   TRY_ASSIGN(const auto answer, client->Call(method, target, body));
   return netapi::ParseAnswer(answer);
@@ -59,8 +66,10 @@ int Fail(const Error& error) {
   switch (error.code) {
     case Code::kUnavailable:
     case Code::kOverloaded:
-    case Code::kTokenFault: return kExitUnavailable;
-    default: return kExitRefused;
+    case Code::kTokenFault:
+      return kExitUnavailable;
+    default:
+      return kExitRefused;
   }
 }
 
@@ -79,7 +88,8 @@ Result<netapi::SecretText> ReadInput(const std::string& file) {
   netapi::SecretText text;
   std::array<char, 65536> part{};
   ssize_t n = 0;
-  while ((n = read(fd, part.data(), part.size())) > 0 && text.size() <= (16U << 20)) text.append(part.data(), static_cast<std::size_t>(n));
+  while ((n = read(fd, part.data(), part.size())) > 0 && text.size() <= (16U << 20))
+    text.append(part.data(), static_cast<std::size_t>(n));
   Zeroise(part.data(), part.size());
   if (fd != STDIN_FILENO) (void)close(fd);
   if (n < 0) return Io("cannot read " + (file.empty() ? std::string("standard input") : file));

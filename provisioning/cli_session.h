@@ -23,7 +23,8 @@ struct CliSession {
   Result<boost::json::value> Ask(std::string_view method, std::string_view target, std::string_view body = {}) const;
 };
 
-/// Fail prints an error on one line of stderr, what to do next on a second where there is something to do, and returns the exit status.
+/// Fail prints an error on one line of stderr, what to do next on a second where there is something to do, and returns
+/// the exit status.
 int Fail(const Error& error);
 /// PrintJson prints one document on stdout.
 void PrintJson(const boost::json::value& value);

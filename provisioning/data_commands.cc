@@ -28,7 +28,9 @@ Result<bj::value> BodyFor(Operation operation, const DataOptions& options) {
 Result<void> Run(const CliSession& session, Operation operation, const DataOptions& options) {
   TRY_ASSIGN(const auto body, BodyFor(operation, options));
   const auto text = netapi::WriteJson(body);
-  TRY_ASSIGN(const auto answer, session.Ask("POST", "/v1/keyrings/" + options.keyring + "/" + std::string(ledger::ToString(operation)), {text.data(), text.size()}));
+  TRY_ASSIGN(const auto answer,
+             session.Ask("POST", "/v1/keyrings/" + options.keyring + "/" + std::string(ledger::ToString(operation)),
+                         {text.data(), text.size()}));
   if (session.json) {
     const auto document = netapi::WriteJson(answer);
     return WriteOutput(options.out, std::string(document) + "\n");
@@ -41,7 +43,8 @@ Result<void> Run(const CliSession& session, Operation operation, const DataOptio
       out.push_back('\n');
     }
   if (const auto* fresh = answer.get_object().if_contains("rewrapped"))
-    std::cerr << "note: this DEK is wrapped under version " << TextOf(answer, "kek_version") << ", which is not the primary; keep this instead: " << std::string_view(fresh->get_string()) << "\n";
+    std::cerr << "note: this DEK is wrapped under version " << TextOf(answer, "kek_version")
+              << ", which is not the primary; keep this instead: " << std::string_view(fresh->get_string()) << "\n";
   return WriteOutput(options.out, {out.data(), out.size()});
 }
 
@@ -63,12 +66,15 @@ int Inspect(const CliSession& session, const std::string& text) {
   out["version"] = envelope->version;
   out["kek"] = ToHex(envelope->kek);
   out["blob_bytes"] = envelope->blob.size();
-  if (envelope->suite == crypto::Suite::kGcm && envelope->blob.size() >= 60) out["dek_bytes"] = envelope->blob.size() - 60;
+  if (envelope->suite == crypto::Suite::kGcm && envelope->blob.size() >= 60)
+    out["dek_bytes"] = envelope->blob.size() - 60;
   if (session.json) {
     PrintJson(out);
     return kExitDone;
   }
-  for (const auto& member : out) std::cout << std::string(12 - std::min<std::size_t>(12, member.key().size()), ' ') << std::string_view(member.key()) << "  " << TextOf(out, std::string_view(member.key())) << "\n";
+  for (const auto& member : out)
+    std::cout << std::string(12 - std::min<std::size_t>(12, member.key().size()), ' ') << std::string_view(member.key())
+              << "  " << TextOf(out, std::string_view(member.key())) << "\n";
   return kExitDone;
 }
 

@@ -10,8 +10,9 @@ struct DataOptions {
   bool plaintext = false;    // datakey
 };
 
-/// RunData does one wrap, unwrap, rewrap or datakey. Input and output are one line of text: base64 of a DEK, or a wrapped DEK; datakey
-/// prints the wrapped DEK and, when asked for, the DEK in base64 on a second line. With --json the server's answer.
+/// RunData does one wrap, unwrap, rewrap or datakey. Input and output are one line of text: base64 of a DEK, or a
+/// wrapped DEK; datakey prints the wrapped DEK and, when asked for, the DEK in base64 on a second line. With --json the
+/// server's answer.
 int RunData(const CliSession& session, ledger::Operation operation, const DataOptions& options);
 
 /// Inspect explains a wrapped DEK without any key.

@@ -33,7 +33,9 @@ using hsm::UniqueFd;
 
 constexpr const char* kModule = "/usr/lib/softhsm/libsofthsm2.so";
 constexpr std::array<const char*, 3> kCustodians = {"custodian-1", "custodian-2", "custodian-3"};
-constexpr std::array<const char*, 9> kPrincipals = {"operator-1", "operator-2", "custodian-1", "custodian-2", "custodian-3", "auditor-1", "monitor-1", "service-1", "service-2"};
+constexpr std::array<const char*, 9> kPrincipals = {"operator-1",  "operator-2",  "custodian-1",
+                                                    "custodian-2", "custodian-3", "auditor-1",
+                                                    "monitor-1",   "service-1",   "service-2"};
 
 std::string ReadText(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
@@ -43,7 +45,9 @@ std::string ReadText(const fs::path& path) {
 Result<void> WriteText(const fs::path& path, std::string_view text, mode_t mode) {
   const auto temporary = path.string() + ".new";
   const UniqueFd file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode));
-  if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) || fsync(file.get()) != 0) return Io("cannot write " + temporary);
+  if (!file || write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
+      fsync(file.get()) != 0)
+    return Io("cannot write " + temporary);
   std::error_code error;
   fs::rename(temporary, path, error);
   if (error) return Io("cannot write " + path.string());
@@ -53,9 +57,12 @@ Result<void> WriteText(const fs::path& path, std::string_view text, mode_t mode)
 std::string PercentEncode(const std::string& path) {
   std::string out;
   for (const char c : path) {
-    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' || c == '-' || c == '_' || c == '.' || c == '~';
-    if (plain) out.push_back(c);
-    else out += "%" + ToHex(AsBytes(std::string_view(&c, 1)));
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/' ||
+                       c == '-' || c == '_' || c == '.' || c == '~';
+    if (plain)
+      out.push_back(c);
+    else
+      out += "%" + ToHex(AsBytes(std::string_view(&c, 1)));
   }
   return out;
 }
@@ -72,7 +79,9 @@ Result<unsigned short> FreePort() {
   address.sin_family = AF_INET;
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   socklen_t size = sizeof address;
-  if (!fd || bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 || getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return Io("no free port");
+  if (!fd || bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+      getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    return Io("no free port");
   return ntohs(address.sin_port);
 }
 
@@ -86,7 +95,8 @@ class DevAppliance {
     auto text = absolute.string();
     if (text.size() > 1 && text.ends_with('/')) text.pop_back();
     for (const char c : text)
-      if (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20) return Invalid("the directory's path has a quote, a backslash or a control character");
+      if (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20)
+        return Invalid("the directory's path has a quote, a backslash or a control character");
     return DevAppliance(text);
   }
 
@@ -94,17 +104,20 @@ class DevAppliance {
 
   Result<void> MakeFiles(unsigned short port) {
     std::error_code error;
-    for (const auto* name : {"", "clients", "approvers", "token", "token/tokens", "token/state", "data", "log", "roster"}) {
+    for (const auto* name :
+         {"", "clients", "approvers", "token", "token/tokens", "token/state", "data", "log", "roster"}) {
       fs::create_directories(dir_ / name, error);
       if (error) return Io("cannot create " + Path(name) + ": " + error.message());
       fs::permissions(dir_ / name, fs::perms::owner_all, error);
     }
     TRY(MakeConfig(port));
     TRY(EnsureCa(Path("ca.pem"), Path("ca.key")));
-    TRY(EnsureCertificate(CertificatePurpose::kServer, "localhost", Path("server.pem"), Path("server.key"), Path("ca.pem"), Path("ca.key")));
+    TRY(EnsureCertificate(CertificatePurpose::kServer, "localhost", Path("server.pem"), Path("server.key"),
+                          Path("ca.pem"), Path("ca.key")));
     for (const auto* name : kPrincipals) {
       const auto stem = Path("clients/" + std::string(name));
-      TRY(EnsureCertificate(CertificatePurpose::kClient, name, stem + ".pem", stem + ".key", Path("ca.pem"), Path("ca.key")));
+      TRY(EnsureCertificate(CertificatePurpose::kClient, name, stem + ".pem", stem + ".key", Path("ca.pem"),
+                            Path("ca.key")));
     }
     for (const auto* name : kCustodians) {
       const auto file = Path("approvers/" + std::string(name));
@@ -120,17 +133,24 @@ class DevAppliance {
     for (const auto* name : {"token/kek.pin", "token/kek.so-pin"})
       if (!fs::exists(Path(name))) TRY(WriteText(Path(name), ToHex(crypto::RandomArray<16>()) + "\n", 0600));
     if (!fs::exists(Path("token/softhsm2.conf")))
-      TRY(WriteText(Path("token/softhsm2.conf"), "directories.tokendir = " + Path("token/tokens") + "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n", 0600));
+      TRY(WriteText(Path("token/softhsm2.conf"),
+                    "directories.tokendir = " + Path("token/tokens") +
+                        "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+                    0600));
     if (fs::exists(Path("token/made"))) return {};
-    TRY_ASSIGN(const auto made, RunProcess({Program("strongroom-tokend"), "--config", Path("strongroom.toml"), "--init-token"}));
+    TRY_ASSIGN(const auto made,
+               RunProcess({Program("strongroom-tokend"), "--config", Path("strongroom.toml"), "--init-token"}));
     // A token that is there already was made by a run that was cut off right after.
-    if (made.status != 0 && made.err.find("token-exists") == std::string::npos) return Io("the token was not made: " + LastLine(made.err));
+    if (made.status != 0 && made.err.find("token-exists") == std::string::npos)
+      return Io("the token was not made: " + LastLine(made.err));
     return WriteText(Path("token/made"), "the KEK token was initialised\n", 0600);
   }
 
   Result<void> FirstBoot() {
-    TRY_ASSIGN(const auto booted, RunProcess({Program("strongroomd"), "--config", Path("strongroom.toml"), "--first-boot", Path("roster")}));
-    if (booted.status != 0 && booted.err.find("already-initialised") == std::string::npos) return Io("first boot failed: " + LastLine(booted.err));
+    TRY_ASSIGN(const auto booted, RunProcess({Program("strongroomd"), "--config", Path("strongroom.toml"),
+                                              "--first-boot", Path("roster")}));
+    if (booted.status != 0 && booted.err.find("already-initialised") == std::string::npos)
+      return Io("first boot failed: " + LastLine(booted.err));
     return {};
   }
 
@@ -146,13 +166,18 @@ class DevAppliance {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     std::string last = "no answer";
     while (std::chrono::steady_clock::now() < until) {
-      for (const auto& [name, file, log] : {std::array<std::string, 3>{"strongroom-tokend", "tokend.pid", "log/tokend.log"}, std::array<std::string, 3>{"strongroomd", "strongroomd.pid", "log/strongroomd.log"}})
-        if (RunningPid(name, file) < 0) return Unavailable(name + " has ended: " + LastLine(ReadText(Path(log))), "not-started");
+      for (const auto& [name, file, log] :
+           {std::array<std::string, 3>{"strongroom-tokend", "tokend.pid", "log/tokend.log"},
+            std::array<std::string, 3>{"strongroomd", "strongroomd.pid", "log/strongroomd.log"}})
+        if (RunningPid(name, file) < 0)
+          return Unavailable(name + " has ended: " + LastLine(ReadText(Path(log))), "not-started");
       TRY_ASSIGN(const auto client, ClientFor("operator-1"));
       const auto answer = client->Call("GET", "/v1/health/ready");
       if (answer && answer->status == 200) return {};
-      if (answer) last = std::string(answer->body);
-      else last = answer.error().detail;
+      if (answer)
+        last = std::string(answer->body);
+      else
+        last = answer.error().detail;
       Pause(20);
     }
     return Unavailable(std::string(program) + " did not become ready (" + pid_file + "): " + last, "not-started");
@@ -163,21 +188,28 @@ class DevAppliance {
     TRY_ASSIGN(const auto client, ClientFor("operator-1"));
     TRY_ASSIGN(const auto known, client->Call("GET", "/v1/keyrings/" + name));
     if (known.status == 200) return {};
-    TRY_ASSIGN(const auto proposal, FileProposal(*client, {"keyring.create", name, "dev up: keyring " + name, std::move(params)}));
+    TRY_ASSIGN(const auto proposal,
+               FileProposal(*client, {"keyring.create", name, "dev up: keyring " + name, std::move(params)}));
     const auto id = TextOf(proposal, "id");
     const auto text = TextOf(proposal, "text");
     for (const auto* custodian : {kCustodians[0], kCustodians[1]}) {
-      TRY_ASSIGN(auto signature, SshSign(Path("approvers/" + std::string(custodian)), std::string(crypto::kVoteNamespace), crypto::VoteMessage(text, crypto::Verdict::kApprove)));
+      TRY_ASSIGN(auto signature,
+                 SshSign(Path("approvers/" + std::string(custodian)), std::string(crypto::kVoteNamespace),
+                         crypto::VoteMessage(text, crypto::Verdict::kApprove)));
       TRY(SubmitVote(*client, id, {custodian, crypto::Verdict::kApprove, std::move(signature)}));
     }
     TRY_ASSIGN(const auto executed, ExecuteProposal(*client, id));
-    if (TextOf(executed, "state") != "executed") return Conflict("keyring " + name + " was not made: " + TextOf(executed, "outcome"));
+    if (TextOf(executed, "state") != "executed")
+      return Conflict("keyring " + name + " was not made: " + TextOf(executed, "outcome"));
     return {};
   }
 
   Result<std::unique_ptr<netapi::Client>> ClientFor(const std::string& principal) const {
     TRY_ASSIGN(const auto url, Url());
-    return netapi::Client::Make({url, {Path("clients/" + principal + ".pem"), Path("clients/" + principal + ".key"), Path("ca.pem")}, std::chrono::seconds(30)});
+    return netapi::Client::Make(
+        {url,
+         {Path("clients/" + principal + ".pem"), Path("clients/" + principal + ".key"), Path("ca.pem")},
+         std::chrono::seconds(30)});
   }
 
   Result<std::string> Url() const {
@@ -208,7 +240,8 @@ class DevAppliance {
     const auto pid = static_cast<pid_t>(std::strtol(text.c_str(), &end, 10));
     if (text.empty() || pid <= 1 || kill(pid, 0) != 0) return -1;
     const auto command = ReadText("/proc/" + std::to_string(pid) + "/cmdline");
-    if (command.find(program) == std::string::npos || command.find(Path("strongroom.toml")) == std::string::npos) return -1;
+    if (command.find(program) == std::string::npos || command.find(Path("strongroom.toml")) == std::string::npos)
+      return -1;
     const auto state = ReadText("/proc/" + std::to_string(pid) + "/stat");
     return state.find(") Z ") == std::string::npos ? pid : -1;
   }
@@ -229,18 +262,25 @@ class DevAppliance {
     const auto path = Path("strongroom.toml");
     if (fs::exists(path)) {
       TRY_ASSIGN(const auto config, netapi::ReadServerConfig(path));
-      if (port != 0 && port != config.port) return Conflict("this appliance uses port " + std::to_string(config.port) + "; change listen in " + path);
+      if (port != 0 && port != config.port)
+        return Conflict("this appliance uses port " + std::to_string(config.port) + "; change listen in " + path);
       return {};
     }
     if (port == 0) {
       TRY_ASSIGN(port, FreePort());
     }
     const auto quoted = [&](const std::string& name) { return "\"" + Path(name) + "\"\n"; };
-    std::string text = "# A development appliance: every part runs as one user, so the token side is separated from the network by processes only.\n\n";
-    text += "[server]\nlisten = \"127.0.0.1:" + std::to_string(port) + "\"\ncertificate = " + quoted("server.pem") + "key = " + quoted("server.key") + "client-ca = " + quoted("ca.pem") + "tokend-socket = " + quoted("token/tokend.sock");
+    std::string text =
+        "# A development appliance: every part runs as one user, so the token side is separated from the network by "
+        "processes only.\n\n";
+    text += "[server]\nlisten = \"127.0.0.1:" + std::to_string(port) + "\"\ncertificate = " + quoted("server.pem") +
+            "key = " + quoted("server.key") + "client-ca = " + quoted("ca.pem") +
+            "tokend-socket = " + quoted("token/tokend.sock");
     text += "\n[ledger]\ndirectory = " + quoted("data");
-    text += "\n[tokend]\nuri = \"pkcs11:token=strongroom-kek?module-path=" + std::string(kModule) + "&pin-source=file:" + PercentEncode(Path("token/kek.pin")) + "\"\n";
-    text += "socket = " + quoted("token/tokend.sock") + "state-dir = " + quoted("token/state") + "softhsm-conf = " + quoted("token/softhsm2.conf") + "so-pin-file = " + quoted("token/kek.so-pin");
+    text += "\n[tokend]\nuri = \"pkcs11:token=strongroom-kek?module-path=" + std::string(kModule) +
+            "&pin-source=file:" + PercentEncode(Path("token/kek.pin")) + "\"\n";
+    text += "socket = " + quoted("token/tokend.sock") + "state-dir = " + quoted("token/state") +
+            "softhsm-conf = " + quoted("token/softhsm2.conf") + "so-pin-file = " + quoted("token/kek.so-pin");
     return WriteText(path, text, 0600);
   }
 
@@ -269,7 +309,8 @@ class DevAppliance {
     for (const auto* name : kCustodians) {
       const auto signature_file = Path("roster/" + std::string(name) + ".sig");
       if (fs::exists(signature_file)) continue;
-      TRY_ASSIGN(const auto signature, SshSign(Path("approvers/" + std::string(name)), std::string(crypto::kRosterNamespace), text));
+      TRY_ASSIGN(const auto signature,
+                 SshSign(Path("approvers/" + std::string(name)), std::string(crypto::kRosterNamespace), text));
       TRY(WriteText(signature_file, signature, 0644));
     }
     return {};
@@ -303,11 +344,13 @@ int DevUp(const CliSession& session, const std::string& directory, unsigned shor
     return kExitDone;
   }
   std::cout << "Strongroom is up at " << *url << " (" << absolute << ")\n"
-            << "One user runs every part here: the separation of token and network does not hold as it does on an appliance.\n\n"
+            << "One user runs every part here: the separation of token and network does not hold as it does on an "
+               "appliance.\n\n"
             << "  eval \"$(strongroom dev env --dir " << ShellQuote(directory) << " --as service-1)\"\n"
             << "  strongroom datakey --keyring install --plaintext\n"
             << "  curl --cacert \"$STRONGROOM_CA\" --cert \"$STRONGROOM_CERT\" --key \"$STRONGROOM_KEY\" \\\n"
-            << "    -H 'content-type: application/json' -d '{\"bytes\":32}' \"$STRONGROOM_SERVER/v1/keyrings/install/datakey\"\n";
+            << "    -H 'content-type: application/json' -d '{\"bytes\":32}' "
+               "\"$STRONGROOM_SERVER/v1/keyrings/install/datakey\"\n";
   return kExitDone;
 }
 
@@ -317,8 +360,10 @@ int DevDown(const CliSession& session, const std::string& directory) {
   if (!fs::exists(dev->Path("strongroom.toml"))) return Fail(NotFound("there is no dev appliance in " + directory));
   dev->StopDaemon("strongroomd", "strongroomd.pid");
   dev->StopDaemon("strongroom-tokend", "tokend.pid");
-  if (session.json) PrintJson(bj::object{{"stopped", true}});
-  else std::cout << "stopped; strongroom dev up --dir " << ShellQuote(directory) << " starts it again\n";
+  if (session.json)
+    PrintJson(bj::object{{"stopped", true}});
+  else
+    std::cout << "stopped; strongroom dev up --dir " << ShellQuote(directory) << " starts it again\n";
   return kExitDone;
 }
 
@@ -326,14 +371,22 @@ int DevEnv(const CliSession& session, const std::string& directory, const std::s
   const auto dev = DevAppliance::In(directory);
   if (!dev) return Fail(dev.error());
   const auto url = dev->Url();
-  if (!url) return Fail(NotFound("there is no dev appliance in " + directory + ": strongroom dev up --dir " + ShellQuote(directory) + " makes one"));
+  if (!url)
+    return Fail(NotFound("there is no dev appliance in " + directory + ": strongroom dev up --dir " +
+                         ShellQuote(directory) + " makes one"));
   const auto stem = dev->Path("clients/" + principal);
-  if (!fs::exists(stem + ".pem")) return Fail(NotFound("no principal '" + principal + "': see " + dev->Path("clients")));
-  const std::array<std::pair<const char*, std::string>, 4> variables = {{{"STRONGROOM_SERVER", *url}, {"STRONGROOM_CA", dev->Path("ca.pem")}, {"STRONGROOM_CERT", stem + ".pem"}, {"STRONGROOM_KEY", stem + ".key"}}};
+  if (!fs::exists(stem + ".pem"))
+    return Fail(NotFound("no principal '" + principal + "': see " + dev->Path("clients")));
+  const std::array<std::pair<const char*, std::string>, 4> variables = {{{"STRONGROOM_SERVER", *url},
+                                                                         {"STRONGROOM_CA", dev->Path("ca.pem")},
+                                                                         {"STRONGROOM_CERT", stem + ".pem"},
+                                                                         {"STRONGROOM_KEY", stem + ".key"}}};
   bj::object out;
   for (const auto& [name, value] : variables) {
-    if (session.json) out[name] = value;
-    else std::cout << "export " << name << "=" << ShellQuote(value) << "\n";
+    if (session.json)
+      out[name] = value;
+    else
+      std::cout << "export " << name << "=" << ShellQuote(value) << "\n";
   }
   if (session.json) PrintJson(out);
   return kExitDone;

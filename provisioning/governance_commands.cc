@@ -13,7 +13,8 @@ namespace {
 
 namespace bj = boost::json;
 
-Result<bj::value> CallFor(netapi::Client& client, std::string_view method, std::string_view target, const bj::object* body) {
+Result<bj::value> CallFor(netapi::Client& client, std::string_view method, std::string_view target,
+                          const bj::object* body) {
   const auto text = body == nullptr ? netapi::SecretText() : netapi::WriteJson(*body);
   TRY_ASSIGN(const auto answer, client.Call(method, target, {text.data(), text.size()}));
   return netapi::ParseAnswer(answer);
@@ -28,7 +29,8 @@ void PrintTable(const std::vector<std::vector<std::string>>& rows) {
   }
   for (const auto& row : rows) {
     std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i) line += row[i] + (i + 1 < row.size() ? std::string(widths[i] - row[i].size() + 2, ' ') : "");
+    for (std::size_t i = 0; i < row.size(); ++i)
+      line += row[i] + (i + 1 < row.size() ? std::string(widths[i] - row[i].size() + 2, ' ') : "");
     std::cout << line << "\n";
   }
 }
@@ -37,18 +39,26 @@ const bj::array& Items(const bj::value& list) { return list.get_object().at("ite
 
 int Print(const CliSession& session, const Result<bj::value>& answer, void (*print)(const bj::value&)) {
   if (!answer) return Fail(answer.error());
-  if (session.json) PrintJson(*answer);
-  else print(*answer);
+  if (session.json)
+    PrintJson(*answer);
+  else
+    print(*answer);
   return kExitDone;
 }
 
 std::vector<std::string> KeyringRow(const bj::value& k) {
-  return {TextOf(k, "name"), TextOf(k, "suite"), TextOf(k, "custody"), TextOf(k, "state"), TextOf(k, "primary"), std::to_string(k.get_object().at("versions").get_array().size()), TextOf(k, "last_rotation")};
+  return {TextOf(k, "name"),         TextOf(k, "suite"),
+          TextOf(k, "custody"),      TextOf(k, "state"),
+          TextOf(k, "primary"),      std::to_string(k.get_object().at("versions").get_array().size()),
+          TextOf(k, "last_rotation")};
 }
-const std::vector<std::string> kKeyringHead = {"NAME", "SUITE", "CUSTODY", "STATE", "PRIMARY", "VERSIONS", "LAST ROTATION"};
+const std::vector<std::string> kKeyringHead = {"NAME",    "SUITE",    "CUSTODY",      "STATE",
+                                               "PRIMARY", "VERSIONS", "LAST ROTATION"};
 
 void PrintProposal(const bj::value& p) {
-  std::cout << "id:         " << TextOf(p, "id") << "\nstate:      " << TextOf(p, "state") << "\napprovals:  " << TextOf(p, "approvals") << " of " << TextOf(p, "needed") << " needed\nrejections: " << TextOf(p, "rejections") << "\n";
+  std::cout << "id:         " << TextOf(p, "id") << "\nstate:      " << TextOf(p, "state")
+            << "\napprovals:  " << TextOf(p, "approvals") << " of " << TextOf(p, "needed")
+            << " needed\nrejections: " << TextOf(p, "rejections") << "\n";
   if (p.get_object().contains("outcome")) std::cout << "outcome:    " << TextOf(p, "outcome") << "\n";
   std::cout << "\n" << TextOf(p, "text");
 }
@@ -59,12 +69,16 @@ int ShowStatus(const CliSession& session) {
   return Print(session, session.Ask("GET", "/v1/status"), [](const bj::value& s) {
     std::cout << "state:    " << TextOf(s, "state") << "\ninstance: " << TextOf(s, "instance") << "\n";
     std::vector<std::vector<std::string>> rows = {{"CHECK", "OK", "DETAIL"}};
-    for (const auto& check : s.get_object().at("checks").get_array()) rows.push_back({TextOf(check, "name"), TextOf(check, "ok"), TextOf(check, "detail")});
+    for (const auto& check : s.get_object().at("checks").get_array())
+      rows.push_back({TextOf(check, "name"), TextOf(check, "ok"), TextOf(check, "detail")});
     PrintTable(rows);
-    for (const auto& token : s.get_object().at("tokens").get_array()) std::cout << "token:    " << TextOf(token, "serial") << " '" << TextOf(token, "label") << "' (" << TextOf(token, "model") << ", profile " << TextOf(token, "profile") << ")\n";
+    for (const auto& token : s.get_object().at("tokens").get_array())
+      std::cout << "token:    " << TextOf(token, "serial") << " '" << TextOf(token, "label") << "' ("
+                << TextOf(token, "model") << ", profile " << TextOf(token, "profile") << ")\n";
     for (const auto* log : {"control", "evidence"}) {
       const auto& head = s.get_object().at("ledger").get_object().at(log);
-      std::cout << "ledger:   " << log << " " << TextOf(head, "size") << " entries, root " << TextOf(head, "root") << "\n";
+      std::cout << "ledger:   " << log << " " << TextOf(head, "size") << " entries, root " << TextOf(head, "root")
+                << "\n";
     }
   });
 }
@@ -81,9 +95,11 @@ int ShowKeyring(const CliSession& session, const std::string& name) {
   return Print(session, session.Ask("GET", "/v1/keyrings/" + name), [](const bj::value& k) {
     PrintTable({kKeyringHead, KeyringRow(k)});
     if (k.get_object().contains("grants")) std::cout << "grants: " << TextOf(k, "grants") << "\n";
-    std::vector<std::vector<std::string>> rows = {{"VERSION", "STATE", "SUITE", "ANNOUNCED", "ACTIVATED", "DEACTIVATED", "KEK COUNTS"}};
+    std::vector<std::vector<std::string>> rows = {
+        {"VERSION", "STATE", "SUITE", "ANNOUNCED", "ACTIVATED", "DEACTIVATED", "KEK COUNTS"}};
     for (const auto& v : k.get_object().at("versions").get_array())
-      rows.push_back({TextOf(v, "version"), TextOf(v, "state"), TextOf(v, "suite"), TextOf(v, "announced"), TextOf(v, "activated"), TextOf(v, "deactivated"), TextOf(v, "kek_counts")});
+      rows.push_back({TextOf(v, "version"), TextOf(v, "state"), TextOf(v, "suite"), TextOf(v, "announced"),
+                      TextOf(v, "activated"), TextOf(v, "deactivated"), TextOf(v, "kek_counts")});
     PrintTable(rows);
   });
 }
@@ -97,7 +113,8 @@ Result<bj::value> FileProposal(netapi::Client& client, const ProposeOptions& opt
   for (const auto& param : options.params) {
     const auto equals = param.find('=');
     if (equals == std::string::npos) return Invalid("--param is NAME=VALUE, not '" + param + "'");
-    if (!params.emplace(param.substr(0, equals), param.substr(equals + 1)).second) return Invalid("--param " + param.substr(0, equals) + " stands twice");
+    if (!params.emplace(param.substr(0, equals), param.substr(equals + 1)).second)
+      return Invalid("--param " + param.substr(0, equals) + " stands twice");
   }
   if (!params.empty()) body["params"] = std::move(params);
   return CallFor(client, "POST", "/v1/proposals", &body);
@@ -111,7 +128,9 @@ Result<bj::value> SubmitVote(netapi::Client& client, const std::string& id, cons
   return CallFor(client, "POST", "/v1/proposals/" + id + "/votes", &body);
 }
 
-Result<bj::value> ExecuteProposal(netapi::Client& client, const std::string& id) { return CallFor(client, "POST", "/v1/proposals/" + id + "/execute", nullptr); }
+Result<bj::value> ExecuteProposal(netapi::Client& client, const std::string& id) {
+  return CallFor(client, "POST", "/v1/proposals/" + id + "/execute", nullptr);
+}
 
 int Propose(const CliSession& session, const ProposeOptions& options) {
   const auto client = session.Connect();
@@ -119,15 +138,20 @@ int Propose(const CliSession& session, const ProposeOptions& options) {
   return Print(session, FileProposal(**client, options), [](const bj::value& p) {
     std::cout << TextOf(p, "id") << "\n";
     std::cout << "\n" << TextOf(p, "text");
-    std::cerr << "next: " << TextOf(p, "needed") << " custodians run strongroom approve " << TextOf(p, "id") << " --key FILE, then strongroom execute " << TextOf(p, "id") << "\n";
+    std::cerr << "next: " << TextOf(p, "needed") << " custodians run strongroom approve " << TextOf(p, "id")
+              << " --key FILE, then strongroom execute " << TextOf(p, "id") << "\n";
   });
 }
 
 int ListProposals(const CliSession& session) {
   return Print(session, session.Ask("GET", "/v1/proposals"), [](const bj::value& list) {
-    std::vector<std::vector<std::string>> rows = {{"ID", "STATE", "OPERATION", "KEYRING", "REQUESTER", "APPROVALS", "APPROVE BY"}};
+    std::vector<std::vector<std::string>> rows = {
+        {"ID", "STATE", "OPERATION", "KEYRING", "REQUESTER", "APPROVALS", "APPROVE BY"}};
     for (const auto& p : Items(list))
-      rows.push_back({TextOf(p, "id"), TextOf(p, "state"), TextOf(p, "operation"), TextOf(p, "keyring"), TextOf(p, "requester"), std::to_string(p.get_object().at("approvals").get_array().size()) + "/" + TextOf(p, "needed"), TextOf(p, "approve_by")});
+      rows.push_back({TextOf(p, "id"), TextOf(p, "state"), TextOf(p, "operation"), TextOf(p, "keyring"),
+                      TextOf(p, "requester"),
+                      std::to_string(p.get_object().at("approvals").get_array().size()) + "/" + TextOf(p, "needed"),
+                      TextOf(p, "approve_by")});
     PrintTable(rows);
   });
 }
@@ -150,14 +174,17 @@ Result<bj::value> Vote(const CliSession& session, const VoteOptions& options) {
   const auto text = TextOf(proposal, "text");
   // What is signed is judged here, not taken on the server's word.
   TRY(crypto::ProposalText::Parse(text));
-  if (crypto::ProposalId(text) != options.id) return Integrity("the server sent another text than the one with this id: not signed", "text-mismatch");
+  if (crypto::ProposalId(text) != options.id)
+    return Integrity("the server sent another text than the one with this id: not signed", "text-mismatch");
   std::cerr << text << "verdict: " << crypto::ToString(options.verdict) << "\n";
   crypto::Vote vote;
   vote.verdict = options.verdict;
-  vote.custodian = options.custodian.empty() ? std::filesystem::path(options.key_file).filename().string() : options.custodian;
+  vote.custodian =
+      options.custodian.empty() ? std::filesystem::path(options.key_file).filename().string() : options.custodian;
   if (vote.custodian.ends_with(".pub")) vote.custodian.resize(vote.custodian.size() - 4);
   if (options.signature_file.empty()) {
-    TRY_ASSIGN(vote.signature, SshSign(options.key_file, std::string(crypto::kVoteNamespace), crypto::VoteMessage(text, options.verdict)));
+    TRY_ASSIGN(vote.signature, SshSign(options.key_file, std::string(crypto::kVoteNamespace),
+                                       crypto::VoteMessage(text, options.verdict)));
   } else {
     TRY_ASSIGN(const auto signature, ReadInput(options.signature_file));
     vote.signature = std::string(signature);
@@ -168,21 +195,29 @@ Result<bj::value> Vote(const CliSession& session, const VoteOptions& options) {
 }  // namespace
 
 int CastVote(const CliSession& session, const VoteOptions& options) {
-  if (options.key_file.empty() == options.signature_file.empty()) return Fail(Invalid("give --key FILE, or --signature FILE with --custodian NAME"));
-  if (!options.signature_file.empty() && options.custodian.empty()) return Fail(Invalid("--signature needs --custodian NAME"));
-  return Print(session, Vote(session, options), [](const bj::value& p) { std::cout << TextOf(p, "state") << ": approvals " << TextOf(p, "approvals") << " of " << TextOf(p, "needed") << " needed\n"; });
+  if (options.key_file.empty() == options.signature_file.empty())
+    return Fail(Invalid("give --key FILE, or --signature FILE with --custodian NAME"));
+  if (!options.signature_file.empty() && options.custodian.empty())
+    return Fail(Invalid("--signature needs --custodian NAME"));
+  return Print(session, Vote(session, options), [](const bj::value& p) {
+    std::cout << TextOf(p, "state") << ": approvals " << TextOf(p, "approvals") << " of " << TextOf(p, "needed")
+              << " needed\n";
+  });
 }
 
 int Execute(const CliSession& session, const std::string& id) {
   const auto client = session.Connect();
   if (!client) return Fail(client.error());
   const auto answer = ExecuteProposal(**client, id);
-  const int status = Print(session, answer, [](const bj::value& p) { std::cout << TextOf(p, "state") << (p.get_object().contains("outcome") ? ": " + TextOf(p, "outcome") : "") << "\n"; });
+  const int status = Print(session, answer, [](const bj::value& p) {
+    std::cout << TextOf(p, "state") << (p.get_object().contains("outcome") ? ": " + TextOf(p, "outcome") : "") << "\n";
+  });
   return answer && TextOf(*answer, "state") != "executed" ? static_cast<int>(kExitRefused) : status;
 }
 
 int Withdraw(const CliSession& session, const std::string& id) {
-  return Print(session, session.Ask("POST", "/v1/proposals/" + id + "/withdraw"), [](const bj::value& p) { std::cout << TextOf(p, "state") << "\n"; });
+  return Print(session, session.Ask("POST", "/v1/proposals/" + id + "/withdraw"),
+               [](const bj::value& p) { std::cout << TextOf(p, "state") << "\n"; });
 }
 
 }  // namespace strongroom::provisioning

@@ -24,8 +24,9 @@ struct VoteOptions {
   std::string id, custodian, key_file, signature_file;
   crypto::Verdict verdict = crypto::Verdict::kApprove;
 };
-/// CastVote fetches the text, checks that it is canonical and belongs to the id, shows it, has stock ssh-keygen sign it (or takes a
-/// signature made elsewhere), and submits. The custodian is found by the key's public half in the roster's name, or given.
+/// CastVote fetches the text, checks that it is canonical and belongs to the id, shows it, has stock ssh-keygen sign it
+/// (or takes a signature made elsewhere), and submits. The custodian is found by the key's public half in the roster's
+/// name, or given.
 int CastVote(const CliSession& session, const VoteOptions& options);
 int Execute(const CliSession& session, const std::string& id);
 int Withdraw(const CliSession& session, const std::string& id);

@@ -21,7 +21,9 @@ std::string Summary(const bj::object& entry) {
   std::string line;
   for (const auto& member : entry) {
     const std::string_view key = member.key();
-    if (key == "index" || key == "kind" || key == "time" || key == "leaf_hash" || key == "text" || key == "signature" || key == "signatures" || key == "roster" || key == "uses") continue;
+    if (key == "index" || key == "kind" || key == "time" || key == "leaf_hash" || key == "text" || key == "signature" ||
+        key == "signatures" || key == "roster" || key == "uses")
+      continue;
     line += (line.empty() ? "" : " ") + std::string(key) + "=" + TextOf(entry, key);
   }
   return line;
@@ -32,12 +34,16 @@ Result<void> Show(const CliSession& session, const LedgerShowOptions& options) {
   bj::array all;
   std::string next = std::to_string(options.from);
   while (next != "-") {
-    TRY_ASSIGN(const auto answer, client->Call("GET", "/v1/ledger/" + options.log + "/entries?limit=1000&from=" + next));
+    TRY_ASSIGN(const auto answer,
+               client->Call("GET", "/v1/ledger/" + options.log + "/entries?limit=1000&from=" + next));
     TRY_ASSIGN(const auto page, netapi::ParseAnswer(answer));
     for (const auto& entry : page.get_object().at("items").get_array()) {
       if (!Concerns(entry, options.operation)) continue;
-      if (session.json) all.push_back(entry);
-      else std::cout << TextOf(entry, "index") << "  " << TextOf(entry, "time") << "  " << TextOf(entry, "kind") << "  " << Summary(entry.get_object()) << "\n";
+      if (session.json)
+        all.push_back(entry);
+      else
+        std::cout << TextOf(entry, "index") << "  " << TextOf(entry, "time") << "  " << TextOf(entry, "kind") << "  "
+                  << Summary(entry.get_object()) << "\n";
     }
     next = TextOf(page, "next");
   }
@@ -67,7 +73,8 @@ Result<Rebuilt> Rebuild(const std::string& directory) {
 }  // namespace
 
 int ShowLedger(const CliSession& session, const LedgerShowOptions& options) {
-  if (options.log != "control" && options.log != "evidence") return Fail(Invalid("the logs are 'control' and 'evidence'"));
+  if (options.log != "control" && options.log != "evidence")
+    return Fail(Invalid("the logs are 'control' and 'evidence'"));
   const auto shown = Show(session, options);
   return shown ? kExitDone : Fail(shown.error());
 }
@@ -75,8 +82,11 @@ int ShowLedger(const CliSession& session, const LedgerShowOptions& options) {
 int RebuildState(const CliSession& session, const std::string& data_directory) {
   const auto rebuilt = Rebuild(data_directory);
   if (!rebuilt) return Fail(rebuilt.error());
-  if (session.json) PrintJson(bj::object{{"rows", rebuilt->rows}, {"same_as_before", rebuilt->same}});
-  else std::cout << rebuilt->rows << " rows made from the control log; " << (rebuilt->same ? "byte for byte the same as before" : "they DIFFERED from what was stored") << "\n";
+  if (session.json)
+    PrintJson(bj::object{{"rows", rebuilt->rows}, {"same_as_before", rebuilt->same}});
+  else
+    std::cout << rebuilt->rows << " rows made from the control log; "
+              << (rebuilt->same ? "byte for byte the same as before" : "they DIFFERED from what was stored") << "\n";
   return kExitDone;
 }
 

@@ -15,7 +15,9 @@ namespace {
 template <auto Free>
 struct Freer {
   template <class T>
-  void operator()(T* p) const { Free(p); }
+  void operator()(T* p) const {
+    Free(p);
+  }
 };
 using Pkey = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
 using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
@@ -49,8 +51,10 @@ Result<Certificate> ReadCertificate(const std::string& path) {
 Result<void> AddExtension(X509* certificate, X509* issuer, int nid, const char* value) {
   X509V3_CTX context{};
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  const std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>> extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value));
-  if (!extension || X509_add_ext(certificate, extension.get(), -1) != 1) return Io("cannot add a certificate extension");
+  const std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>> extension(
+      X509V3_EXT_conf_nid(nullptr, &context, nid, value));
+  if (!extension || X509_add_ext(certificate, extension.get(), -1) != 1)
+    return Io("cannot add a certificate extension");
   return {};
 }
 
@@ -58,15 +62,22 @@ Result<Certificate> NewCertificate(const std::string& name, EVP_PKEY* key, long 
   Certificate certificate(X509_new());
   const std::unique_ptr<BIGNUM, Freer<BN_free>> serial(BN_new());
   auto* subject = X509_get_subject_name(certificate.get());
-  if (BN_rand(serial.get(), 127, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) != 1 || BN_to_ASN1_INTEGER(serial.get(), X509_get_serialNumber(certificate.get())) == nullptr || X509_set_version(certificate.get(), 2) != 1 ||
-      X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -300) == nullptr || X509_gmtime_adj(X509_getm_notAfter(certificate.get()), days * 86400) == nullptr || X509_set_pubkey(certificate.get(), key) != 1 ||
-      X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0) != 1)
+  if (BN_rand(serial.get(), 127, BN_RAND_TOP_ANY, BN_RAND_BOTTOM_ANY) != 1 ||
+      BN_to_ASN1_INTEGER(serial.get(), X509_get_serialNumber(certificate.get())) == nullptr ||
+      X509_set_version(certificate.get(), 2) != 1 ||
+      X509_gmtime_adj(X509_getm_notBefore(certificate.get()), -300) == nullptr ||
+      X509_gmtime_adj(X509_getm_notAfter(certificate.get()), days * 86400) == nullptr ||
+      X509_set_pubkey(certificate.get(), key) != 1 ||
+      X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, reinterpret_cast<const unsigned char*>(name.c_str()), -1,
+                                 -1, 0) != 1)
     return Io("cannot make a certificate for " + name);
   return certificate;
 }
 
 Result<void> WriteKey(const std::string& path, EVP_PKEY* key) {
-  return WritePem(path, 0600, [&](BIO* out) { return PEM_write_bio_PKCS8PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr); });
+  return WritePem(path, 0600, [&](BIO* out) {
+    return PEM_write_bio_PKCS8PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr);
+  });
 }
 Result<void> WriteCertificate(const std::string& path, X509* certificate) {
   return WritePem(path, 0644, [&](BIO* out) { return PEM_write_bio_X509(out, certificate); });
@@ -79,7 +90,8 @@ Result<void> EnsureCa(const std::string& certificate_path, const std::string& ke
   const Pkey key(EVP_EC_gen("P-256"));
   if (!key) return Io("cannot make a key");
   TRY_ASSIGN(const auto certificate, NewCertificate("strongroom dev CA", key.get(), 3650));
-  if (X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get())) != 1) return Io("cannot make the CA");
+  if (X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get())) != 1)
+    return Io("cannot make the CA");
   TRY(AddExtension(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE,pathlen:0"));
   TRY(AddExtension(certificate.get(), certificate.get(), NID_key_usage, "critical,keyCertSign,cRLSign"));
   TRY(AddExtension(certificate.get(), certificate.get(), NID_subject_key_identifier, "hash"));
@@ -88,7 +100,9 @@ Result<void> EnsureCa(const std::string& certificate_path, const std::string& ke
   return WriteCertificate(certificate_path, certificate.get());
 }
 
-Result<void> EnsureCertificate(CertificatePurpose purpose, const std::string& name, const std::string& certificate_path, const std::string& key_path, const std::string& ca_certificate, const std::string& ca_key) {
+Result<void> EnsureCertificate(CertificatePurpose purpose, const std::string& name, const std::string& certificate_path,
+                               const std::string& key_path, const std::string& ca_certificate,
+                               const std::string& ca_key) {
   if (Exists(certificate_path) && Exists(key_path)) return {};
   TRY_ASSIGN(const auto ca, ReadCertificate(ca_certificate));
   const Bio key_file(BIO_new_file(ca_key.c_str(), "r"));
@@ -96,13 +110,16 @@ Result<void> EnsureCertificate(CertificatePurpose purpose, const std::string& na
   const Pkey key(EVP_EC_gen("P-256"));
   if (!signer || !key) return Io("cannot use the CA key " + ca_key);
   TRY_ASSIGN(const auto certificate, NewCertificate(name, key.get(), 825));
-  if (X509_set_issuer_name(certificate.get(), X509_get_subject_name(ca.get())) != 1) return Io("cannot make a certificate");
+  if (X509_set_issuer_name(certificate.get(), X509_get_subject_name(ca.get())) != 1)
+    return Io("cannot make a certificate");
   TRY(AddExtension(certificate.get(), ca.get(), NID_basic_constraints, "critical,CA:FALSE"));
   TRY(AddExtension(certificate.get(), ca.get(), NID_key_usage, "critical,digitalSignature"));
-  TRY(AddExtension(certificate.get(), ca.get(), NID_ext_key_usage, purpose == CertificatePurpose::kServer ? "serverAuth" : "clientAuth"));
+  TRY(AddExtension(certificate.get(), ca.get(), NID_ext_key_usage,
+                   purpose == CertificatePurpose::kServer ? "serverAuth" : "clientAuth"));
   TRY(AddExtension(certificate.get(), ca.get(), NID_subject_key_identifier, "hash"));
   TRY(AddExtension(certificate.get(), ca.get(), NID_authority_key_identifier, "keyid"));
-  if (purpose == CertificatePurpose::kServer) TRY(AddExtension(certificate.get(), ca.get(), NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:::1"));
+  if (purpose == CertificatePurpose::kServer)
+    TRY(AddExtension(certificate.get(), ca.get(), NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:::1"));
   if (X509_sign(certificate.get(), signer.get(), EVP_sha256()) == 0) return Io("cannot sign a certificate");
   TRY(WriteKey(key_path, key.get()));
   return WriteCertificate(certificate_path, certificate.get());

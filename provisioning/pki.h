@@ -14,7 +14,8 @@ Result<void> EnsureCa(const std::string& certificate, const std::string& key);
 enum class CertificatePurpose { kServer, kClient };
 
 /// EnsureCertificate makes a P-256 key (mode 0600) and a certificate for `name`, signed by the CA, unless both exist.
-Result<void> EnsureCertificate(CertificatePurpose purpose, const std::string& name, const std::string& certificate, const std::string& key, const std::string& ca_certificate, const std::string& ca_key);
+Result<void> EnsureCertificate(CertificatePurpose purpose, const std::string& name, const std::string& certificate,
+                               const std::string& key, const std::string& ca_certificate, const std::string& ca_key);
 
 /// CertificateSpki is the SHA-256 of a PEM certificate's SubjectPublicKeyInfo: what the roster holds.
 Result<crypto::Digest> CertificateSpki(const std::string& certificate);

@@ -66,13 +66,16 @@ Result<ProcessOutcome> RunProcess(const std::vector<std::string>& arguments, con
   if (input.empty()) in.write.Reset();
   std::array<char, 65536> buffer{};
   while (out.read || err.read) {
-    std::array<pollfd, 3> polls = {{{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}}};
+    std::array<pollfd, 3> polls = {
+        {{out.read.get(), POLLIN, 0}, {err.read.get(), POLLIN, 0}, {in.write.get(), POLLOUT, 0}}};
     if (poll(polls.data(), polls.size(), -1) < 0 && errno != EINTR) break;
     const auto drain = [&](UniqueFd& fd, short ready, std::string& to) {
       if (ready == 0 || !fd) return;
       const auto n = read(fd.get(), buffer.data(), buffer.size());
-      if (n <= 0) fd.Reset();
-      else if (to.size() < kMaxOutput) to.append(buffer.data(), static_cast<std::size_t>(n));
+      if (n <= 0)
+        fd.Reset();
+      else if (to.size() < kMaxOutput)
+        to.append(buffer.data(), static_cast<std::size_t>(n));
     };
     drain(out.read, polls[0].revents, outcome.out);
     drain(err.read, polls[1].revents, outcome.err);
@@ -103,7 +106,8 @@ Result<int> StartDaemon(const std::vector<std::string>& arguments, const std::st
     (void)setsid();
     const pid_t daemon = fork();
     if (daemon != 0) {
-      const bool told = daemon > 0 && write(report.write.get(), &daemon, sizeof daemon) == static_cast<ssize_t>(sizeof daemon);
+      const bool told =
+          daemon > 0 && write(report.write.get(), &daemon, sizeof daemon) == static_cast<ssize_t>(sizeof daemon);
       _exit(told ? 0 : 1);
     }
     if (dup2(null.get(), 0) < 0 || dup2(file.get(), 1) < 0 || dup2(file.get(), 2) < 0) _exit(127);

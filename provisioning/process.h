@@ -12,16 +12,16 @@ struct ProcessOutcome {
   std::string err;
 };
 
-/// RunProcess runs a program found on PATH, feeds it `input`, and collects what it prints (at most 64 MiB). No shell is involved.
-/// Fails with kIo only when it cannot be started.
+/// RunProcess runs a program found on PATH, feeds it `input`, and collects what it prints (at most 64 MiB). No shell is
+/// involved. Fails with kIo only when it cannot be started.
 Result<ProcessOutcome> RunProcess(const std::vector<std::string>& arguments, const std::string& input = {});
 
-/// StartDaemon starts a program that outlives the caller, in a session of its own, its output appended to `log`; returns
-/// its process id.
+/// StartDaemon starts a program that outlives the caller, in a session of its own, its output appended to `log`;
+/// returns its process id.
 Result<int> StartDaemon(const std::vector<std::string>& arguments, const std::string& log);
 
-/// SshSign makes an armored SSHSIG with stock `ssh-keygen -Y sign` (a key file, or a public key whose private half an agent
-/// holds). Fails with kIo and ssh-keygen's own last line.
+/// SshSign makes an armored SSHSIG with stock `ssh-keygen -Y sign` (a key file, or a public key whose private half an
+/// agent holds). Fails with kIo and ssh-keygen's own last line.
 Result<std::string> SshSign(const std::string& key_file, const std::string& name_space, const std::string& message);
 
 }  // namespace strongroom::provisioning

@@ -30,7 +30,8 @@ struct Arguments {
 using Command = std::function<int()>;
 
 void AddDev(CLI::App& app, Arguments& a, Command& run) {
-  auto* dev = app.add_subcommand("dev", "a complete local appliance on SoftHSM, for development")->require_subcommand(1);
+  auto* dev =
+      app.add_subcommand("dev", "a complete local appliance on SoftHSM, for development")->require_subcommand(1);
   auto* up = dev->add_subcommand("up", "make and start it; changes nothing that is there");
   up->add_option("--dir", a.dir, "the directory to keep it in")->required();
   up->add_option("--port", a.port, "port on 127.0.0.1; 0 (the default) picks one");
@@ -48,7 +49,8 @@ void AddData(CLI::App& app, Arguments& a, Command& run) {
   const auto add = [&](const char* name, const char* help, ledger::Operation operation) {
     auto* command = app.add_subcommand(name, help);
     command->add_option("--keyring", a.data.keyring, "the keyring")->required();
-    if (operation != ledger::Operation::kRewrap) command->add_option("--aad", a.data.aad, "additional data in base64, bound to the wrapped DEK");
+    if (operation != ledger::Operation::kRewrap)
+      command->add_option("--aad", a.data.aad, "additional data in base64, bound to the wrapped DEK");
     if (operation == ledger::Operation::kDataKey) {
       command->add_option("--bytes", a.data.bytes, "length of the DEK: 16, 24, 32 or 64");
       command->add_flag("--plaintext", a.data.plaintext, "print the DEK too, in base64, on a second line");
@@ -56,7 +58,8 @@ void AddData(CLI::App& app, Arguments& a, Command& run) {
       command->add_option("--in", a.data.in, "input file, default standard input");
     }
     command->add_option("--out", a.data.out, "output file (mode 0600), default standard output");
-    command->callback([&a, &run, operation] { run = [&a, operation] { return RunData(a.session, operation, a.data); }; });
+    command->callback(
+        [&a, &run, operation] { run = [&a, operation] { return RunData(a.session, operation, a.data); }; });
   };
   add("wrap", "wrap a DEK (base64 in, wrapped DEK out)", ledger::Operation::kWrap);
   add("unwrap", "unwrap a wrapped DEK (base64 out)", ledger::Operation::kUnwrap);
@@ -68,9 +71,13 @@ void AddData(CLI::App& app, Arguments& a, Command& run) {
 }
 
 void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
-  app.add_subcommand("status", "state, checks, tokens, ledger heads")->callback([&] { run = [&] { return ShowStatus(a.session); }; });
+  app.add_subcommand("status", "state, checks, tokens, ledger heads")->callback([&] {
+    run = [&] { return ShowStatus(a.session); };
+  });
   auto* keyring = app.add_subcommand("keyring", "look at keyrings")->require_subcommand(1);
-  keyring->add_subcommand("list", "all that this principal may see")->callback([&] { run = [&] { return ListKeyrings(a.session); }; });
+  keyring->add_subcommand("list", "all that this principal may see")->callback([&] {
+    run = [&] { return ListKeyrings(a.session); };
+  });
   auto* show = keyring->add_subcommand("show", "one keyring with its versions");
   show->add_option("name", a.name)->required();
   show->callback([&] { run = [&] { return ShowKeyring(a.session, a.name); }; });
@@ -78,7 +85,8 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   auto* propose = app.add_subcommand("propose", "ask for a change of custody: keyring.create, keyring.rotate");
   propose->add_option("operation", a.propose.operation)->required();
   propose->add_option("--keyring", a.propose.keyring);
-  propose->add_option("--param", a.propose.params, "NAME=VALUE; create: suite, custody, grants; rotate: suite")->allow_extra_args(false);
+  propose->add_option("--param", a.propose.params, "NAME=VALUE; create: suite, custody, grants; rotate: suite")
+      ->allow_extra_args(false);
   propose->add_option("--reason", a.propose.reason, "why, one line; custodians read and sign it")->required();
   propose->callback([&] { run = [&] { return Propose(a.session, a.propose); }; });
   auto* proposal = app.add_subcommand("proposal", "look at proposals")->require_subcommand(1);
@@ -94,8 +102,10 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   const auto add_vote = [&](const char* name, const char* help, crypto::Verdict verdict) {
     auto* command = app.add_subcommand(name, help);
     command->add_option("id", a.vote.id)->required();
-    command->add_option("--key", a.vote.key_file, "SSH key file (or a .pub whose private half ssh-agent holds); ssh-keygen signs with it");
-    command->add_option("--signature", a.vote.signature_file, "a signature made elsewhere with ssh-keygen -Y sign -n vote@strongroom");
+    command->add_option("--key", a.vote.key_file,
+                        "SSH key file (or a .pub whose private half ssh-agent holds); ssh-keygen signs with it");
+    command->add_option("--signature", a.vote.signature_file,
+                        "a signature made elsewhere with ssh-keygen -Y sign -n vote@strongroom");
     command->add_option("--custodian", a.vote.custodian, "the custodian; default: the key file's name");
     command->callback([&a, &run, verdict] {
       a.vote.verdict = verdict;
@@ -116,7 +126,8 @@ void AddLedger(CLI::App& app, Arguments& a, Command& run) {
   show->add_option("--from", a.ledger.from, "first index");
   show->add_option("--op", a.ledger.operation, "only this kind of entry or operation");
   show->callback([&] { run = [&] { return ShowLedger(a.session, a.ledger); }; });
-  auto* rebuild = ledger->add_subcommand("rebuild", "make the state table anew from the control log of a stopped appliance");
+  auto* rebuild =
+      ledger->add_subcommand("rebuild", "make the state table anew from the control log of a stopped appliance");
   rebuild->add_option("--data", a.data_directory, "the data directory")->required();
   rebuild->callback([&] { run = [&] { return RebuildState(a.session, a.data_directory); }; });
 }

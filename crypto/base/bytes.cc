@@ -50,7 +50,8 @@ void EncodeBase64(ByteView bytes, Base64 form, char* out) {
   const auto alphabet = form == Base64::kStandardPadded ? kStandard : kUrl;
   std::size_t i = 0;
   for (; i + 3 <= bytes.size(); i += 3) {
-    const std::uint32_t v = static_cast<std::uint32_t>(bytes[i]) << 16 | static_cast<std::uint32_t>(bytes[i + 1]) << 8 | bytes[i + 2];
+    const std::uint32_t v =
+        static_cast<std::uint32_t>(bytes[i]) << 16 | static_cast<std::uint32_t>(bytes[i + 1]) << 8 | bytes[i + 2];
     *out++ = alphabet[v >> 18];
     *out++ = alphabet[v >> 12 & 63];
     *out++ = alphabet[v >> 6 & 63];

@@ -1,5 +1,6 @@
 #pragma once
-// Byte views and the three text forms of bytes: hex, base64 (RFC 4648 section 4), base64url without padding (section 5).
+// Byte views and the three text forms of bytes: hex, base64 (RFC 4648 section 4), base64url without padding (section
+// 5).
 
 #include <array>
 #include <cstddef>
@@ -21,9 +22,7 @@ inline ByteView AsBytes(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 /// AsText views bytes as text; the bytes must outlive the view.
-inline std::string_view AsText(ByteView bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+inline std::string_view AsText(ByteView bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
 /// Append adds the bytes of `more` to `to`.
 inline void Append(Bytes& to, ByteView more) { to.insert(to.end(), more.begin(), more.end()); }
 

@@ -8,18 +8,30 @@ namespace strongroom {
 
 std::string_view ToString(Code code) {
   switch (code) {
-    case Code::kInvalid: return "invalid-request";
-    case Code::kNotFound: return "not-found";
-    case Code::kForbidden: return "forbidden";
-    case Code::kConflict: return "conflict";
-    case Code::kExpired: return "expired";
-    case Code::kUnwrapFailed: return "unwrap-failed";
-    case Code::kUnavailable: return "unavailable";
-    case Code::kOverloaded: return "overloaded";
-    case Code::kTokenFault: return "token-fault";
-    case Code::kPinRejected: return "pin-rejected";
-    case Code::kIntegrity: return "integrity";
-    case Code::kIo: return "io";
+    case Code::kInvalid:
+      return "invalid-request";
+    case Code::kNotFound:
+      return "not-found";
+    case Code::kForbidden:
+      return "forbidden";
+    case Code::kConflict:
+      return "conflict";
+    case Code::kExpired:
+      return "expired";
+    case Code::kUnwrapFailed:
+      return "unwrap-failed";
+    case Code::kUnavailable:
+      return "unavailable";
+    case Code::kOverloaded:
+      return "overloaded";
+    case Code::kTokenFault:
+      return "token-fault";
+    case Code::kPinRejected:
+      return "pin-rejected";
+    case Code::kIntegrity:
+      return "integrity";
+    case Code::kIo:
+      return "io";
   }
   return "unknown";
 }

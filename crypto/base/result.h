@@ -45,10 +45,10 @@ struct Error {
   std::string Line() const;
 };
 
-#define STRONGROOM_ERROR_KIND(Name)                                                                        \
-  inline Error Name(std::string detail, std::string slug = {},                                             \
-                    std::source_location at = std::source_location::current()) {                           \
-    return Error{Code::k##Name, std::move(detail), std::move(slug), 0, at.function_name()};                \
+#define STRONGROOM_ERROR_KIND(Name)                                                         \
+  inline Error Name(std::string detail, std::string slug = {},                              \
+                    std::source_location at = std::source_location::current()) {            \
+    return Error{Code::k##Name, std::move(detail), std::move(slug), 0, at.function_name()}; \
   }
 STRONGROOM_ERROR_KIND(Invalid)
 STRONGROOM_ERROR_KIND(NotFound)
@@ -81,13 +81,13 @@ class [[nodiscard]] Result : public boost::system::result<T, Error> {
 #define STRONGROOM_CAT2(a, b) a##b
 #define STRONGROOM_CAT(a, b) STRONGROOM_CAT2(a, b)
 /// TRY(expr) returns the error of a Result from the enclosing function.
-#define TRY(expr)                                              \
-  do {                                                         \
-    auto&& try_result_ = (expr);                               \
-    if (!try_result_) return std::move(try_result_).error();   \
+#define TRY(expr)                                            \
+  do {                                                       \
+    auto&& try_result_ = (expr);                             \
+    if (!try_result_) return std::move(try_result_).error(); \
   } while (0)
 /// TRY_ASSIGN(declaration, expr) declares the value of a Result or returns its error.
-#define TRY_ASSIGN(declaration, expr)                                                  \
-  auto STRONGROOM_CAT(try_, __LINE__) = (expr);                                        \
+#define TRY_ASSIGN(declaration, expr)                                                            \
+  auto STRONGROOM_CAT(try_, __LINE__) = (expr);                                                  \
   if (!STRONGROOM_CAT(try_, __LINE__)) return std::move(STRONGROOM_CAT(try_, __LINE__)).error(); \
   declaration = std::move(*STRONGROOM_CAT(try_, __LINE__))

@@ -14,7 +14,8 @@ Result<void> OpenSecretArena(std::size_t bytes) {
   const int outcome = CRYPTO_secure_malloc_init(bytes, 32);
   if (outcome == 1) return {};
   if (outcome == 2) (void)CRYPTO_secure_malloc_done();
-  return Io("cannot lock " + std::to_string(bytes / 1024) + " KiB of memory for secrets: raise RLIMIT_MEMLOCK (ulimit -l)");
+  return Io("cannot lock " + std::to_string(bytes / 1024) +
+            " KiB of memory for secrets: raise RLIMIT_MEMLOCK (ulimit -l)");
 }
 
 Result<void> ForbidCoreDumps() {

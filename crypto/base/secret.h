@@ -29,7 +29,8 @@ class SecretBytes {
  public:
   SecretBytes() = default;
   ~SecretBytes();
-  SecretBytes(SecretBytes&& other) noexcept : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+  SecretBytes(SecretBytes&& other) noexcept
+      : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
   SecretBytes& operator=(SecretBytes&& other) noexcept;
   SecretBytes(const SecretBytes&) = delete;
   SecretBytes& operator=(const SecretBytes&) = delete;
@@ -69,7 +70,9 @@ struct ZeroisingAllocator {
     ::operator delete(p);
   }
   template <class U>
-  bool operator==(const ZeroisingAllocator<U>&) const { return true; }
+  bool operator==(const ZeroisingAllocator<U>&) const {
+    return true;
+  }
 };
 /// ScratchBytes is a growable buffer for bytes that may hold secrets in transit (frames, bodies). Zeroised on release.
 using ScratchBytes = std::vector<std::uint8_t, ZeroisingAllocator<std::uint8_t>>;

@@ -1,4 +1,5 @@
-// One suite for every implementation of the port: the fake, the real token in this process, and the real token behind a socket.
+// One suite for every implementation of the port: the fake, the real token in this process, and the real token behind a
+// socket.
 
 #include <gtest/gtest.h>
 #include <sys/eventfd.h>
@@ -58,7 +59,10 @@ class RemoteSubject final : public Subject {
     auto listener = ListenLocal(dir_.File("tokend.sock"));
     EXPECT_TRUE(listener);
     listener_ = std::move(*listener);
-    server_ = std::thread([this] { (void)ServeFrames(listener_.get(), stop_.get(), {geteuid()}, token_.ops(), clock_, [this] { return token_.token_ops().Broken(); }); });
+    server_ = std::thread([this] {
+      (void)ServeFrames(listener_.get(), stop_.get(), {geteuid()}, token_.ops(), clock_,
+                        [this] { return token_.token_ops().Broken(); });
+    });
     RemoteKeyOps::Options options;
     options.socket_path = dir_.File("tokend.sock");
     options.peer_uid = geteuid();
@@ -103,7 +107,9 @@ class KeyOpsContract : public testing::TestWithParam<Implementation> {
     token_ = identity->serial;
   }
   KeyOps& ops() { return subject_->ops(); }
-  KeyRef Ref(const crypto::KeyringId& ring, std::uint32_t version, Suite suite) { return {token_, crypto::MakeKeyId(ring, version), suite}; }
+  KeyRef Ref(const crypto::KeyringId& ring, std::uint32_t version, Suite suite) {
+    return {token_, crypto::MakeKeyId(ring, version), suite};
+  }
   KeyRef MakeKey(Suite suite, std::uint32_t version = 1) {
     const auto ref = Ref(ring_, version, suite);
     const auto made = ops().Generate(Quorum().Grant(ring_, version, suite, token_), {ref, "contract key"});
@@ -124,7 +130,9 @@ class KeyOpsContract : public testing::TestWithParam<Implementation> {
     for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<std::uint8_t>(seed + i);
     return dek;
   }
-  static bool Same(const SecretBytes& a, const SecretBytes& b) { return EqualConstantTime(a.Read(SecretAccess()), b.Read(SecretAccess())); }
+  static bool Same(const SecretBytes& a, const SecretBytes& b) {
+    return EqualConstantTime(a.Read(SecretAccess()), b.Read(SecretAccess()));
+  }
 
   crypto::KeyringId ring_ = crypto::RandomArray<16>();
   crypto::Digest context_ = crypto::Sha256(AsBytes("context"));
@@ -138,16 +146,23 @@ TEST_P(KeyOpsContract, AWrongContextBlobOrKeyIsTheOneAnswer) {
     const auto other = MakeKey(suite, suite == Suite::kKwp ? 3 : 4);
     const auto wrapped = One(WrapOp{key, Dek(32), context_});
     ASSERT_TRUE(wrapped) << wrapped.error().Line();
-    EXPECT_EQ(One(UnwrapOp{key, wrapped->blob, crypto::Sha256(AsBytes("other")), {}}).error().code, Code::kUnwrapFailed);
+    EXPECT_EQ(One(UnwrapOp{key, wrapped->blob, crypto::Sha256(AsBytes("other")), {}}).error().code,
+              Code::kUnwrapFailed);
     EXPECT_EQ(One(UnwrapOp{other, wrapped->blob, context_, {}}).error().code, Code::kUnwrapFailed);
     EXPECT_EQ(One(RewrapOp{other, key, wrapped->blob}).error().code, Code::kUnwrapFailed);
     for (std::size_t i = 0; i < wrapped->blob.size(); ++i) {
       auto blob = wrapped->blob;
       blob[i] ^= 0x40;
-      EXPECT_EQ(One(UnwrapOp{key, blob, context_, {}}).error().code, Code::kUnwrapFailed) << crypto::ToString(suite) << " byte " << i;
+      EXPECT_EQ(One(UnwrapOp{key, blob, context_, {}}).error().code, Code::kUnwrapFailed)
+          << crypto::ToString(suite) << " byte " << i;
     }
     for (const std::size_t n : {0UL, 1UL, 8UL, 31UL, 32UL, wrapped->blob.size() - 8, wrapped->blob.size() - 1})
-      EXPECT_EQ(One(UnwrapOp{key, Bytes(wrapped->blob.begin(), wrapped->blob.begin() + static_cast<long>(n)), context_, {}}).error().code, Code::kUnwrapFailed) << n;
+      EXPECT_EQ(
+          One(UnwrapOp{key, Bytes(wrapped->blob.begin(), wrapped->blob.begin() + static_cast<long>(n)), context_, {}})
+              .error()
+              .code,
+          Code::kUnwrapFailed)
+          << n;
     EXPECT_EQ(One(UnwrapOp{key, Bytes(5000, 1), context_, {}}).error().code, Code::kUnwrapFailed);
     EXPECT_TRUE(One(UnwrapOp{key, wrapped->blob, context_, {}})) << "bad input must not harm the next caller";
   }
@@ -166,12 +181,14 @@ TEST_P(KeyOpsContract, EveryDekLengthComesBackInBothSuites) {
       ASSERT_TRUE(opened) << n << opened.error().Line();
       EXPECT_TRUE(Same(opened->plaintext, Dek(n))) << n;
     }
-    for (const std::size_t n : {0, 1, 15, 513}) EXPECT_EQ(One(WrapOp{key, Dek(n), context_}).error().code, Code::kInvalid) << n;
+    for (const std::size_t n : {0, 1, 15, 513})
+      EXPECT_EQ(One(WrapOp{key, Dek(n), context_}).error().code, Code::kInvalid) << n;
   }
 }
 
 TEST_P(KeyOpsContract, K6_RewrapCarriesDekAndContextBetweenAllSuites) {
-  const KeyRef keys[] = {MakeKey(Suite::kKwp, 1), MakeKey(Suite::kKwp, 2), MakeKey(Suite::kGcm, 3), MakeKey(Suite::kGcm, 4)};
+  const KeyRef keys[] = {MakeKey(Suite::kKwp, 1), MakeKey(Suite::kKwp, 2), MakeKey(Suite::kGcm, 3),
+                         MakeKey(Suite::kGcm, 4)};
   for (const auto& from : keys)
     for (const auto& to : keys) {
       const auto wrapped = One(WrapOp{from, Dek(40), context_});
@@ -231,7 +248,8 @@ TEST_P(KeyOpsContract, OneFailureOfABatchFailsOnlyItself) {
   const auto key = MakeKey(Suite::kKwp);
   const auto wrapped = One(WrapOp{key, Dek(32), context_});
   std::vector<KeyOp> ops_list;
-  for (int i = 0; i < 600; ++i) ops_list.emplace_back(UnwrapOp{key, i % 3 == 1 ? Bytes(wrapped->blob.size(), 9) : wrapped->blob, context_, {}});
+  for (int i = 0; i < 600; ++i)
+    ops_list.emplace_back(UnwrapOp{key, i % 3 == 1 ? Bytes(wrapped->blob.size(), 9) : wrapped->blob, context_, {}});
   const auto results = ops().Execute(ops_list);
   ASSERT_EQ(results.size(), 600U);
   for (std::size_t i = 0; i < results.size(); ++i) EXPECT_EQ(results[i].has_value(), i % 3 != 1) << i;
@@ -239,10 +257,22 @@ TEST_P(KeyOpsContract, OneFailureOfABatchFailsOnlyItself) {
 
 TEST_P(KeyOpsContract, Q9_GenerateNeedsVotesForThisVeryKey) {
   const auto other_ring = crypto::RandomArray<16>();
-  EXPECT_EQ(ops().Generate(Quorum().Grant(other_ring, 1, Suite::kKwp, token_), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(), "grant-mismatch");
-  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 2, Suite::kKwp, token_), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(), "grant-mismatch");
-  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 1, Suite::kGcm, token_), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(), "grant-mismatch");
-  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 1, Suite::kKwp, "another"), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(), "grant-mismatch");
+  EXPECT_EQ(ops()
+                .Generate(Quorum().Grant(other_ring, 1, Suite::kKwp, token_), {Ref(ring_, 1, Suite::kKwp), "x"})
+                .error()
+                .Slug(),
+            "grant-mismatch");
+  EXPECT_EQ(
+      ops().Generate(Quorum().Grant(ring_, 2, Suite::kKwp, token_), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(),
+      "grant-mismatch");
+  EXPECT_EQ(
+      ops().Generate(Quorum().Grant(ring_, 1, Suite::kGcm, token_), {Ref(ring_, 1, Suite::kKwp), "x"}).error().Slug(),
+      "grant-mismatch");
+  EXPECT_EQ(ops()
+                .Generate(Quorum().Grant(ring_, 1, Suite::kKwp, "another"), {Ref(ring_, 1, Suite::kKwp), "x"})
+                .error()
+                .Slug(),
+            "grant-mismatch");
   const auto records = ops().Inventory();
   ASSERT_TRUE(records);
   EXPECT_TRUE(records->empty());
@@ -250,7 +280,8 @@ TEST_P(KeyOpsContract, Q9_GenerateNeedsVotesForThisVeryKey) {
 
 TEST_P(KeyOpsContract, K3_AnExistingIdIsNeverMadeAgain) {
   const auto key = MakeKey(Suite::kKwp);
-  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 1, Suite::kKwp, token_), {key, "again"}).error().code, Code::kConflict);
+  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 1, Suite::kKwp, token_), {key, "again"}).error().code,
+            Code::kConflict);
   const auto records = ops().Inventory();
   ASSERT_TRUE(records);
   ASSERT_EQ(records->size(), 1U);
@@ -282,7 +313,8 @@ const Implementation kImplementations[] = {
     {"Token", [] { return std::unique_ptr<Subject>(new TokenSubject()); }},
     {"Remote", [] { return std::unique_ptr<Subject>(new RemoteSubject()); }},
 };
-INSTANTIATE_TEST_SUITE_P(All, KeyOpsContract, testing::ValuesIn(kImplementations), [](const auto& i) { return std::string(i.param.name); });
+INSTANTIATE_TEST_SUITE_P(All, KeyOpsContract, testing::ValuesIn(kImplementations),
+                         [](const auto& i) { return std::string(i.param.name); });
 
 }  // namespace
 }  // namespace strongroom::hsm

@@ -18,7 +18,9 @@ Bytes KwpWrap(ByteView key, ByteView value) {
   const auto ctx = NewCtx();
   Bytes out(value.size() + 16);
   int n = 0;
-  if (EVP_EncryptInit_ex(ctx.get(), EVP_aes_256_wrap_pad(), nullptr, key.data(), nullptr) != 1 || EVP_EncryptUpdate(ctx.get(), out.data(), &n, value.data(), static_cast<int>(value.size())) != 1) return {};
+  if (EVP_EncryptInit_ex(ctx.get(), EVP_aes_256_wrap_pad(), nullptr, key.data(), nullptr) != 1 ||
+      EVP_EncryptUpdate(ctx.get(), out.data(), &n, value.data(), static_cast<int>(value.size())) != 1)
+    return {};
   out.resize(static_cast<std::size_t>(n));
   return out;
 }
@@ -27,7 +29,9 @@ std::optional<Bytes> KwpUnwrap(ByteView key, ByteView blob) {
   const auto ctx = NewCtx();
   Bytes out(blob.size() + 16);
   int n = 0;
-  if (blob.size() < 16 || EVP_DecryptInit_ex(ctx.get(), EVP_aes_256_wrap_pad(), nullptr, key.data(), nullptr) != 1 || EVP_DecryptUpdate(ctx.get(), out.data(), &n, blob.data(), static_cast<int>(blob.size())) != 1 || n <= 0) return std::nullopt;
+  if (blob.size() < 16 || EVP_DecryptInit_ex(ctx.get(), EVP_aes_256_wrap_pad(), nullptr, key.data(), nullptr) != 1 ||
+      EVP_DecryptUpdate(ctx.get(), out.data(), &n, blob.data(), static_cast<int>(blob.size())) != 1 || n <= 0)
+    return std::nullopt;
   out.resize(static_cast<std::size_t>(n));
   return out;
 }
@@ -36,13 +40,15 @@ std::optional<Bytes> KwpUnwrap(ByteView key, ByteView blob) {
 
 Result<const FakeKeyOps::Kek*> FakeKeyOps::Locate(const hsm::KeyRef& ref) {
   const auto at = keks_.find(ref.key);
-  if (ref.token != serial_ || at == keks_.end() || at->second.suite != ref.suite) return NotFound("no such KEK", "key-missing");
+  if (ref.token != serial_ || at == keks_.end() || at->second.suite != ref.suite)
+    return NotFound("no such KEK", "key-missing");
   return &at->second;
 }
 
 Result<Bytes> FakeKeyOps::WrapDek(const hsm::KeyRef& ref, ByteView dek, const crypto::Digest& context) {
   TRY_ASSIGN(const Kek* kek, Locate(ref));
-  if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+  if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes)
+    return Invalid("a DEK is 16 to 512 bytes");
   const auto random = crypto::RandomArray<16>();
   if (ref.suite == crypto::Suite::kKwp) {
     TRY_ASSIGN(const auto payload, hsm::BuildPayload(dek, context, random));
@@ -71,7 +77,8 @@ Result<SecretBytes> FakeKeyOps::UnwrapDek(const hsm::KeyRef& ref, ByteView blob,
     context = opened.context;
     return std::move(opened.dek);
   }
-  if (blob.size() < 44 + 16 + crypto::kMinDekBytes || blob.size() > 44 + 16 + crypto::kMaxDekBytes) return UnwrapFailed();
+  if (blob.size() < 44 + 16 + crypto::kMinDekBytes || blob.size() > 44 + 16 + crypto::kMaxDekBytes)
+    return UnwrapFailed();
   std::memcpy(context.data(), blob.data(), 32);
   const auto sealed = blob.subspan(44, blob.size() - 60);
   auto tag = Bytes(blob.end() - 16, blob.end());
@@ -102,7 +109,8 @@ Result<hsm::KeyOpOutput> FakeKeyOps::Run(const hsm::KeyOp& op) {
     TRY_ASSIGN(const auto dek, UnwrapDek(rewrap->from, rewrap->blob, context));
     TRY_ASSIGN(out.blob, WrapDek(rewrap->to, dek.Read(SecretAccess()), context));
   } else if (const auto* datakey = std::get_if<hsm::DataKeyOp>(&op)) {
-    if (datakey->bytes < crypto::kMinDekBytes || datakey->bytes > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+    if (datakey->bytes < crypto::kMinDekBytes || datakey->bytes > crypto::kMaxDekBytes)
+      return Invalid("a DEK is 16 to 512 bytes");
     TRY_ASSIGN(auto dek, SecretBytes::Allocate(datakey->bytes));
     crypto::FillRandom(dek.Write(SecretAccess()));
     TRY_ASSIGN(out.blob, WrapDek(datakey->key, dek.Read(SecretAccess()), datakey->context));
@@ -115,8 +123,10 @@ std::vector<Result<hsm::KeyOpOutput>> FakeKeyOps::Execute(std::span<const hsm::K
   const MutexLock lock(mutex_);
   std::vector<Result<hsm::KeyOpOutput>> results;
   for (const auto& op : ops) {
-    if (away_) results.emplace_back(Unavailable("the fake token is away"));
-    else results.push_back(Run(op));
+    if (away_)
+      results.emplace_back(Unavailable("the fake token is away"));
+    else
+      results.push_back(Run(op));
   }
   return results;
 }
@@ -146,7 +156,9 @@ Result<void> FakeKeyOps::SelfTest() {
   return {};
 }
 
-Result<hsm::TokenIdentity> FakeKeyOps::Identity() { return hsm::TokenIdentity{serial_, "fake", "fake", "fake", "fake"}; }
+Result<hsm::TokenIdentity> FakeKeyOps::Identity() {
+  return hsm::TokenIdentity{serial_, "fake", "fake", "fake", "fake"};
+}
 
 void FakeKeyOps::SetAway(bool away) {
   const MutexLock lock(mutex_);

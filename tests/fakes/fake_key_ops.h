@@ -6,8 +6,8 @@
 
 namespace strongroom::tests {
 
-/// FakeKeyOps keeps KEKs in memory and wraps with OpenSSL. It passes tests/contract/key_ops_contract_test.cc, the same suite as
-/// the real token, and is for tests of what lies above the port. SetAway makes it answer kUnavailable.
+/// FakeKeyOps keeps KEKs in memory and wraps with OpenSSL. It passes tests/contract/key_ops_contract_test.cc, the same
+/// suite as the real token, and is for tests of what lies above the port. SetAway makes it answer kUnavailable.
 class FakeKeyOps final : public hsm::KeyOps {
  public:
   explicit FakeKeyOps(std::string serial = "fake-token") : serial_(std::move(serial)) {}

@@ -20,7 +20,8 @@ T Must(Result<T> result) {
 
 Result<crypto::Roster> QuorumFixture::MakeRoster(const std::string& dir, std::uint64_t needed) {
   std::vector<crypto::Principal> principals;
-  for (const auto* name : {"operator-1", "operator-2", "custodian-1", "custodian-2", "custodian-3", "auditor-1", "monitor-1", "service-1", "service-2"}) {
+  for (const auto* name : {"operator-1", "operator-2", "custodian-1", "custodian-2", "custodian-3", "auditor-1",
+                           "monitor-1", "service-1", "service-2"}) {
     crypto::Principal p;
     p.name = name;
     p.role = *crypto::RoleFromString(p.name.substr(0, p.name.size() - 2));
@@ -39,11 +40,13 @@ Result<crypto::Roster> QuorumFixture::MakeRoster(const std::string& dir, std::ui
 
 QuorumFixture::QuorumFixture() {
   for (const auto* name : {"custodian-1", "custodian-2", "custodian-3"})
-    (void)Must(provisioning::RunProcess({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", KeyFile(name)}));
+    (void)Must(
+        provisioning::RunProcess({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", KeyFile(name)}));
   roster_ = Must(MakeRoster(dir_.path(), 2));
 }
 
-crypto::ProposalText QuorumFixture::Proposal(const std::string& operation, const std::string& keyring, std::map<std::string, std::string, std::less<>> params, Millis now) const {
+crypto::ProposalText QuorumFixture::Proposal(const std::string& operation, const std::string& keyring,
+                                             std::map<std::string, std::string, std::less<>> params, Millis now) const {
   crypto::ProposalText p;
   p.instance = roster_.instance();
   p.operation = operation;
@@ -63,17 +66,26 @@ crypto::ProposalText QuorumFixture::Proposal(const std::string& operation, const
   return p;
 }
 
-std::string QuorumFixture::SignAs(const std::string& key_owner, const std::string& name_space, const std::string& message) const {
+std::string QuorumFixture::SignAs(const std::string& key_owner, const std::string& name_space,
+                                  const std::string& message) const {
   return Must(provisioning::SshSign(KeyFile(key_owner), name_space, message));
 }
 
 crypto::Vote QuorumFixture::Sign(const std::string& custodian, const std::string& text, crypto::Verdict verdict) const {
-  return {custodian, verdict, SignAs(custodian, std::string(crypto::kVoteNamespace), crypto::VoteMessage(text, verdict))};
+  return {custodian, verdict,
+          SignAs(custodian, std::string(crypto::kVoteNamespace), crypto::VoteMessage(text, verdict))};
 }
 
-crypto::ExecutionGrant QuorumFixture::Grant(const crypto::KeyringId& keyring, std::uint32_t version, crypto::Suite suite, const std::string& token) const {
+crypto::ExecutionGrant QuorumFixture::Grant(const crypto::KeyringId& keyring, std::uint32_t version,
+                                            crypto::Suite suite, const std::string& token) const {
   const Millis now = SystemClock().Now();
-  const auto text = Must(Proposal("keyring.create", "k", {{"keyring-id", ToHex(keyring)}, {"version", std::to_string(version)}, {"suite", std::string(crypto::ToString(suite))}, {"custody", "token:" + token}}, now).Render());
+  const auto text = Must(Proposal("keyring.create", "k",
+                                  {{"keyring-id", ToHex(keyring)},
+                                   {"version", std::to_string(version)},
+                                   {"suite", std::string(crypto::ToString(suite))},
+                                   {"custody", "token:" + token}},
+                                  now)
+                             .Render());
   return Must(crypto::GrantExecution(roster_, text, {Sign("custodian-1", text), Sign("custodian-3", text)}, now));
 }
 

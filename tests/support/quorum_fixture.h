@@ -16,11 +16,14 @@ class QuorumFixture {
   const crypto::Roster& roster() const { return roster_; }
   const crypto::InstanceId& instance() const { return roster_.instance(); }
   /// Proposal fills every field for the roster at `now`.
-  crypto::ProposalText Proposal(const std::string& operation, const std::string& keyring, std::map<std::string, std::string, std::less<>> params, Millis now) const;
-  crypto::Vote Sign(const std::string& custodian, const std::string& text, crypto::Verdict verdict = crypto::Verdict::kApprove) const;
+  crypto::ProposalText Proposal(const std::string& operation, const std::string& keyring,
+                                std::map<std::string, std::string, std::less<>> params, Millis now) const;
+  crypto::Vote Sign(const std::string& custodian, const std::string& text,
+                    crypto::Verdict verdict = crypto::Verdict::kApprove) const;
   std::string SignAs(const std::string& key_owner, const std::string& name_space, const std::string& message) const;
   /// Grant is an approved creation of version `version` of a keyring, as GrantExecution made it.
-  crypto::ExecutionGrant Grant(const crypto::KeyringId& keyring, std::uint32_t version, crypto::Suite suite, const std::string& token) const;
+  crypto::ExecutionGrant Grant(const crypto::KeyringId& keyring, std::uint32_t version, crypto::Suite suite,
+                               const std::string& token) const;
   std::string KeyFile(const std::string& custodian) const { return dir_.File(custodian); }
   /// Spki is the made-up certificate key hash of a principal.
   static crypto::Digest Spki(const std::string& principal) { return crypto::Sha256(AsBytes("spki " + principal)); }

@@ -9,7 +9,8 @@ namespace strongroom::tests {
 
 SoftHsmFixture::SoftHsmFixture() {
   std::filesystem::create_directory(dir_.File("tokens"));
-  (void)dir_.Write("softhsm2.conf", "directories.tokendir = " + dir_.File("tokens") + "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n");
+  (void)dir_.Write("softhsm2.conf", "directories.tokendir = " + dir_.File("tokens") +
+                                        "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n");
   (void)dir_.Write("kek.pin", pin() + "\n");
   (void)dir_.Write("so.pin", "so-pin-of-test\n");
   (void)setenv("SOFTHSM2_CONF", conf().c_str(), 1);
@@ -20,7 +21,8 @@ SoftHsmFixture::SoftHsmFixture() {
 }
 
 std::string SoftHsmFixture::uri_text() const {
-  return std::string("pkcs11:token=kek-test?module-path=") + kSoftHsmModule + "&pin-source=file:" + dir_.File("kek.pin");
+  return std::string("pkcs11:token=kek-test?module-path=") + kSoftHsmModule +
+         "&pin-source=file:" + dir_.File("kek.pin");
 }
 
 hsm::TokenUri SoftHsmFixture::uri() const { return std::move(*hsm::TokenUri::Parse(uri_text())); }

@@ -25,7 +25,8 @@ class TempDir {
 
   std::string Write(const std::string& name, const std::string& content) const {
     std::ofstream(path_ / name, std::ios::binary) << content;
-    std::filesystem::permissions(path_ / name, std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
+    std::filesystem::permissions(path_ / name,
+                                 std::filesystem::perms::owner_read | std::filesystem::perms::owner_write);
     return File(name);
   }
 

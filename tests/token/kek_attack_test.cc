@@ -1,5 +1,5 @@
-// K1 and K2 on the real token: what the template promises, the token must refuse. Each attack is first shown to succeed on a key
-// with SoftHSM's default template, so that a pass means something.
+// K1 and K2 on the real token: what the template promises, the token must refuse. Each attack is first shown to succeed
+// on a key with SoftHSM's default template, so that a pass means something.
 
 #include <gtest/gtest.h>
 
@@ -24,7 +24,8 @@ class KekAttack : public testing::Test {
       serial_ = (*ops)->Identity()->serial;
       for (const auto suite : {Suite::kKwp, Suite::kGcm}) {
         const std::uint32_t version = suite == Suite::kKwp ? 1 : 2;
-        const auto made = (*ops)->Generate(quorum_.Grant(ring_, version, suite, serial_), {{serial_, crypto::MakeKeyId(ring_, version), suite}, "kek"});
+        const auto made = (*ops)->Generate(quorum_.Grant(ring_, version, suite, serial_),
+                                           {{serial_, crypto::MakeKeyId(ring_, version), suite}, "kek"});
         ASSERT_TRUE(made) << made.error().Line();
       }
     }
@@ -63,15 +64,17 @@ class KekAttack : public testing::Test {
     return key;
   }
   CK_OBJECT_HANDLE Transit(ByteView value) {
-    std::vector<Attribute> attributes = {UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), UlongAttribute(CKA_KEY_TYPE, CKK_GENERIC_SECRET), BoolAttribute(CKA_TOKEN, false), BoolAttribute(CKA_EXTRACTABLE, true),
+    std::vector<Attribute> attributes = {UlongAttribute(CKA_CLASS, CKO_SECRET_KEY),
+                                         UlongAttribute(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
+                                         BoolAttribute(CKA_TOKEN, false), BoolAttribute(CKA_EXTRACTABLE, true),
                                          Attribute{CKA_VALUE, Bytes(value.begin(), value.end())}};
     auto ck = ToCk(attributes);
     CK_OBJECT_HANDLE object = 0;
     EXPECT_EQ(fn().C_CreateObject(s(), ck.data(), ck.size(), &object), CKR_OK);
     return object;
   }
-  // Wraps a known DEK under `kek` and then uses the same KEK as a plain AES-ECB key to decrypt the wrapping: RFC 5649 is AES-ECB in
-  // rounds, so a KEK that decrypts hands the DEK out. Returns whether the token let both halves happen.
+  // Wraps a known DEK under `kek` and then uses the same KEK as a plain AES-ECB key to decrypt the wrapping: RFC 5649
+  // is AES-ECB in rounds, so a KEK that decrypts hands the DEK out. Returns whether the token let both halves happen.
   bool WrapThenDecryptEcb(CK_OBJECT_HANDLE kek) {
     CK_MECHANISM wrap{profile_.kwp, nullptr, 0}, ecb{CKM_AES_ECB, nullptr, 0};
     Bytes wrapped(256), plain(256);
@@ -136,7 +139,8 @@ class KekAttack : public testing::Test {
 };
 
 TEST_F(KekAttack, K2_WrapThenEcbDecrypt) {
-  EXPECT_TRUE(WrapThenDecryptEcb(DefaultKey())) << "the attack itself must work on a default template, or this test proves nothing";
+  EXPECT_TRUE(WrapThenDecryptEcb(DefaultKey()))
+      << "the attack itself must work on a default template, or this test proves nothing";
   EXPECT_FALSE(WrapThenDecryptEcb(kwp_));
   EXPECT_FALSE(WrapThenDecryptEcb(gcm_));
 }
@@ -154,19 +158,30 @@ TEST_F(KekAttack, K2_ExportByWrapping) {
 
 TEST_F(KekAttack, K2_AttributeFlipAndCopy) {
   const auto soft = DefaultKey();
-  EXPECT_TRUE(SetBool(soft, CKA_DERIVE, true) || SetBool(soft, CKA_DECRYPT, false)) << "a default key's attributes move";
+  EXPECT_TRUE(SetBool(soft, CKA_DERIVE, true) || SetBool(soft, CKA_DECRYPT, false))
+      << "a default key's attributes move";
   EXPECT_TRUE(Copies(soft));
   for (const auto kek : {kwp_, gcm_}) {
-    for (const auto& [type, value] : {std::pair<CK_ATTRIBUTE_TYPE, bool>{CKA_EXTRACTABLE, true}, {CKA_SENSITIVE, false}, {CKA_ENCRYPT, true}, {CKA_DECRYPT, true}, {CKA_WRAP, true}, {CKA_UNWRAP, true}, {CKA_SIGN, true},
-                                     {CKA_DERIVE, true}, {CKA_MODIFIABLE, true}, {CKA_COPYABLE, true}})
+    for (const auto& [type, value] : {std::pair<CK_ATTRIBUTE_TYPE, bool>{CKA_EXTRACTABLE, true},
+                                      {CKA_SENSITIVE, false},
+                                      {CKA_ENCRYPT, true},
+                                      {CKA_DECRYPT, true},
+                                      {CKA_WRAP, true},
+                                      {CKA_UNWRAP, true},
+                                      {CKA_SIGN, true},
+                                      {CKA_DERIVE, true},
+                                      {CKA_MODIFIABLE, true},
+                                      {CKA_COPYABLE, true}})
       EXPECT_FALSE(SetBool(kek, type, value)) << AttributeName(type);
     EXPECT_FALSE(Copies(kek));
   }
 }
 
 TEST_F(KekAttack, K8_OtherMechanisms) {
-  for (const auto mechanism : {CKM_AES_ECB, CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_AES_CTR, CKM_AES_GCM}) EXPECT_FALSE(Encrypts(kwp_, mechanism)) << mechanism;
-  for (const auto mechanism : {CKM_AES_ECB, CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_AES_CTR}) EXPECT_FALSE(Encrypts(gcm_, mechanism)) << mechanism;
+  for (const auto mechanism : {CKM_AES_ECB, CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_AES_CTR, CKM_AES_GCM})
+    EXPECT_FALSE(Encrypts(kwp_, mechanism)) << mechanism;
+  for (const auto mechanism : {CKM_AES_ECB, CKM_AES_CBC, CKM_AES_CBC_PAD, CKM_AES_CTR})
+    EXPECT_FALSE(Encrypts(gcm_, mechanism)) << mechanism;
   EXPECT_TRUE(Encrypts(gcm_, CKM_AES_GCM)) << "its one mechanism works";
   EXPECT_FALSE(WrapOut(kwp_, CKM_AES_KEY_WRAP, Transit(Bytes(32, 1)))) << "the unpadded wrap is another mechanism";
 }
@@ -175,7 +190,8 @@ TEST_F(KekAttack, K8_OtherMechanisms) {
 TEST_F(KekAttack, K2_JudgeSeesEveryDifference) {
   const KeyRef ref{serial_, crypto::MakeKeyId(ring_, 1), Suite::kKwp};
   auto perfect = KekTemplate({ref, "x"}, profile_);
-  for (const auto type : {CKA_LOCAL, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE}) perfect.push_back(BoolAttribute(type, true));
+  for (const auto type : {CKA_LOCAL, CKA_ALWAYS_SENSITIVE, CKA_NEVER_EXTRACTABLE})
+    perfect.push_back(BoolAttribute(type, true));
   EXPECT_EQ(JudgeKek(perfect, ref, profile_), "");
   for (std::size_t i = 0; i < perfect.size(); ++i) {
     if (perfect[i].type == CKA_LABEL) continue;
@@ -190,7 +206,9 @@ TEST_F(KekAttack, K2_JudgeSeesEveryDifference) {
 // A key that someone else put under our CKA_ID is not used, and the sweep names it.
 TEST_F(KekAttack, K3_ADriftedKeyIsRefusedAtUse) {
   const auto planted_id = crypto::MakeKeyId(ring_, 9);
-  std::vector<Attribute> attributes = {UlongAttribute(CKA_VALUE_LEN, 32), BoolAttribute(CKA_TOKEN, true), BoolAttribute(CKA_WRAP, true), BoolAttribute(CKA_UNWRAP, true), Attribute{CKA_ID, Bytes(planted_id.begin(), planted_id.end())}};
+  std::vector<Attribute> attributes = {UlongAttribute(CKA_VALUE_LEN, 32), BoolAttribute(CKA_TOKEN, true),
+                                       BoolAttribute(CKA_WRAP, true), BoolAttribute(CKA_UNWRAP, true),
+                                       Attribute{CKA_ID, Bytes(planted_id.begin(), planted_id.end())}};
   auto ck = ToCk(attributes);
   CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
   CK_OBJECT_HANDLE key = 0;
@@ -214,7 +232,8 @@ TEST_F(KekAttack, P8_AWrongPinIsTriedOnce) {
   const auto refused = TokenKeyOps::Open(token_.uri(), clock_);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kPinRejected);
-  std::filesystem::permissions(token_.dir().File("kek.pin"), std::filesystem::perms::group_read, std::filesystem::perm_options::add);
+  std::filesystem::permissions(token_.dir().File("kek.pin"), std::filesystem::perms::group_read,
+                               std::filesystem::perm_options::add);
   EXPECT_EQ(TokenKeyOps::Open(token_.uri(), clock_).error().Slug(), "pin-exposed");
 }
 

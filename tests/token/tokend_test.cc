@@ -24,7 +24,9 @@ class Tokend : public testing::Test {
  protected:
   ~Tokend() override { Stop(); }
   std::string WriteConfig() {
-    return token_.dir().Write("config.toml", "[tokend]\nuri = \"" + token_.uri_text() + "\"\nsocket = \"" + Socket() + "\"\nstate-dir = \"" + token_.dir().File("state") + "\"\nsofthsm-conf = \"" + token_.conf() + "\"\n");
+    return token_.dir().Write("config.toml", "[tokend]\nuri = \"" + token_.uri_text() + "\"\nsocket = \"" + Socket() +
+                                                 "\"\nstate-dir = \"" + token_.dir().File("state") +
+                                                 "\"\nsofthsm-conf = \"" + token_.conf() + "\"\n");
   }
   std::string Socket() { return token_.dir().File("t.sock"); }
   std::string Program() { return std::string(STRONGROOM_BIN_DIR) + "/strongroom-tokend"; }
@@ -58,7 +60,8 @@ class Tokend : public testing::Test {
   }
   // The host is the supervisor's only child.
   pid_t HostPid() {
-    const auto children = tests::ReadFile("/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) + "/children");
+    const auto children =
+        tests::ReadFile("/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) + "/children");
     return children.empty() ? -1 : static_cast<pid_t>(std::stol(children));
   }
 
@@ -125,8 +128,8 @@ TEST_F(Tokend, APeerOfAnotherUserIsRefused) {
   EXPECT_EQ(remote.SelfTest().error().code, Code::kUnavailable);
 }
 
-// kill -9 of the host under load: calls fail with kUnavailable or are right, and the next host serves without anyone restarting
-// anything.
+// kill -9 of the host under load: calls fail with kUnavailable or are right, and the next host serves without anyone
+// restarting anything.
 TEST_F(Tokend, KilledHostsCostAPauseAndNoWrongAnswer) {
   Start();
   RemoteKeyOps remote(Options());
@@ -155,9 +158,12 @@ TEST_F(Tokend, KilledHostsCostAPauseAndNoWrongAnswer) {
         std::vector<KeyOp> back;
         back.emplace_back(UnwrapOp{key, wrapped[0]->blob, {}, {}});
         auto opened = remote.Execute(back);
-        if (!opened[0]) ++(opened[0].error().code == Code::kUnavailable ? refused : wrong);
-        else if (EqualConstantTime(opened[0]->plaintext.Read(SecretAccess()), dek)) ++right;
-        else ++wrong;
+        if (!opened[0])
+          ++(opened[0].error().code == Code::kUnavailable ? refused : wrong);
+        else if (EqualConstantTime(opened[0]->plaintext.Read(SecretAccess()), dek))
+          ++right;
+        else
+          ++wrong;
       }
     });
   for (int kills = 0; kills < 10; ++kills) {

@@ -13,12 +13,19 @@ namespace {
 TEST(Base64Text, RefusesWhatIsNotCanonical) {
   for (const auto* text : {"Zg=", "Zg", "Z===", "Zh==", "Zm9=", "Zm9vYg= ", "Zm 9v", "Zm-v", "====", "Zg==Zg=="})
     EXPECT_FALSE(DecodeBase64(text, Base64::kStandardPadded)) << text;
-  for (const auto* text : {"Zg==", "Zh", "Zm9", "Z", "Zm+v", "Zm9v\n"}) EXPECT_FALSE(DecodeBase64(text, Base64::kUrlUnpadded)) << text;
+  for (const auto* text : {"Zg==", "Zh", "Zm9", "Z", "Zm+v", "Zm9v\n"})
+    EXPECT_FALSE(DecodeBase64(text, Base64::kUrlUnpadded)) << text;
 }
 
 // RFC 4648 section 10.
 TEST(Base64Text, KnownAnswers) {
-  const std::pair<const char*, const char*> known[] = {{"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {"fooba", "Zm9vYmE="}, {"foobar", "Zm9vYmFy"}};
+  const std::pair<const char*, const char*> known[] = {{"", ""},
+                                                       {"f", "Zg=="},
+                                                       {"fo", "Zm8="},
+                                                       {"foo", "Zm9v"},
+                                                       {"foob", "Zm9vYg=="},
+                                                       {"fooba", "Zm9vYmE="},
+                                                       {"foobar", "Zm9vYmFy"}};
   for (const auto& [plain, text] : known) {
     EXPECT_EQ(EncodeBase64(AsBytes(plain), Base64::kStandardPadded), text);
     const auto back = DecodeBase64(text, Base64::kStandardPadded);
@@ -61,12 +68,14 @@ TEST(Wire, LeftoversAreNotComplete) {
 }
 
 TEST(Time, RefusesWhatIsNotATime) {
-  for (const auto* text : {"", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01 00:00:00Z", "2026-01-01T00:00:00+00:00", "1969-12-31T23:59:59Z", "2026-1-01T00:00:00Z0"})
+  for (const auto* text : {"", "2026-02-30T00:00:00Z", "2026-01-01T24:00:00Z", "2026-01-01 00:00:00Z",
+                           "2026-01-01T00:00:00+00:00", "1969-12-31T23:59:59Z", "2026-1-01T00:00:00Z0"})
     EXPECT_FALSE(ParseTime(text)) << text;
 }
 
 TEST(Time, ComesBack) {
-  for (const Millis t : {Millis{0}, Millis{1'000'000'000'000}, Millis{1'795'000'123'000}}) EXPECT_EQ(ParseTime(FormatTime(t)), t);
+  for (const Millis t : {Millis{0}, Millis{1'000'000'000'000}, Millis{1'795'000'123'000}})
+    EXPECT_EQ(ParseTime(FormatTime(t)), t);
   EXPECT_EQ(FormatTime(1'000'000'000'000), "2001-09-09T01:46:40Z");
 }
 
@@ -98,11 +107,30 @@ TEST(Secret, AFullArenaIsAnErrorNotACrash) {
 
 // A text that people sign must be what they see.
 TEST(SignedLine, RefusesWhatHidesOrBreaksLines) {
-  for (const std::string text : {"", " lead", "trail ", "tab\there", "line\nbreak", "cr\rhere", "nel\xC2\x85", "ls\xE2\x80\xA8x", "ps\xE2\x80\xA9x", "rlo\xE2\x80\xAEx", "zwsp\xE2\x80\x8Bx",
-                                 "bom\xEF\xBB\xBFx", "isolate\xE2\x81\xA6x", "tag\xF3\xA0\x81\x81x", "\xC0\xAFoverlong", "\xED\xA0\x80surrogate", "cut\xE2\x80", "\xFF", "esc\x1B[2J", "nbsp\xC2\xA0x"})
+  for (const std::string text : {"",
+                                 " lead",
+                                 "trail ",
+                                 "tab\there",
+                                 "line\nbreak",
+                                 "cr\rhere",
+                                 "nel\xC2\x85",
+                                 "ls\xE2\x80\xA8x",
+                                 "ps\xE2\x80\xA9x",
+                                 "rlo\xE2\x80\xAEx",
+                                 "zwsp\xE2\x80\x8Bx",
+                                 "bom\xEF\xBB\xBFx",
+                                 "isolate\xE2\x81\xA6x",
+                                 "tag\xF3\xA0\x81\x81x",
+                                 "\xC0\xAFoverlong",
+                                 "\xED\xA0\x80surrogate",
+                                 "cut\xE2\x80",
+                                 "\xFF",
+                                 "esc\x1B[2J",
+                                 "nbsp\xC2\xA0x"})
     EXPECT_FALSE(crypto::CheckSignedLine(text, 1000)) << text;
   EXPECT_FALSE(crypto::CheckSignedLine(std::string(1001, 'x'), 1000));
-  for (const std::string text : {"quarterly rotation", "Schlüssel für Zürich", "鍵の交換", "caf\xC3\xA9 №5"}) EXPECT_TRUE(crypto::CheckSignedLine(text, 1000)) << text;
+  for (const std::string text : {"quarterly rotation", "Schlüssel für Zürich", "鍵の交換", "caf\xC3\xA9 №5"})
+    EXPECT_TRUE(crypto::CheckSignedLine(text, 1000)) << text;
 }
 
 }  // namespace

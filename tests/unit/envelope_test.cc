@@ -20,7 +20,8 @@ Envelope Example() {
 
 // The golden vector: made once by hand from crypto/ENVELOPE.md (python3: struct.pack and base64), never regenerated.
 constexpr const char* kGolden =
-    "srw1:AQEAAQIDBAUGBwgJCgsMDQ4P8PHy8_T19vf4-fr7_P3-_wAAAQLw8fLz9PX29_j5-vv8_f7_AAABAgBoAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc"
+    "srw1:AQEAAQIDBAUGBwgJCgsMDQ4P8PHy8_T19vf4-fr7_P3-_wAAAQLw8fLz9PX29_j5-vv8_f7_"
+    "AAABAgBoAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc"
     "4OTo7PD0-P0BBQkNERUZHSElKS0xNTk9QUVJTVFVWV1hZWltcXV5fYGFiY2RlZmc";
 
 TEST(EnvelopeText, GoldenVector) {
@@ -33,8 +34,10 @@ TEST(EnvelopeText, GoldenVector) {
 // The golden context digest, from python3's hashlib over the layout in crypto/ENVELOPE.md.
 TEST(EnvelopeText, K4_GoldenContext) {
   const auto e = Example();
-  EXPECT_EQ(ToHex(ContextDigest(e.instance, e.keyring, AsBytes("tenant=7"))), "454c1109d1a4da1e55dc11c6a05425fa7e15b0b5fba022d6da4a679c2d48ae73");
-  EXPECT_EQ(ToHex(ContextDigest(e.instance, e.keyring, {})), "2ae38b1af8eadd7c337b671dc12e8c435b1b68a27b1662ad3cafc81ae247f74a");
+  EXPECT_EQ(ToHex(ContextDigest(e.instance, e.keyring, AsBytes("tenant=7"))),
+            "454c1109d1a4da1e55dc11c6a05425fa7e15b0b5fba022d6da4a679c2d48ae73");
+  EXPECT_EQ(ToHex(ContextDigest(e.instance, e.keyring, {})),
+            "2ae38b1af8eadd7c337b671dc12e8c435b1b68a27b1662ad3cafc81ae247f74a");
 }
 
 // Does any single changed byte of the text give another envelope or none, and never the same?
@@ -45,8 +48,10 @@ TEST(EnvelopeText, K5_EveryFlippedByteIsSeen) {
       auto changed = golden;
       changed[i] = static_cast<char>(changed[i] ^ (1 << bit));
       const auto parsed = ParseEnvelope(changed);
-      if (parsed) EXPECT_NE(*parsed, Example()) << i << " bit " << bit;
-      else EXPECT_EQ(parsed.error().code, Code::kUnwrapFailed);
+      if (parsed)
+        EXPECT_NE(*parsed, Example()) << i << " bit " << bit;
+      else
+        EXPECT_EQ(parsed.error().code, Code::kUnwrapFailed);
     }
 }
 

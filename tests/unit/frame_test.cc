@@ -34,7 +34,8 @@ TEST(Frame, ExecuteComesBack) {
 }
 
 TEST(Frame, GenerateAndAnswersComeBack) {
-  const auto frame = EncodeRequest({5, GenerateRequest{"text", {{"custodian-1", crypto::Verdict::kApprove, "sig"}}, "roster", {Ref(9), "label"}}});
+  const auto frame = EncodeRequest(
+      {5, GenerateRequest{"text", {{"custodian-1", crypto::Verdict::kApprove, "sig"}}, "roster", {Ref(9), "label"}}});
   const auto request = DecodeRequest(WithoutLength(frame));
   ASSERT_TRUE(request);
   EXPECT_EQ(EncodeRequest(*request), frame);

@@ -16,7 +16,9 @@ const QuorumFixture& Fixture() {
 }
 
 ProposalText Example() {
-  return Fixture().Proposal("keyring.rotate", "org-a", {{"keyring-id", std::string(32, 'a')}, {"version", "2"}, {"suite", "gcm"}, {"custody", "token:abc"}}, kNow);
+  return Fixture().Proposal(
+      "keyring.rotate", "org-a",
+      {{"keyring-id", std::string(32, 'a')}, {"version", "2"}, {"suite", "gcm"}, {"custody", "token:abc"}}, kNow);
 }
 
 TEST(Proposal, TextComesBack) {
@@ -57,7 +59,7 @@ TEST(Proposal, Q1_RefusesNonCanonicalText) {
   EXPECT_FALSE(ProposalText::Parse(text.substr(0, text.size() - 1)));
   EXPECT_FALSE(ProposalText::Parse(swap("\n", "\r\n")));
   EXPECT_FALSE(ProposalText::Parse(swap("reason: ", "reason:  ")));
-  EXPECT_FALSE(ProposalText::Parse(swap("param version: 2\n", "")+ "param version: 2\n"));
+  EXPECT_FALSE(ProposalText::Parse(swap("param version: 2\n", "") + "param version: 2\n"));
   EXPECT_FALSE(ProposalText::Parse(swap("roster: 1", "roster: 01")));
   EXPECT_FALSE(ProposalText::Parse(swap("param custody", "param suite: kwp\nparam custody")));
   EXPECT_FALSE(ProposalText::Parse(swap("rotation", "ceremony")));
@@ -107,7 +109,9 @@ class Quorum : public testing::Test {
  protected:
   const QuorumFixture& f = Fixture();
   std::string text = *Example().Render();
-  Result<ExecutionGrant> Grant(std::vector<Vote> votes, Millis now = kNow) { return GrantExecution(f.roster(), text, std::move(votes), now); }
+  Result<ExecutionGrant> Grant(std::vector<Vote> votes, Millis now = kNow) {
+    return GrantExecution(f.roster(), text, std::move(votes), now);
+  }
 };
 
 TEST_F(Quorum, Q3_NothingShortOfTwoPeopleGrants) {
@@ -135,7 +139,8 @@ TEST_F(Quorum, Q1_VotesForOtherTextVerdictOrNamespaceDoNotCount) {
   auto turned = f.Sign("custodian-1", text, Verdict::kReject);
   turned.verdict = Verdict::kApprove;
   EXPECT_EQ(Grant({good, turned}).error().Slug(), "bad-signature");
-  const Vote elsewhere{"custodian-1", Verdict::kApprove, f.SignAs("custodian-1", "file", VoteMessage(text, Verdict::kApprove))};
+  const Vote elsewhere{"custodian-1", Verdict::kApprove,
+                       f.SignAs("custodian-1", "file", VoteMessage(text, Verdict::kApprove))};
   EXPECT_EQ(Grant({good, elsewhere}).error().Slug(), "bad-signature");
 }
 
@@ -148,7 +153,8 @@ TEST_F(Quorum, Q4_OneRejectionKillsAndDeadlinesHold) {
 
 TEST_F(Quorum, Q7_AnotherRosterStalesTheProposal) {
   const QuorumFixture other;
-  const auto refused = GrantExecution(other.roster(), text, {f.Sign("custodian-1", text), f.Sign("custodian-2", text)}, kNow);
+  const auto refused =
+      GrantExecution(other.roster(), text, {f.Sign("custodian-1", text), f.Sign("custodian-2", text)}, kNow);
   EXPECT_EQ(refused.error().Slug(), "stale");
   auto lowered = Example();
   lowered.needed = 1;
@@ -163,7 +169,10 @@ TEST_F(Quorum, Q2_StockSshKeygenVerifiesVotes) {
   const auto allowed = dir.Write("allowed_signers", RosterAllowedSigners(f.roster()));
   const auto signature = dir.Write("sig", vote.signature);
   const auto verify = [&](const std::string& message, const std::string& who) {
-    return provisioning::RunProcess({"ssh-keygen", "-Y", "verify", "-f", allowed, "-I", who, "-n", "vote@strongroom", "-s", signature}, message)->status;
+    return provisioning::RunProcess(
+               {"ssh-keygen", "-Y", "verify", "-f", allowed, "-I", who, "-n", "vote@strongroom", "-s", signature},
+               message)
+        ->status;
   };
   auto message = VoteMessage(text, Verdict::kApprove);
   EXPECT_EQ(verify(message, "custodian-2"), 0);

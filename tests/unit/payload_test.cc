@@ -29,7 +29,8 @@ TEST(Payload, K5_OddLayoutsAreTheOneAnswer) {
   const auto payload = BuildPayload(Bytes(17, 0xAB), kContext, {});
   const auto view = payload->Read(SecretAccess());
   Bytes bytes(view.begin(), view.end());
-  for (std::size_t n = 0; n < bytes.size(); ++n) EXPECT_EQ(OpenPayload(ByteView(bytes).first(n)).error().code, Code::kUnwrapFailed);
+  for (std::size_t n = 0; n < bytes.size(); ++n)
+    EXPECT_EQ(OpenPayload(ByteView(bytes).first(n)).error().code, Code::kUnwrapFailed);
   auto padded = bytes;
   padded[20] = 1;  // a padding byte
   EXPECT_FALSE(OpenPayload(padded));

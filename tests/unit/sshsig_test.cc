@@ -35,7 +35,8 @@ class SshSig : public testing::Test {
 
 // Does each accepted key type, signed by stock ssh-keygen, verify; and nothing about it when anything differs?
 TEST_F(SshSig, StockSignaturesOfEachTypeVerifyAndNothingElse) {
-  const Key keys[] = {Make("ed", {"-t", "ed25519"}), Make("ec", {"-t", "ecdsa", "-b", "256"}), Make("rsa", {"-t", "rsa", "-b", "2048"})};
+  const Key keys[] = {Make("ed", {"-t", "ed25519"}), Make("ec", {"-t", "ecdsa", "-b", "256"}),
+                      Make("rsa", {"-t", "rsa", "-b", "2048"})};
   for (const auto& key : keys) {
     const auto signature = SshSign(key.file, kSpace, kMessage);
     ASSERT_TRUE(signature) << signature.error().Line();
@@ -63,14 +64,18 @@ TEST_F(SshSig, EveryFlippedByteIsRefused) {
   EXPECT_FALSE(VerifySshSignature(key.text, kSpace, AsBytes(kMessage), signature + signature));
 }
 
-// The other direction: does stock ssh-keygen accept what we accept, by an allowed_signers line made from the same key text?
+// The other direction: does stock ssh-keygen accept what we accept, by an allowed_signers line made from the same key
+// text?
 TEST_F(SshSig, StockVerifierAgrees) {
   const Key key = Make("ec", {"-t", "ecdsa", "-b", "256"});
   const auto signature = *SshSign(key.file, kSpace, kMessage);
   const auto signature_file = dir_.Write("sig", signature);
   const auto allowed = dir_.Write("allowed", "custodian-1 namespaces=\"vote@strongroom\" " + key.text + "\n");
   const auto verify = [&](const std::string& message) {
-    return RunProcess({"ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "custodian-1", "-n", kSpace, "-s", signature_file}, message)->status;
+    return RunProcess(
+               {"ssh-keygen", "-Y", "verify", "-f", allowed, "-I", "custodian-1", "-n", kSpace, "-s", signature_file},
+               message)
+        ->status;
   };
   EXPECT_EQ(verify(kMessage), 0);
   EXPECT_NE(verify(kMessage + "x"), 0);

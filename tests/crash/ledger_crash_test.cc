@@ -1,0 +1,67 @@
+// L2: a process that records and tells its parent what was acknowledged is killed at a random moment; nothing
+// acknowledged is missing.
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <random>
+
+#include "ledger/ledger.h"
+#include "tests/support/temp_dir.h"
+
+namespace strongroom::ledger {
+namespace {
+
+TEST(LedgerCrash, L2_KilledAtAnyMomentNothingAcknowledgedIsLost) {
+  tests::TempDir dir;
+  std::mt19937 random(42);
+  std::uint64_t known = 0;
+  for (int round = 0; round < 25; ++round) {
+    std::array<int, 2> acks{};
+    ASSERT_EQ(pipe(acks.data()), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      (void)close(acks[0]);
+      auto ledger = Ledger::Open({dir.File("data"), std::size_t{1} << 30});
+      if (!ledger) _exit(3);
+      while (true) {
+        Submission s;
+        for (int i = 0; i < 3; ++i) {
+          EvidenceEntry e;
+          e.request_id = "r";
+          e.outcome = "ok";
+          s.evidence.push_back(e);
+        }
+        s.control.push_back({1, ProposalFiled{"p"}});
+        if (!(*ledger)->Record(std::move(s))) _exit(4);
+        const auto size = (*ledger)->HeadOf(Log::kEvidence).size;
+        if (write(acks[1], &size, sizeof size) != static_cast<ssize_t>(sizeof size)) _exit(5);
+      }
+    }
+    (void)close(acks[1]);
+    // Let it acknowledge a random number of records, then kill it wherever it is.
+    const auto until = 1 + random() % 40;
+    std::uint64_t size = 0, acknowledged = known;
+    for (unsigned i = 0; i < until && read(acks[0], &size, sizeof size) == static_cast<ssize_t>(sizeof size); ++i)
+      acknowledged = size;
+    (void)kill(child, SIGKILL);
+    while (read(acks[0], &size, sizeof size) == static_cast<ssize_t>(sizeof size)) acknowledged = size;
+    (void)close(acks[0]);
+    int status = 0;
+    (void)waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "the child ended by itself with " << WEXITSTATUS(status);
+    const auto ledger = Ledger::Open({dir.File("data"), std::size_t{1} << 30});
+    ASSERT_TRUE(ledger) << ledger.error().Line();
+    EXPECT_GE((*ledger)->HeadOf(Log::kEvidence).size, acknowledged);
+    EXPECT_EQ((*ledger)->HeadOf(Log::kEvidence).size, 3 * (*ledger)->HeadOf(Log::kControl).size)
+        << "a submission is whole or not there";
+    known = (*ledger)->HeadOf(Log::kEvidence).size;
+  }
+  EXPECT_GT(known, 100U);
+}
+
+}  // namespace
+}  // namespace strongroom::ledger

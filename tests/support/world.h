@@ -1,0 +1,82 @@
+#pragma once
+// A control plane in a box: a real ledger, a token of the caller's choice, a roster with real keys, a clock that the
+// test moves.
+
+#include <atomic>
+#include <memory>
+
+#include "appliance/governance.h"
+#include "appliance/state_rows.h"
+#include "tests/fakes/fake_key_ops.h"
+#include "tests/support/quorum_fixture.h"
+
+namespace strongroom::tests {
+
+class TestClock final : public Clock {
+ public:
+  Millis Now() const override { return now; }
+  std::atomic<Millis> now{1'795'000'000'000};
+};
+
+inline const QuorumFixture& SharedQuorum() {
+  static const QuorumFixture fixture;
+  return fixture;
+}
+
+class World {
+ public:
+  World() { Boot(); }
+  /// Boot opens everything anew from what is on disk, as after a crash; the token stays.
+  void Boot() {
+    governance.reset();
+    ledger.reset();
+    ledger = std::move(*ledger::Ledger::Open({dir.File("data"), std::size_t{1} << 30}));
+    governance = std::make_unique<appliance::Governance>(*ledger, token, clock, std::move(*appliance::Load(*ledger)));
+  }
+  Result<void> FirstBoot() {
+    const auto& text = quorum().roster().text();
+    std::vector<std::pair<std::string, std::string>> signatures;
+    for (const auto* name : {"custodian-1", "custodian-2", "custodian-3"})
+      signatures.emplace_back(name, quorum().SignAs(name, std::string(crypto::kRosterNamespace), text));
+    return governance->FirstBoot(text, signatures);
+  }
+  static const QuorumFixture& quorum() { return SharedQuorum(); }
+  Result<std::string> File(const std::string& operation, const std::string& keyring,
+                           std::map<std::string, std::string, std::less<>> params = {}) {
+    TRY_ASSIGN(const auto view, governance->File("operator-1", {operation, keyring, std::move(params), "a test"}));
+    return view.proposal->id;
+  }
+  Result<void> Approve(const std::string& id, const std::string& custodian) {
+    TRY_ASSIGN(const auto view, governance->View(id));
+    TRY(governance->Vote(id, quorum().Sign(custodian, view.proposal->text)));
+    return {};
+  }
+  /// Approved files a proposal and has two custodians approve it.
+  Result<std::string> Approved(const std::string& operation, const std::string& keyring,
+                               std::map<std::string, std::string, std::less<>> params = {}) {
+    TRY_ASSIGN(const auto id, File(operation, keyring, std::move(params)));
+    TRY(Approve(id, "custodian-1"));
+    TRY(Approve(id, "custodian-2"));
+    return id;
+  }
+  Result<std::string> Done(const std::string& operation, const std::string& keyring,
+                           std::map<std::string, std::string, std::less<>> params = {}) {
+    TRY_ASSIGN(const auto id, Approved(operation, keyring, std::move(params)));
+    TRY_ASSIGN(const auto view, governance->Execute(id, "operator-1"));
+    return view.state;
+  }
+  void MakeDevKeyrings() {
+    (void)FirstBoot();
+    (void)Done("keyring.create", "install", {{"grants", "service-1"}});
+    (void)Done("keyring.create", "org-a", {{"suite", "gcm"}, {"custody", "token"}, {"grants", "service-2"}});
+    (void)Done("keyring.create", "org-b", {{"grants", "service-1=wrap+unwrap,service-2"}});
+  }
+
+  TempDir dir;
+  TestClock clock;
+  FakeKeyOps token;
+  std::unique_ptr<ledger::Ledger> ledger;
+  std::unique_ptr<appliance::Governance> governance;
+};
+
+}  // namespace strongroom::tests

@@ -1,0 +1,53 @@
+#include "appliance/decisions.h"
+
+#include <gtest/gtest.h>
+
+#include "appliance/lifecycle.h"
+#include "appliance/refusal_meter.h"
+
+namespace strongroom::appliance {
+namespace {
+
+TEST(GrantsText, RefusesWhatIsNotAGrant) {
+  for (const auto* text : {"", "Service", "service-1=", "service-1=read", "service-1=wrap+", "service-1,service-1",
+                           "service-1=wrap,", ",", "service-1=wrap=unwrap", "none,service-1=x"})
+    EXPECT_FALSE(Grants::Parse(text)) << text;
+}
+
+TEST(GrantsText, F11_IsCanonicalAndPerOperation) {
+  const auto grants = Grants::Parse("service-2=unwrap+wrap,service-1");
+  ASSERT_TRUE(grants);
+  EXPECT_EQ(grants->Text(), "service-1=datakey+rewrap+unwrap+wrap,service-2=unwrap+wrap");
+  EXPECT_TRUE(grants->Allows("service-2", ledger::Operation::kWrap));
+  EXPECT_FALSE(grants->Allows("service-2", ledger::Operation::kRewrap));
+  EXPECT_FALSE(grants->Allows("service-3", ledger::Operation::kWrap));
+  EXPECT_FALSE(grants->Knows("service-3"));
+  EXPECT_EQ(Grants::Parse("none")->Text(), "none");
+}
+
+TEST(LifecycleState, FailsClosedInItsOrder) {
+  EXPECT_EQ(JudgeState(true, true, true, true), ApplianceState::kFailed);
+  EXPECT_EQ(JudgeState(false, false, true, true), ApplianceState::kUninitialised);
+  EXPECT_EQ(JudgeState(false, true, false, true), ApplianceState::kLocked);
+  EXPECT_EQ(JudgeState(false, true, true, false), ApplianceState::kDegraded);
+  EXPECT_EQ(JudgeState(false, true, true, true), ApplianceState::kOperational);
+}
+
+// L5: does a flood of refusals stay bounded, and is what was left out counted?
+TEST(RefusalMeter, L5_FloodIsBoundedAndCounted) {
+  RefusalMeter meter;
+  int recorded = 0;
+  std::uint32_t suppressed = 0, total = 0;
+  for (int i = 0; i < 100'000; ++i)  // ten seconds at ten thousand a second
+    if (meter.Take(1'000'000 + i / 10, suppressed)) {
+      ++recorded;
+      total += suppressed;
+    }
+  EXPECT_LE(recorded, 301);
+  EXPECT_GE(recorded, 250);
+  EXPECT_TRUE(meter.Take(1'100'000, suppressed));
+  EXPECT_EQ(static_cast<std::uint32_t>(recorded) + total + suppressed, 100'000U);
+}
+
+}  // namespace
+}  // namespace strongroom::appliance
