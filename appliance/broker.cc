@@ -10,11 +10,13 @@ struct Broker::Worked {
   std::shared_ptr<const State> state;
   std::shared_ptr<const Keyring> keyring;
   std::optional<Error> refused;
+  Result<void> primary_budget;  // whether the primary may encrypt once more (K4), asked once a request
   struct Item {
     DataAnswer answer;
     std::optional<Error> error;
     std::ptrdiff_t op = -1;  // index into the group's operations, -1: none
     std::uint32_t from = 0;  // version that the item came in under
+    bool rewraps = false;    // an unwrap that also wraps under the primary
   };
   std::vector<Item> items;
 };
@@ -65,13 +67,16 @@ Broker::Broker(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock,
   for (unsigned i = 0; i < options_.workers; ++i) workers_.emplace_back([this] { WorkLoop(); });
 }
 
-Broker::~Broker() {
+Broker::~Broker() { Drain(); }
+
+void Broker::Drain() {
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
     work_.NotifyAll();
   }
-  for (auto& worker : workers_) worker.join();
+  for (auto& worker : workers_)
+    if (worker.joinable()) worker.join();
 }
 
 void Broker::Submit(DataRequest request, Done done) {
@@ -124,7 +129,7 @@ void Broker::RunGroup(std::vector<Pending> group) {
   for (std::size_t i = 0; i < group.size(); ++i) {
     all[i].pending = std::move(group[i]);
     all[i].state = state;
-    Prepare(*state, all[i], ops);
+    Prepare(all[i], ops);
   }
   auto outputs = ops.empty() ? std::vector<Result<hsm::KeyOpOutput>>() : key_ops_.Execute(ops);
   ledger::Submission submission;
@@ -163,39 +168,42 @@ void Broker::RunGroup(std::vector<Pending> group) {
   });
 }
 
-void Broker::Prepare(const State& state, Worked& worked, std::vector<hsm::KeyOp>& ops) {
+void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {
   auto& request = worked.pending.request;
   if (std::chrono::steady_clock::now() > request.deadline) {
     worked.refused = Unavailable("the request waited longer than its deadline", "deadline");
     return;
   }
-  auto keyring = Authorise(state, request.principal, request.keyring, request.operation);
+  auto keyring = Authorise(*worked.state, request.principal, request.keyring, request.operation);
   if (!keyring) {
     worked.refused = keyring.error();
     return;
   }
   worked.keyring = *keyring;
+  worked.primary_budget = CheckGcmBudget(*worked.keyring->Primary());
   worked.items.resize(request.items.size());
   for (std::size_t i = 0; i < request.items.size(); ++i) {
     auto& item = worked.items[i];
-    auto op = PrepareItem(state, **keyring, request.operation, request.items[i], item.answer);
+    auto op = PrepareItem(worked, request.operation, request.items[i], item.answer);
     if (!op) {
       item.error = op.error();
       continue;
     }
     item.from = item.answer.from_version;
+    if (const auto* unwrap = std::get_if<hsm::UnwrapOp>(&*op)) item.rewraps = unwrap->rewrap_to.has_value();
     item.op = static_cast<std::ptrdiff_t>(ops.size());
     ops.push_back(std::move(*op));
   }
 }
 
-Result<hsm::KeyOp> Broker::PrepareItem(const State& state, const Keyring& keyring, Operation operation, DataItem& item,
-                                       DataAnswer& answer) {
+Result<hsm::KeyOp> Broker::PrepareItem(const Worked& worked, Operation operation, DataItem& item, DataAnswer& answer) {
   if (item.refused) return *item.refused;
+  const auto& state = *worked.state;
+  const auto& keyring = *worked.keyring;
   const auto& primary = *keyring.Primary();
   if (item.aad.size() > crypto::kMaxAadBytes) return Invalid("AAD is at most 4096 bytes");
   const auto context = crypto::ContextDigest(state.roster->instance(), keyring.id, item.aad);
-  if (operation != Operation::kUnwrap) TRY(CheckGcmBudget(primary));
+  if (operation != Operation::kUnwrap) TRY(worked.primary_budget);
   answer.kek_version = primary.number;
   switch (operation) {
     case Operation::kWrap:
@@ -212,7 +220,7 @@ Result<hsm::KeyOp> Broker::PrepareItem(const State& state, const Keyring& keyrin
       answer.kek_version = version->number;
       answer.from_version = version->number;
       hsm::UnwrapOp op{RefOf(*version), std::move(envelope.blob), context, {}};
-      if (version->number != keyring.primary && CheckGcmBudget(primary)) op.rewrap_to = RefOf(primary);
+      if (version->number != keyring.primary && worked.primary_budget) op.rewrap_to = RefOf(primary);
       return hsm::KeyOp(std::move(op));
     }
     case Operation::kRewrap: {
@@ -263,10 +271,12 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
     const auto* came_in = item.from != 0 ? worked.keyring->Find(item.from) : nullptr;
     if (item.op >= 0) {
       auto& output = outputs[static_cast<std::size_t>(item.op)];
-      // What was tried counts, also when it failed: an IV may have been used.
+      // A wrap that was tried counts, also when it failed: an IV may have been used. An unwrap that was refused wrapped
+      // nothing.
       if (request.operation == Operation::kUnwrap) {
         AddUse(entry.uses, came_in->kek, ledger::Use::kUnwrap);
-        if (item.from != worked.keyring->primary) AddUse(entry.uses, primary.kek, ledger::Use::kRewrapTo);
+        const bool refused = !output && output.error().code == Code::kUnwrapFailed;
+        if (item.rewraps && !refused) AddUse(entry.uses, primary.kek, ledger::Use::kRewrapTo);
       } else if (request.operation == Operation::kRewrap) {
         AddUse(entry.uses, came_in->kek, ledger::Use::kRewrapFrom);
         AddUse(entry.uses, primary.kek, ledger::Use::kRewrapTo);
@@ -285,9 +295,9 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
       }
     }
     crypto::Digest digest{};
-    if (request.operation == Operation::kUnwrap)
+    if (request.operation == Operation::kUnwrap && !asked.wrapped.empty())
       digest = crypto::Sha256({AsBytes(asked.wrapped), AsBytes(item.answer.rewrapped)});
-    else if (!item.error)
+    else if (request.operation != Operation::kUnwrap && !item.error)
       digest = crypto::Sha256(AsBytes(item.answer.wrapped));
     Append(digests, digest);
     if (item.error) {

@@ -68,8 +68,11 @@ class Broker {
   using Done = std::function<void(DataReply)>;
 
   Broker(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, Snapshot snapshot, Options options);
-  /// Drains: every admitted request is answered before it returns.
+  /// Drains as Drain does.
   ~Broker();
+  /// Drain answers every admitted request, then ends the workers; what is submitted afterwards is refused. Call while
+  /// those who wait for answers can still take them.
+  void Drain() EXCLUDES(mutex_);
 
   /// Submit admits a request; `done` is called once, from a worker's thread or, on refused admission, from the
   /// caller's.
@@ -90,9 +93,8 @@ class Broker {
   struct Worked;
   void WorkLoop() EXCLUDES(mutex_);
   void RunGroup(std::vector<Pending> group);
-  void Prepare(const State& state, Worked& worked, std::vector<hsm::KeyOp>& ops);
-  Result<hsm::KeyOp> PrepareItem(const State& state, const Keyring& keyring, Operation operation, DataItem& item,
-                                 DataAnswer& answer);
+  void Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops);
+  Result<hsm::KeyOp> PrepareItem(const Worked& worked, Operation operation, DataItem& item, DataAnswer& answer);
   Result<void> CheckGcmBudget(const Version& version);
   void Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outputs, ledger::Submission& submission);
 

@@ -238,7 +238,8 @@ Result<void> JudgeVote(const State& state, const Proposal& proposal, const crypt
   const auto at = StateAt(state, proposal, now);
   if (at != "open" && at != "approved")
     return Conflict("the proposal is " + std::string(at) + ": it takes no votes", "not-open");
-  if (now > proposal.parsed.approve_by)
+  // Approvals are due; a rejection counts for as long as there is something to stop (Q4).
+  if (vote.verdict == crypto::Verdict::kApprove && now > proposal.parsed.approve_by)
     return Expired("votes were to be cast by " + FormatTime(proposal.parsed.approve_by), "proposal-expired");
   TRY(crypto::CheckVote(*state.roster, proposal.parsed, proposal.text, vote));
   for (const auto& cast : proposal.votes)
@@ -270,22 +271,33 @@ Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal
   return crypto::GrantExecution(*state.roster, proposal.text, proposal.votes, now);
 }
 
+std::string RecordedToken(const State& state) {
+  for (const auto& [name, keyring] : state.keyrings)
+    if (const auto* primary = keyring->Primary()) return primary->token;
+  return {};
+}
+
 std::vector<std::string> JudgeInventory(const State& state, const std::string& token,
                                         const std::vector<hsm::KeyRecord>& records) {
   std::vector<std::string> faults;
-  std::set<Bytes> known, seen;
+  std::map<Bytes, crypto::Suite> known;
+  std::set<Bytes> seen;
+  if (const auto recorded = RecordedToken(state); !recorded.empty() && recorded != token)
+    return {"the token in the slot is " + token + ", the keyrings are in " + recorded};
   for (const auto& [name, keyring] : state.keyrings)
     for (const auto& [number, version] : keyring->versions)
-      if (version.token == token) known.insert(Bytes(version.kek.begin(), version.kek.end()));
+      if (version.token == token) known.emplace(Bytes(version.kek.begin(), version.kek.end()), version.suite);
   for (const auto& record : records) {
     const auto id = ToHex(record.id);
     if (!known.contains(record.id))
       faults.push_back("unknown key '" + record.label + "' (CKA_ID " + id + ") in the token");
     else if (!record.fault.empty())
       faults.push_back("KEK " + id + ": " + record.fault);
+    else if (record.suite != known.at(record.id))
+      faults.push_back("KEK " + id + " is made for suite " + std::string(crypto::ToString(record.suite)));
     if (!seen.insert(record.id).second) faults.push_back("two keys with CKA_ID " + id);
   }
-  for (const auto& id : known)
+  for (const auto& [id, suite] : known)
     if (!seen.contains(id)) faults.push_back("KEK " + ToHex(id) + " is not in the token");
   return faults;
 }

@@ -62,6 +62,10 @@ Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal
 /// JudgeExecution decides whether a proposal may run now and hands out its grant.
 Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal& proposal, Millis now);
 
+/// RecordedToken is the serial number of the token that holds the recorded KEKs, empty when there are none yet. Several
+/// tokens are not enrolled in this version.
+std::string RecordedToken(const State& state);
+
 /// JudgeInventory compares what the token holds with what the state says (K3, K9). Returns lines for people, empty when
 /// all is well: unknown keys, keys whose attributes drifted, duplicates, and versions whose KEK is gone.
 std::vector<std::string> JudgeInventory(const State& state, const std::string& token,

@@ -66,6 +66,8 @@ Result<ProposalView> Governance::File(const std::string& requester, const Propos
   drawn.keyring_id = crypto::RandomArray<16>();
   drawn.control = ledger_.HeadOf(ledger::Log::kControl);
   if (const auto identity = key_ops_.Identity()) drawn.token = identity->serial;
+  // A KEK is never asked for in another token than the one that the keyrings are in.
+  if (const auto recorded = RecordedToken(*Snapshot()); !recorded.empty()) drawn.token = recorded;
   TRY_ASSIGN(const auto draft, DraftProposal(*Snapshot(), requester, request, drawn));
   TRY_ASSIGN(auto text, draft.Render());
   const auto id = crypto::ProposalId(text);
@@ -146,7 +148,7 @@ Result<int> Governance::ReconcileLocked() {
       TRY_ASSIGN(const auto found, key_ops_.Find(effect->generate->ref.key));
       if (!found)
         outcome = Conflict("the execution was cut off before the token made the key: propose again", "interrupted");
-      else if (!found->fault.empty())
+      else if (found->suite != effect->generate->ref.suite || !found->fault.empty())
         outcome = Integrity("the key that a cut-off execution left in the token is not as asked for: " + found->fault,
                             "key-drift");
     }

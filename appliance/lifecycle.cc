@@ -58,6 +58,7 @@ void Lifecycle::Look() {
   const auto tested = key_ops_.SelfTest();
   std::string canary = tested ? "" : tested.error().Line();
   std::string sweep;
+  bool swept = false;
   std::optional<hsm::TokenIdentity> identity;
   if (tested) {
     if (auto known = key_ops_.Identity())
@@ -68,6 +69,7 @@ void Lifecycle::Look() {
   if (identity) {
     if (const auto settled = governance_.Reconcile(); !settled) sweep = settled.error().Line();
     const auto faults = governance_.Sweep(identity->serial);
+    swept = faults.has_value();
     if (!faults)
       sweep = faults.error().Line();
     else if (!faults->empty())
@@ -79,14 +81,19 @@ void Lifecycle::Look() {
   canary_wrong_ = !tested && tested.error().code != Code::kUnavailable;
   if (identity) {
     sweep_ = sweep;
-    // Another token than the one first met is an impostor: nothing is verified any more.
-    if (token_ && *token_ != *identity) {
-      canary_ = "impostor: the token is " + identity->serial + ", was " + token_->serial;
+    // Another token than the one that the keyrings name, or than the one first met, is an impostor (K9): it is not
+    // used.
+    const auto recorded = RecordedToken(*governance_.Snapshot());
+    const auto expected = !recorded.empty() ? recorded : token_ ? token_->serial : identity->serial;
+    if (identity->serial != expected || (token_ && *token_ != *identity)) {
+      canary_ = "impostor: the token in the slot is " + identity->serial + ", the keyrings are in " + expected;
       canary_wrong_ = true;
     } else {
       token_ = identity;
     }
-    verified_ = verified_ || (canary_.empty() && sweep_.empty());
+    // Strange keys stop ceremonies (governance sweeps for itself), not services: contact and a completed sweep are
+    // enough.
+    verified_ = verified_ || (canary_.empty() && swept);
   }
 }
 

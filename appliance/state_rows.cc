@@ -184,4 +184,24 @@ Result<State> Load(const ledger::Ledger& ledger) {
   return state;
 }
 
+Result<State> LoadVerified(const ledger::Ledger& ledger) {
+  TRY_ASSIGN(auto state, Replay(ledger));
+  std::map<std::string, Bytes, std::less<>> expected;
+  for (auto& row : AllRows(state)) expected[row.key] = std::move(*row.value);
+  std::size_t seen = 0;
+  bool same = true;
+  TRY(ledger.ReadState([&](std::string_view key, ByteView value) {
+    const auto at = expected.find(key);
+    same = at != expected.end() && std::equal(value.begin(), value.end(), at->second.begin(), at->second.end());
+    ++seen;
+    return same;
+  }));
+  if (!same || seen != expected.size())
+    return Integrity(
+        "the state table does not follow from the control log: find out who changed it, then run strongroom "
+        "ledger rebuild",
+        "state-differs");
+  return state;
+}
+
 }  // namespace strongroom::appliance

@@ -21,4 +21,8 @@ Result<State> Replay(const ledger::Ledger& ledger);
 /// Load makes the state from the `state` table.
 Result<State> Load(const ledger::Ledger& ledger);
 
+/// LoadVerified replays the control log and compares it with the table, byte for byte: kIntegrity (slug state-differs)
+/// when somebody changed the table. What it returns follows from the log.
+Result<State> LoadVerified(const ledger::Ledger& ledger);
+
 }  // namespace strongroom::appliance

@@ -63,7 +63,7 @@ std::string RosterText(const InstanceId& instance, std::uint64_t version, std::s
 }
 
 Result<Roster> Roster::Parse(std::string_view text) {
-  if (text.size() > (4U << 20)) return Invalid("a roster is at most 4 MiB");
+  if (text.size() > kMaxRosterBytes) return Invalid("a roster is at most 4 MiB");
   if (!text.starts_with(kHeader)) return Invalid("not a 'strongroom roster v1' text");
   TRY_ASSIGN(const auto lines, SplitLines(text.substr(kHeader.size())));
   if (lines.size() < 3 || lines[0].first != "instance" || lines[1].first != "version" || lines[2].first != "previous")

@@ -74,6 +74,8 @@ std::string RosterText(const InstanceId& instance, std::uint64_t version, std::s
 /// namespaces that Strongroom signs in.
 std::string RosterAllowedSigners(const Roster& roster);
 
+/// Rosters travel in token-host frames, which are larger than this.
+inline constexpr std::size_t kMaxRosterBytes = std::size_t{4} << 20;
 inline constexpr std::string_view kRosterNamespace = "roster@strongroom";
 inline constexpr std::string_view kVoteNamespace = "vote@strongroom";
 

@@ -20,7 +20,7 @@
 namespace strongroom::hsm {
 
 inline constexpr std::uint16_t kProtocolVersion = 1;
-inline constexpr std::size_t kMaxFrame = 2U << 20;
+inline constexpr std::size_t kMaxFrame = 16U << 20;
 inline constexpr std::size_t kMaxOpsInFrame = 256;
 
 struct ExecuteRequest {

@@ -74,10 +74,15 @@ Result<uid_t> PeerUid(int fd) {
   return peer.uid;
 }
 
+void SetSendTimeout(int fd, int milliseconds) {
+  const timeval bound{milliseconds / 1000, (milliseconds % 1000) * 1000};
+  (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound);
+}
+
 void SetIoTimeout(int fd, int milliseconds) {
   const timeval bound{milliseconds / 1000, (milliseconds % 1000) * 1000};
   (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound);
-  (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound);
+  SetSendTimeout(fd, milliseconds);
 }
 
 Result<void> WriteFrame(int fd, ByteView frame) {

@@ -45,6 +45,9 @@ Result<uid_t> PeerUid(int fd);
 /// SetIoTimeout bounds each read and write on a socket; a partial frame does not hold anyone longer.
 void SetIoTimeout(int fd, int milliseconds);
 
+/// SetSendTimeout bounds writes alone: a peer that does not read cannot hold its writer for ever.
+void SetSendTimeout(int fd, int milliseconds);
+
 /// WriteFrame sends a whole encoded frame; kUnavailable when the peer is gone.
 Result<void> WriteFrame(int fd, ByteView frame);
 /// ReadFrame reads one frame (without its length) into `frame`; kUnavailable at end of stream, kInvalid for a length

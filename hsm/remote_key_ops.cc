@@ -39,6 +39,7 @@ void RemoteKeyOps::ReadLoop() {
     }
     if (auto fd = ConnectLocal(options_.socket_path, options_.peer_uid)) {
       const auto socket = std::make_shared<UniqueFd>(std::move(*fd));
+      SetSendTimeout(socket->get(), static_cast<int>(options_.deadline.count()));
       {
         const MutexLock lock(mutex_);
         if (stopping_) return;
@@ -110,7 +111,10 @@ Result<ResponseBody> RemoteKeyOps::Call(Encode encode) {
   const MutexLock lock(mutex_);
   while (!pending->done) {
     if (!pending->ready.WaitUntil(mutex_, until) && !pending->done) {
+      // The host hangs or the frame would run after its caller has gone (P4): this connection is over for everyone on
+      // it.
       pending_.erase(id);
+      (void)shutdown(socket->get(), SHUT_RDWR);
       return Unavailable("the token did not answer within its deadline");
     }
   }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -29,6 +30,13 @@ Result<void> CopyWhole(const fs::path& from, const fs::path& to) {
   fs::rename(temporary, to, error);
   if (error) return Io("cannot write " + to.string());
   return {};
+}
+
+bool SameContent(const fs::path& a, const fs::path& b) {
+  std::ifstream left(a, std::ios::binary), right(b, std::ios::binary);
+  return left && right &&
+         std::equal(std::istreambuf_iterator<char>(left), std::istreambuf_iterator<char>(),
+                    std::istreambuf_iterator<char>(right), std::istreambuf_iterator<char>());
 }
 
 }  // namespace
@@ -64,7 +72,7 @@ Result<int> GuardTokenObjects(const std::string& softhsm_conf, const std::string
     if (current < kept) {
       TRY(CopyWhole(copy, object));
       ++restored;
-    } else if (current > 0) {
+    } else if (current > 0 && !SameContent(object, copy)) {
       TRY(CopyWhole(object, copy));
     }
   }

@@ -31,6 +31,8 @@ constexpr int kReadyFd = 4;
 constexpr int kFirstStartTries = 5;
 
 std::string LatchPath(const TokendConfig& config) { return config.state_dir + "/pin-rejected"; }
+// Left by --clear-pin-latch: the next start may try the PIN although the token reports a wrong one.
+std::string RetryPath(const TokendConfig& config) { return config.state_dir + "/pin-retry"; }
 
 int Complain(const Error& error) {
   (void)std::fprintf(stderr, "strongroom-tokend: %s\n", error.Line().c_str());
@@ -82,6 +84,8 @@ Result<Host> StartHost(const TokendConfig& config, const std::string& config_pat
     TRY_ASSIGN(const int restored, GuardTokenObjects(config.softhsm_conf, config.state_dir + "/guard"));
     if (restored > 0) spdlog::warn("put back {} token.object that a killed login had damaged", restored);
   }
+  std::error_code ignored;
+  const bool pin_retry = std::filesystem::remove(RetryPath(config), ignored);
   std::array<int, 2> pipe_ends{};
   if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return Io("no pipe");
   Host host;
@@ -99,7 +103,8 @@ Result<Host> StartHost(const TokendConfig& config, const std::string& config_pat
     (void)close(a);
     (void)close(b);
     if (!config.softhsm_conf.empty()) (void)setenv("SOFTHSM2_CONF", config.softhsm_conf.c_str(), 1);
-    (void)execl(self.c_str(), self.c_str(), "--config", config_path.c_str(), "--host", static_cast<char*>(nullptr));
+    (void)execl(self.c_str(), self.c_str(), "--config", config_path.c_str(), "--host",
+                pin_retry ? "--pin-retry" : nullptr, static_cast<char*>(nullptr));
     _exit(1);
   }
   return host;
@@ -134,6 +139,10 @@ bool PauseOrStop(int signal_fd, std::chrono::milliseconds pause) {
   return StopAsked(signal_fd);
 }
 
+std::chrono::milliseconds NextPause(std::chrono::milliseconds pause) {
+  return std::min(std::max(pause * 2, std::chrono::milliseconds(20)), std::chrono::milliseconds(2000));
+}
+
 }  // namespace
 
 int RunSupervisor(const TokendConfig& config, const std::string& config_path, const std::string& self) {
@@ -153,7 +162,14 @@ int RunSupervisor(const TokendConfig& config, const std::string& config_path, co
   std::chrono::milliseconds pause{0};
   for (int tries = 1;; ++tries) {
     const auto host = StartHost(config, config_path, self, listener->get());
-    if (!host) return Complain(host.error());
+    if (!host) {
+      if (!served) return Complain(host.error());
+      // Once it serves, nothing but its operator ends a supervisor: a full disk or a missing directory may pass.
+      spdlog::error("no host started: {}", host.error().Line());
+      pause = NextPause(pause);
+      if (PauseOrStop(signals.get(), pause)) return 0;
+      continue;
+    }
     int status = 0;
     switch (AwaitReady(*host, signals.get(), status)) {
       case Start::kStop:
@@ -186,11 +202,11 @@ int RunSupervisor(const TokendConfig& config, const std::string& config_path, co
     else
       spdlog::warn("host {} ended with status {}; starting another", host->pid, code);
     if (pause.count() > 0 && PauseOrStop(signals.get(), pause)) return 0;
-    pause = std::min(std::max(pause * 2, std::chrono::milliseconds(20)), std::chrono::milliseconds(2000));
+    pause = NextPause(pause);
   }
 }
 
-int RunHost(const TokendConfig& config) {
+int RunHost(const TokendConfig& config, bool pin_retry) {
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
   sigset_t set;
   sigemptyset(&set);
@@ -202,9 +218,11 @@ int RunHost(const TokendConfig& config) {
   UniqueFd ready(kReadyFd);
   const SystemClock clock;
   auto uri = TokenUri::Parse(config.uri);
-  auto ops = uri ? TokenKeyOps::Open(std::move(*uri), clock) : Result<std::unique_ptr<TokenKeyOps>>(uri.error());
+  auto ops =
+      uri ? TokenKeyOps::Open(std::move(*uri), clock, pin_retry) : Result<std::unique_ptr<TokenKeyOps>>(uri.error());
   if (!ops) {
-    (void)Complain(ops.error());
+    // The supervisor reports a refused PIN itself, with the latch that it writes.
+    if (ops.error().code != Code::kPinRejected || ops.error().ck_rv == 0) (void)Complain(ops.error());
     switch (ops.error().code) {
       case Code::kPinRejected:
         return ops.error().ck_rv == 0 ? kHostRefused : kHostPinRejected;
@@ -223,8 +241,10 @@ int RunHost(const TokendConfig& config) {
 
 Result<void> ClearPinLatch(const TokendConfig& config) {
   std::error_code error;
+  const UniqueFd retry(open(RetryPath(config).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+  if (!retry) return Io("cannot write in the state directory " + config.state_dir);
   if (!std::filesystem::remove(LatchPath(config), error))
-    return NotFound("no PIN is latched (" + LatchPath(config) + ")");
+    return {};  // none latched: the next start may still need leave to try
   return {};
 }
 

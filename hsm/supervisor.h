@@ -11,10 +11,12 @@ namespace strongroom::hsm {
 int RunSupervisor(const TokendConfig& config, const std::string& config_path, const std::string& self);
 
 /// RunHost is the host's whole life; the supervisor hands it the listening socket and a pipe for "ready" as descriptors
-/// 3 and 4. Returns a HostExit.
-int RunHost(const TokendConfig& config);
+/// 3 and 4. With `pin_retry` it logs in although the token reports a wrong PIN
+/// since the last login. Returns a HostExit.
+int RunHost(const TokendConfig& config, bool pin_retry);
 
-/// ClearPinLatch forgets a rejected PIN, after the operator has corrected the PIN file.
+/// ClearPinLatch forgets a rejected PIN, after the operator has corrected the PIN file, and lets the next start try
+/// once.
 Result<void> ClearPinLatch(const TokendConfig& config);
 
 }  // namespace strongroom::hsm

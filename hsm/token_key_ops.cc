@@ -62,7 +62,7 @@ CK_GCM_PARAMS GcmParams(ByteView iv, ByteView aad) {
 
 }  // namespace
 
-Result<std::unique_ptr<TokenKeyOps>> TokenKeyOps::Open(TokenUri uri, const Clock& clock) {
+Result<std::unique_ptr<TokenKeyOps>> TokenKeyOps::Open(TokenUri uri, const Clock& clock, bool pin_count_may_be_low) {
   TRY_ASSIGN(const auto pin, ReadPinFile(uri.pin_file()));
   TRY_ASSIGN(auto module, Module::Load(uri.module_path()));
   TRY_ASSIGN(const auto slot, module->FindSlot(uri));
@@ -71,6 +71,12 @@ Result<std::unique_ptr<TokenKeyOps>> TokenKeyOps::Open(TokenUri uri, const Clock
   if ((info.flags & (CKF_USER_PIN_FINAL_TRY | CKF_USER_PIN_LOCKED)) != 0)
     return Error{Code::kPinRejected,
                  "the token reports its last PIN try or a locked PIN: not tried; unlock it with the vendor's tool",
+                 "pin-rejected", 0, __func__};
+  // A refused PIN that nobody latched (its host was killed in that moment) still shows here.
+  if ((info.flags & CKF_USER_PIN_COUNT_LOW) != 0 && !pin_count_may_be_low)
+    return Error{Code::kPinRejected,
+                 "the token reports a wrong PIN since the last login: not tried; correct the PIN file, then run "
+                 "strongroom-tokend --clear-pin-latch",
                  "pin-rejected", 0, __func__};
   TRY_ASSIGN(auto keeper, Session::Open(*module, slot));
   TRY(keeper.Login(pin));
@@ -204,11 +210,11 @@ Result<SecretBytes> TokenKeyOps::UnwrapDek(const KeyRef& key, ByteView blob, cry
   std::memcpy(context.data(), blob.data(), kDigestBytes);
   const auto iv = blob.subspan(kDigestBytes, kIvBytes);
   const auto sealed = blob.subspan(head);
+  TRY_ASSIGN(auto dek, SecretBytes::Allocate(sealed.size()));  // before the Init: nothing may fail between the two
   auto params = GcmParams(iv, context);
   CK_MECHANISM mechanism{profile_.gcm, &params, sizeof params};
   if (const CK_RV rv = module_->fn().C_DecryptInit(worker_.handle(), &mechanism, kek); rv != CKR_OK)
     return Fault(rv, "C_DecryptInit", &key);
-  TRY_ASSIGN(auto dek, SecretBytes::Allocate(sealed.size()));
   CK_ULONG size = sealed.size();
   if (const CK_RV rv =
           module_->fn().C_Decrypt(worker_.handle(), Ck(sealed), sealed.size(), dek.Write(SecretAccess()).data(), &size);
@@ -402,7 +408,16 @@ Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& 
   auto reported = ReadAttributes(key, KekReadBack(profile_));
   const auto fault = reported ? JudgeKek(*reported, spec.ref, profile_) : reported.error().Line();
   if (!fault.empty()) {
-    (void)module_->fn().C_DestroyObject(worker_.handle(), key);
+    // Only a key that is known to be gone may be called so; else whoever asked has to look once the token is back.
+    const CK_RV destroyed = module_->fn().C_DestroyObject(worker_.handle(), key);
+    if (destroyed != CKR_OK) {
+      broken_ = true;
+      return Error{Code::kUnavailable,
+                   "a new KEK that is not as asked for could not be destroyed: " + fault,
+                   {},
+                   destroyed,
+                   __func__};
+    }
     return Integrity("the new KEK was destroyed: " + fault, "key-drift");
   }
   return {};
@@ -438,8 +453,9 @@ Result<std::vector<KeyRecord>> TokenKeyOps::Inventory() {
 
 Result<TokenIdentity> TokenKeyOps::Identity() {
   const MutexLock lock(mutex_);
-  TRY_ASSIGN(const auto info, module_->TokenInfo(slot_));
-  return IdentityOf(info, profile_);
+  const auto info = module_->TokenInfo(slot_);
+  if (!info) return Fault(info.error().ck_rv, "C_GetTokenInfo", nullptr);
+  return IdentityOf(*info, profile_);
 }
 
 Result<void> TokenKeyOps::SelfTest() {
@@ -449,7 +465,10 @@ Result<void> TokenKeyOps::SelfTest() {
     broken_ = true;
     return Integrity("the token in the slot is another one than at start", "impostor");
   }
-  return KnownAnswers();
+  const auto known = KnownAnswers();
+  // A module that answers wrongly is loaded anew; until it answers rightly nobody uses it.
+  if (!known) broken_ = true;
+  return known;
 }
 
 Result<void> TokenKeyOps::KnownAnswers() {

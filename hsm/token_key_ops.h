@@ -19,8 +19,10 @@ namespace strongroom::hsm {
 class TokenKeyOps final : public KeyOps {
  public:
   /// Open loads the module, finds the token, reads the PIN file, logs in once and runs the self-test. Fails with
-  /// kPinRejected (do not try again), kNotFound (no such token), kInvalid (configuration), kTokenFault.
-  static Result<std::unique_ptr<TokenKeyOps>> Open(TokenUri uri, const Clock& clock);
+  /// kPinRejected (do not try again; also when the token reports a low PIN count, unless `pin_count_may_be_low`, which
+  /// an operator asks for after correcting the PIN file: P8), kNotFound (no such token), kInvalid (configuration),
+  /// kTokenFault.
+  static Result<std::unique_ptr<TokenKeyOps>> Open(TokenUri uri, const Clock& clock, bool pin_count_may_be_low = false);
 
   std::vector<Result<KeyOpOutput>> Execute(std::span<const KeyOp> ops) override EXCLUDES(mutex_);
   Result<void> Generate(crypto::ExecutionGrant grant, const KeySpec& spec) override EXCLUDES(mutex_);

@@ -14,15 +14,22 @@ Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file
   TRY_ASSIGN(const auto so_pin, ReadPinFile(so_pin_file));
   TRY_ASSIGN(const auto pin, ReadPinFile(uri.pin_file()));
   TRY_ASSIGN(const auto module, Module::Load(uri.module_path()));
-  if (module->FindSlot(uri)) return Conflict("the token '" + uri.label() + "' exists already", "token-exists");
-  TRY_ASSIGN(const auto slot, module->FreeSlot());
-  std::array<CK_UTF8CHAR, 32> label{};
-  label.fill(' ');
-  std::copy(uri.label().begin(), uri.label().end(), label.begin());
-  const auto so = so_pin.Read(SecretAccess()), user = pin.Read(SecretAccess());
   auto& fn = module->fn();
-  if (const CK_RV rv = fn.C_InitToken(slot, const_cast<CK_UTF8CHAR*>(so.data()), so.size(), label.data()); rv != CKR_OK)
-    return TokenError(rv, "C_InitToken");
+  const auto so = so_pin.Read(SecretAccess()), user = pin.Read(SecretAccess());
+  if (const auto existing = module->FindSlot(uri)) {
+    // A run that was cut off may have left it without its PIN: only that is finished here.
+    TRY_ASSIGN(const auto info, module->TokenInfo(*existing));
+    if ((info.flags & CKF_USER_PIN_INITIALIZED) != 0)
+      return Conflict("the token '" + uri.label() + "' exists already", "token-exists");
+  } else {
+    TRY_ASSIGN(const auto slot, module->FreeSlot());
+    std::array<CK_UTF8CHAR, 32> label{};
+    label.fill(' ');
+    std::copy(uri.label().begin(), uri.label().end(), label.begin());
+    if (const CK_RV rv = fn.C_InitToken(slot, const_cast<CK_UTF8CHAR*>(so.data()), so.size(), label.data());
+        rv != CKR_OK)
+      return TokenError(rv, "C_InitToken");
+  }
   // The slot of a token may change when it is initialised: find it anew.
   TRY_ASSIGN(const auto made, module->FindSlot(uri));
   TRY_ASSIGN(const auto session, Session::Open(*module, made));

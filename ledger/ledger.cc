@@ -1,5 +1,6 @@
 #include "ledger/ledger.h"
 
+#include <filesystem>
 #include <map>
 
 #include "crypto/base/wire.h"
@@ -44,6 +45,8 @@ Result<crypto::MerkleFrontier> Ledger::LoadTree(const Txn& txn, std::string_view
 }
 
 Result<std::unique_ptr<Ledger>> Ledger::Open(Options options) {
+  if (options.must_exist && !std::filesystem::exists(options.directory + "/data.mdb"))
+    return NotFound("there is no ledger in " + options.directory, "ledger-missing");
   TRY_ASSIGN(auto env, Env::Open(options.directory, options.map_bytes));
   std::unique_ptr<Ledger> ledger(new Ledger(std::move(env)));
   ledger->queue_entries_ = options.queue_entries;
@@ -91,7 +94,10 @@ Result<Ticket> Ledger::Submit(Submission submission) {
   if (failure_) return *failure_;
   if (stopping_) return Unavailable("the ledger is closing");
   const auto entries = EntriesOf(submission);
-  if (queued_entries_ + entries > queue_entries_) return Overloaded("too many entries wait to be recorded");
+  // Governance hands in one submission at a time and a rotation may move thousands of keyrings: the bound is for the
+  // data plane.
+  if (submission.control.empty() && queued_entries_ + entries > queue_entries_)
+    return Overloaded("too many entries wait to be recorded");
   queued_entries_ += entries;
   const auto sequence = next_sequence_++;
   queue_.push_back({std::move(submission), sequence});

@@ -46,6 +46,7 @@ class Ledger {
     std::string directory;
     std::size_t map_bytes = std::size_t{64} << 30;
     std::size_t queue_entries = 16384;  // entries that may wait for the writer
+    bool must_exist = false;            // refuse a directory without a ledger instead of making one
   };
   /// Open opens or creates the database and recomputes the control log's tree from its entries. Fails with kIntegrity
   /// when tree and entries disagree.

@@ -35,7 +35,9 @@ class Api {
       : ledger_(ledger), governance_(governance), broker_(broker), lifecycle_(lifecycle) {}
 
   /// Identify finds the principal of a certificate key; kForbidden (slug unknown-principal) when the roster has none.
-  Result<Caller> Identify(const crypto::Digest& spki) const;
+  /// Before the first boot there is no roster: whoever has a certificate of the CA may then ask what is `always`
+  /// answered.
+  Result<Caller> Identify(const crypto::Digest& spki, bool always) const;
   /// Admit judges gate and role, before any body is read.
   Result<void> Admit(const Route& route, const Caller& caller) const;
   /// AdmitData judges the grant, also before any body is read.

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <array>
 #include <atomic>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -14,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core/basic_stream.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
@@ -38,12 +40,31 @@ using Stream = beast::ssl_stream<beast::tcp_stream>;
 using Buffer = beast::basic_flat_buffer<ZeroisingAllocator<char>>;
 using SecretBody = http::basic_string_body<char, std::char_traits<char>, ZeroisingAllocator<char>>;
 using Parser = http::request_parser<SecretBody>;
-using HttpResponse = http::response<SecretBody>;
 using ErrorCode = boost::system::error_code;
 
 constexpr std::uint32_t kHeaderLimit = 16384;
 constexpr std::uint64_t kDataBodyLimit = std::uint64_t{8} << 20;
 constexpr std::uint64_t kControlBodyLimit = std::uint64_t{64} << 10;
+
+constexpr std::uint64_t kBodyMemory = std::uint64_t{256} << 20;  // of all bodies that are being read or answered
+constexpr std::size_t kDrainLimit = std::size_t{256} << 10;
+constexpr unsigned kControlQueue = 64;
+
+// Reservation takes its share of a byte budget for as long as it lives; false when the budget is spent.
+class Reservation {
+ public:
+  Reservation(std::atomic<std::uint64_t>& used, std::uint64_t bytes)
+      : used_(used), bytes_(bytes), held_((used += bytes) <= kBodyMemory) {}
+  ~Reservation() { used_ -= bytes_; }
+  Reservation(const Reservation&) = delete;
+  Reservation& operator=(const Reservation&) = delete;
+  explicit operator bool() const { return held_; }
+
+ private:
+  std::atomic<std::uint64_t>& used_;
+  const std::uint64_t bytes_;
+  const bool held_;
+};
 
 std::string_view View(beast::string_view s) { return {s.data(), s.size()}; }
 
@@ -97,21 +118,26 @@ class Server::Impl {
         for (auto* connection : loop.connections)
           if (connection->idle) beast::get_lowest_layer(connection->stream).cancel();
       });
-    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(15);
-    {
-      const MutexLock lock(mutex_);
-      while (open_ > 0 && closed_.WaitUntil(mutex_, until)) {
-      }
-    }
+    AwaitClosed(std::chrono::seconds(15));
+    // Whoever still waits for the broker or the control plane gets an answer while the loops run to carry it.
+    api_.broker().Drain();
+    control_pool_.join();
+    AwaitClosed(std::chrono::seconds(3));
     for (auto& loop : loops_) {
       loop->guard.reset();
       loop->context.stop();
       loop->thread.join();
     }
-    control_pool_.join();
   }
 
  private:
+  void AwaitClosed(std::chrono::seconds bound) {
+    const auto until = std::chrono::steady_clock::now() + bound;
+    const MutexLock lock(mutex_);
+    while (open_ > 0 && closed_.WaitUntil(mutex_, until)) {
+    }
+  }
+
   struct Loop {
     net::io_context context{1};
     net::executor_work_guard<net::io_context::executor_type> guard{net::make_work_guard(context)};
@@ -150,7 +176,7 @@ class Server::Impl {
   }
 
   net::awaitable<void> Serve(Loop& loop, tcp::socket socket) {
-    {
+    try {
       Connection connection(std::move(socket), tls_);
       loop.connections.insert(&connection);
       try {
@@ -159,6 +185,8 @@ class Server::Impl {
         spdlog::error("connection ended by an exception: {}", e.what());
       }
       loop.connections.erase(&connection);
+    } catch (const std::exception& e) {
+      spdlog::error("connection not begun: {}", e.what());
     }
     Leave();
   }
@@ -183,9 +211,25 @@ class Server::Impl {
       co_await http::async_read_header(stream, buffer, parser, net::redirect_error(net::use_awaitable, ec));
       connection.idle = false;
       keep = co_await Exchange(stream, buffer, parser, *spki, ec);
+      // What was read may hold DEKs: an idle connection keeps none of it.
+      if (buffer.size() == 0) {
+        buffer.clear();
+        buffer.shrink_to_fit();
+      }
     }
+    co_await Close(stream);
+  }
+
+  // Close takes what the client is still sending, up to a bound: closing over unread bytes would reset the connection
+  // and could destroy the answer on its way.
+  net::awaitable<void> Close(Stream& stream) {
+    auto& socket = beast::get_lowest_layer(stream);
+    ErrorCode ec;
     socket.expires_after(std::chrono::seconds(2));
-    co_await stream.async_shutdown(net::redirect_error(net::use_awaitable, ec));
+    (void)socket.socket().shutdown(tcp::socket::shutdown_send, ec);
+    std::array<char, 16384> discarded{};
+    for (std::size_t taken = 0; !ec && taken < kDrainLimit;)
+      taken += co_await socket.async_read_some(net::buffer(discarded), net::redirect_error(net::use_awaitable, ec));
   }
 
   // Exchange answers one request whose header has been read; false when the connection is to be closed.
@@ -194,25 +238,28 @@ class Server::Impl {
     if (ec == http::error::header_limit)
       co_return co_await Refuse(stream, parser, ToHex(crypto::RandomArray<8>()),
                                 Invalid("the headers are longer than 16 KiB", "header-too-large"));
-    if (ec == http::error::body_limit)
-      co_return co_await Refuse(stream, parser, RequestIdFor(parser),
-                                Invalid("the body is longer than 8 MiB", "body-too-large"));
+    const bool too_large = ec == http::error::body_limit;
+    if (too_large) ec = {};
     if (ec && ec.category() == make_error_code(http::error::bad_method).category() &&
         ec != http::error::end_of_stream && ec != http::error::partial_message)
       co_return co_await Refuse(stream, parser, ToHex(crypto::RandomArray<8>()),
                                 Invalid("not HTTP/1.1: " + ec.message(), "malformed-http"));
     if (ec) co_return false;
     const auto request_id = RequestIdFor(parser);
-    const auto caller = api_.Identify(spki);
+    auto matched = Match(View(parser.get().method_string()), View(parser.get().target()));
+    const auto caller = api_.Identify(spki, matched && matched->route->gate == Gate::kAlways);
     if (!caller) {
       api_.Refused(nullptr, "-", request_id, caller.error());
       co_return co_await Refuse(stream, parser, request_id, caller.error());
     }
-    const auto matched = Match(View(parser.get().method_string()), View(parser.get().target()));
     if (!matched) co_return co_await RefuseNamed(stream, parser, nullptr, *caller, request_id, matched.error());
-    const auto admitted = Judge(*matched, *caller, parser);
+    const auto admitted = Judge(*matched, *caller, parser, too_large);
     if (!admitted) co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id, admitted.error());
 
+    const Reservation body_memory(body_bytes_, BodyBound(*matched, parser));
+    if (!body_memory)
+      co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id,
+                                     Overloaded("too many request bodies are being read"));
     auto& socket = beast::get_lowest_layer(stream);
     socket.expires_after(options_.body_deadline);
     if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
@@ -220,7 +267,7 @@ class Server::Impl {
       co_await http::async_write(stream, go_on, net::redirect_error(net::use_awaitable, ec));
       if (ec) co_return false;
     }
-    if (matched->route->endpoint != Endpoint::kData) parser.body_limit(kControlBodyLimit);
+    parser.body_limit(BodyLimit(*matched));
     co_await http::async_read(stream, buffer, parser, net::redirect_error(net::use_awaitable, ec));
     if (ec == http::error::body_limit)
       co_return co_await RefuseNamed(
@@ -234,16 +281,29 @@ class Server::Impl {
 
     const bool keep = parser.get().keep_alive() && !stopping_;
     Reply reply;
-    if (matched->route->endpoint == Endpoint::kData)
+    const auto endpoint = matched->route->endpoint;
+    if (endpoint == Endpoint::kData)
       reply = co_await AskBroker(*matched, *caller, parser.get().body(), request_id);
+    else if (endpoint == Endpoint::kLive || endpoint == Endpoint::kReady || endpoint == Endpoint::kStatus)
+      reply = api_.Control(*matched, *caller, {}, request_id);  // never blocks: it must answer when all else does not
     else
       reply = co_await AskControl(*matched, *caller, parser.get().body(), request_id);
     co_return co_await Write(stream, std::move(reply), request_id, keep);
   }
 
-  Result<void> Judge(const Matched& matched, const Caller& caller, const Parser& parser) const {
+  static std::uint64_t BodyLimit(const Matched& matched) {
+    return matched.route->endpoint == Endpoint::kData ? kDataBodyLimit : kControlBodyLimit;
+  }
+  // The most memory that reading this body can take.
+  static std::uint64_t BodyBound(const Matched& matched, const Parser& parser) {
+    return parser.chunked() ? BodyLimit(matched) : parser.content_length_remaining().value_or(0);
+  }
+
+  Result<void> Judge(const Matched& matched, const Caller& caller, const Parser& parser, bool too_large) const {
     TRY(api_.Admit(*matched.route, caller));
     if (matched.route->endpoint == Endpoint::kData) TRY(api_.AdmitData(matched, caller));
+    if (too_large || parser.content_length_remaining().value_or(0) > BodyLimit(matched))
+      return Invalid("the body is too large: 8 MiB for operations, 64 KiB else", "body-too-large");
     const auto& request = parser.get();
     const bool has_body = parser.chunked() || parser.content_length_remaining().value_or(0) > 0;
     if (matched.route->method == "GET" && has_body) return Invalid("a GET has no body");
@@ -291,12 +351,16 @@ class Server::Impl {
 
   net::awaitable<Reply> AskControl(const Matched& matched, const Caller& caller, const SecretText& body,
                                    const std::string& request_id) {
+    if (control_waiting_ >= kControlQueue)
+      co_return ProblemReply(Overloaded("too many governance calls wait"), request_id);
+    ++control_waiting_;
     const auto executor = co_await net::this_coro::executor;
     const auto reply = co_await net::async_initiate<const net::use_awaitable_t<>, void(std::shared_ptr<Reply>)>(
         [&](auto handler) {
           const auto shared = std::make_shared<decltype(handler)>(std::move(handler));
           net::post(control_pool_, [this, shared, executor, &matched, &caller, &body, &request_id] {
             auto held = std::make_shared<Reply>(api_.Control(matched, caller, {body.data(), body.size()}, request_id));
+            --control_waiting_;
             net::post(executor, [shared, held] { std::move (*shared)(held); });
           });
         },
@@ -319,17 +383,28 @@ class Server::Impl {
   }
 
   net::awaitable<bool> Write(Stream& stream, Reply reply, const std::string& request_id, bool keep) {
-    HttpResponse response(static_cast<http::status>(reply.status), 11);
-    response.set(http::field::content_type, reply.problem ? "application/problem+json" : "application/json");
-    response.set(http::field::cache_control, "no-store");
-    response.set("Request-Id", request_id);
-    if (reply.status == 503 || reply.status == 429) response.set(http::field::retry_after, "1");
-    response.keep_alive(keep);
-    response.body() = std::move(reply.body);
-    response.prepare_payload();
+    // One zeroised text, written as one buffer: Beast and Asio gather several into memory of their own, uncleared.
+    SecretText text = "HTTP/1.1 ";
+    const auto reason = http::obsolete_reason(static_cast<http::status>(reply.status));
+    const auto add = [&](std::string_view part) { text.append(part.data(), part.size()); };
+    text.reserve(256 + reply.body.size());
+    add(std::to_string(reply.status));
+    add(" ");
+    add(View(reason));
+    add("\r\nContent-Type: ");
+    add(reply.problem ? "application/problem+json" : "application/json");
+    add("\r\nCache-Control: no-store\r\nRequest-Id: ");
+    add(request_id);
+    if (reply.status == 503 || reply.status == 429) add("\r\nRetry-After: 1");
+    if (!keep) add("\r\nConnection: close");
+    add("\r\nContent-Length: ");
+    add(std::to_string(reply.body.size()));
+    add("\r\n\r\n");
+    add({reply.body.data(), reply.body.size()});
     ErrorCode ec;
     beast::get_lowest_layer(stream).expires_after(options_.body_deadline);
-    co_await http::async_write(stream, response, net::redirect_error(net::use_awaitable, ec));
+    co_await net::async_write(stream, net::buffer(text.data(), text.size()),
+                              net::redirect_error(net::use_awaitable, ec));
     co_return keep && !ec;
   }
 
@@ -341,6 +416,8 @@ class Server::Impl {
   std::unique_ptr<tcp::acceptor> acceptor_;
   unsigned short port_ = 0;
   std::atomic<bool> stopping_{false};
+  std::atomic<std::uint64_t> body_bytes_{0};
+  std::atomic<unsigned> control_waiting_{0};
   Mutex mutex_;
   CondVar closed_;
   std::size_t open_ GUARDED_BY(mutex_) = 0;

@@ -61,7 +61,7 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   const auto stop_signals = BlockStopSignals();
   auto ledger = ledger::Ledger::Open({config.data_directory, config.map_bytes});
   if (!ledger) return Complain(ledger.error());
-  auto state = appliance::Load(**ledger);
+  auto state = appliance::LoadVerified(**ledger);
   if (!state) return Complain(state.error());
   const SystemClock clock;
   hsm::RemoteKeyOps::Options remote;

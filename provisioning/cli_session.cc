@@ -6,6 +6,7 @@
 #include <array>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
+#include <cstdio>
 #include <iostream>
 #include <system_error>
 
@@ -102,10 +103,13 @@ Result<void> WriteOutput(const std::string& file, std::string_view text) {
     std::cout << text << std::flush;
     return std::cout ? Result<void>() : Result<void>(Io("cannot write to standard output"));
   }
-  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return Io("cannot write " + file + ": " + std::generic_category().message(errno));
-  const bool written = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size());
-  if (close(fd) != 0 || !written) return Io("cannot write " + file);
+  // Written beside and renamed: the file may hold the only copy of what is read from it.
+  const auto temporary = file + ".new";
+  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return Io("cannot write " + temporary + ": " + std::generic_category().message(errno));
+  const bool written = write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) && fsync(fd) == 0;
+  const bool closed = close(fd) == 0;
+  if (!written || !closed || rename(temporary.c_str(), file.c_str()) != 0) return Io("cannot write " + file);
   return {};
 }
 

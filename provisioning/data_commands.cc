@@ -32,8 +32,9 @@ Result<void> Run(const CliSession& session, Operation operation, const DataOptio
              session.Ask("POST", "/v1/keyrings/" + options.keyring + "/" + std::string(ledger::ToString(operation)),
                          {text.data(), text.size()}));
   if (session.json) {
-    const auto document = netapi::WriteJson(answer);
-    return WriteOutput(options.out, std::string(document) + "\n");
+    auto document = netapi::WriteJson(answer);
+    document.push_back('\n');
+    return WriteOutput(options.out, {document.data(), document.size()});
   }
   netapi::SecretText out;
   for (const auto* member : {"wrapped", "plaintext"})

@@ -157,8 +157,7 @@ class DevAppliance {
   // Starts one daemon unless it runs.
   Result<bool> EnsureDaemon(const std::string& program, const std::string& pid_file, const std::string& log) {
     if (RunningPid(program, pid_file) > 0) return false;
-    TRY_ASSIGN(const int pid, StartDaemon({Program(program), "--config", Path("strongroom.toml")}, Path(log)));
-    TRY(WriteText(Path(pid_file), std::to_string(pid) + "\n", 0600));
+    TRY(StartDaemon({Program(program), "--config", Path("strongroom.toml")}, Path(log), Path(pid_file)));
     return true;
   }
 
@@ -166,10 +165,11 @@ class DevAppliance {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     std::string last = "no answer";
     while (std::chrono::steady_clock::now() < until) {
+      // An empty pid file is a daemon that has not got that far.
       for (const auto& [name, file, log] :
            {std::array<std::string, 3>{"strongroom-tokend", "tokend.pid", "log/tokend.log"},
             std::array<std::string, 3>{"strongroomd", "strongroomd.pid", "log/strongroomd.log"}})
-        if (RunningPid(name, file) < 0)
+        if (PidIn(file) > 0 && !Alive(PidIn(file)))
           return Unavailable(name + " has ended: " + LastLine(ReadText(Path(log))), "not-started");
       TRY_ASSIGN(const auto client, ClientFor("operator-1"));
       const auto answer = client->Call("GET", "/v1/health/ready");
@@ -235,20 +235,24 @@ class DevAppliance {
 
   // The running process of a pid file, -1 if none: the number must still belong to our program.
   pid_t RunningPid(const std::string& program, const std::string& pid_file) const {
-    const auto text = ReadText(Path(pid_file));
-    char* end = nullptr;
-    const auto pid = static_cast<pid_t>(std::strtol(text.c_str(), &end, 10));
-    if (text.empty() || pid <= 1 || kill(pid, 0) != 0) return -1;
+    const auto pid = PidIn(pid_file);
+    if (pid < 0 || !Alive(pid)) return -1;
     const auto command = ReadText("/proc/" + std::to_string(pid) + "/cmdline");
-    if (command.find(program) == std::string::npos || command.find(Path("strongroom.toml")) == std::string::npos)
-      return -1;
-    const auto state = ReadText("/proc/" + std::to_string(pid) + "/stat");
-    return state.find(") Z ") == std::string::npos ? pid : -1;
+    const bool ours =
+        command.find(program) != std::string::npos && command.find(Path("strongroom.toml")) != std::string::npos;
+    return ours ? pid : -1;
   }
 
  private:
   explicit DevAppliance(std::string directory) : dir_(std::move(directory)) {}
 
+  pid_t PidIn(const std::string& pid_file) const {
+    const auto pid = static_cast<pid_t>(std::strtol(ReadText(Path(pid_file)).c_str(), nullptr, 10));
+    return pid > 1 ? pid : -1;
+  }
+  static bool Alive(pid_t pid) {
+    return kill(pid, 0) == 0 && ReadText("/proc/" + std::to_string(pid) + "/stat").find(") Z ") == std::string::npos;
+  }
   static std::string Program(const std::string& name) {
     std::error_code error;
     return (fs::read_symlink("/proc/self/exe", error).parent_path() / name).string();

@@ -56,8 +56,15 @@ struct Rebuilt {
   bool same = false;
 };
 
+Result<std::unique_ptr<ledger::Ledger>> OpenExisting(const std::string& directory) {
+  ledger::Ledger::Options options;
+  options.directory = directory;
+  options.must_exist = true;
+  return ledger::Ledger::Open(std::move(options));
+}
+
 Result<Rebuilt> Rebuild(const std::string& directory) {
-  TRY_ASSIGN(const auto ledger, ledger::Ledger::Open({directory}));
+  TRY_ASSIGN(const auto ledger, OpenExisting(directory));
   TRY_ASSIGN(const auto state, appliance::Replay(*ledger));
   const auto rows = appliance::AllRows(state);
   std::map<std::string, Bytes> wanted, stored;

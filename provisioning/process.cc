@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -93,33 +94,30 @@ Result<ProcessOutcome> RunProcess(const std::vector<std::string>& arguments, con
   return outcome;
 }
 
-Result<int> StartDaemon(const std::vector<std::string>& arguments, const std::string& log) {
+Result<void> StartDaemon(const std::vector<std::string>& arguments, const std::string& log,
+                         const std::string& pid_file) {
   const UniqueFd file(open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
   const UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
-  if (!file || !null) return Io("cannot write " + log);
-  TRY_ASSIGN(auto report, MakePipe());
-  // Two forks: the daemon is nobody's child, so no one has to wait for it.
+  const UniqueFd pid_out(open(pid_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+  if (!file || !null || !pid_out) return Io("cannot write " + log + " and " + pid_file);
+  // Two forks: the daemon is nobody's child, so no one has to wait for it. It notes its own number before it begins, so
+  // that whoever is killed here leaves no daemon that nobody knows of.
   const pid_t middle = fork();
   if (middle < 0) return Io("cannot start " + arguments.front());
   if (middle == 0) {
     UnblockSignals();
     (void)setsid();
     const pid_t daemon = fork();
-    if (daemon != 0) {
-      const bool told =
-          daemon > 0 && write(report.write.get(), &daemon, sizeof daemon) == static_cast<ssize_t>(sizeof daemon);
-      _exit(told ? 0 : 1);
-    }
+    if (daemon != 0) _exit(daemon > 0 ? 0 : 1);
+    if (dprintf(pid_out.get(), "%d\n", static_cast<int>(getpid())) < 0) _exit(127);
     if (dup2(null.get(), 0) < 0 || dup2(file.get(), 1) < 0 || dup2(file.get(), 2) < 0) _exit(127);
     Exec(arguments);
   }
-  report.write.Reset();
-  pid_t daemon = -1;
-  const bool known = read(report.read.get(), &daemon, sizeof daemon) == static_cast<ssize_t>(sizeof daemon);
   int status = 0;
-  (void)waitpid(middle, &status, 0);
-  if (!known) return Io("cannot start " + arguments.front());
-  return daemon;
+  while (waitpid(middle, &status, 0) < 0 && errno == EINTR) {
+  }
+  if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return Io("cannot start " + arguments.front());
+  return {};
 }
 
 Result<std::string> SshSign(const std::string& key_file, const std::string& name_space, const std::string& message) {

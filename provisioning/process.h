@@ -17,8 +17,9 @@ struct ProcessOutcome {
 Result<ProcessOutcome> RunProcess(const std::vector<std::string>& arguments, const std::string& input = {});
 
 /// StartDaemon starts a program that outlives the caller, in a session of its own, its output appended to `log`;
-/// returns its process id.
-Result<int> StartDaemon(const std::vector<std::string>& arguments, const std::string& log);
+/// its process id is in `pid_file` before the program begins (a moment later than this returns, at most).
+Result<void> StartDaemon(const std::vector<std::string>& arguments, const std::string& log,
+                         const std::string& pid_file);
 
 /// SshSign makes an armored SSHSIG with stock `ssh-keygen -Y sign` (a key file, or a public key whose private half an
 /// agent holds). Fails with kIo and ssh-keygen's own last line.

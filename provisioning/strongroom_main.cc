@@ -157,6 +157,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? kExitDone : kExitUsage;
   }
+  if (const auto safe = ForbidCoreDumps(); !safe) return Fail(safe.error());
   if (const auto arena = OpenSecretArena(1U << 20); !arena) return Fail(arena.error());
   return run();
 }

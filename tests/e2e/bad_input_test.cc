@@ -183,6 +183,12 @@ TEST_F(BadInput, N3_OversizedBodiesAreRefusedUnread) {
   EXPECT_TRUE(chunked == "413" || chunked == "000") << chunked;
   const auto big_header = curl({"-H", "x-filler: " + std::string(20000, 'x')}, "{}");
   EXPECT_TRUE(big_header == "431" || big_header == "000") << big_header;
+  const auto control = provisioning::RunProcess(
+      {"curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "20", "--cacert", f().Path("ca.pem"),
+       "--cert", f().Path("clients/operator-1.pem"), "--key", f().Path("clients/operator-1.key"), "-H",
+       "content-type: application/json", "--data-binary", "@-", f().Url() + "/v1/proposals"},
+      std::string(100000, ' '));
+  EXPECT_EQ(control->out, "413") << "the control plane's bodies are small";
   const auto wrong_type = curl({}, "{}", "text/plain");
   EXPECT_EQ(wrong_type, "415");
   ServiceGoesOn();

@@ -82,7 +82,9 @@ TEST_F(Tokend, AMissingPinFileIsOneLineAndNonZero) {
 
 TEST_F(Tokend, P8_AWrongPinIsTriedOnceAndLatched) {
   (void)token_.dir().Write("kek.pin", "wrong-pin\n");
-  EXPECT_EQ(RunToEnd().status, 1);
+  const auto first = RunToEnd();
+  EXPECT_EQ(first.status, 1);
+  EXPECT_EQ(Lines(first.err), 1) << first.err;
   const auto latched = RunToEnd();
   EXPECT_EQ(latched.status, 1);
   EXPECT_NE(latched.err.find("pin-latched"), std::string::npos) << latched.err;

@@ -212,6 +212,28 @@ TEST_F(BrokerTest, AnAwayTokenIsUnavailableForEachItem) {
   EXPECT_EQ((*reply)[0].error().code, Code::kUnavailable);
 }
 
+TEST_F(BrokerTest, DrainAnswersWhatWasAdmittedAndRefusesTheRest) {
+  std::vector<std::future<DataReply>> replies;
+  for (int i = 0; i < 50; ++i)
+    replies.push_back(Begin(Request("service-1", "install", Operation::kWrap, One(Wrap(kDek)))));
+  broker->Drain();
+  for (auto& reply : replies) {
+    ASSERT_EQ(reply.wait_for(0ms), std::future_status::ready);
+    EXPECT_TRUE(reply.get());
+  }
+  EXPECT_EQ(Ask(Request("service-1", "install", Operation::kWrap, One(Wrap(kDek)))).error().code, Code::kUnavailable);
+}
+
+// A corrupted old wrap must not eat the primary's count of encryptions.
+TEST_F(BrokerTest, K4_ARefusedUnwrapIsNotCountedAsAnEncryption) {
+  const auto old_text = WrappedIn("service-2", "org-a", "a");
+  ASSERT_EQ(*w.Done("keyring.rotate", "org-a"), "executed");
+  EXPECT_EQ(UnwrapError("service-2", "org-a", old_text, "b").code, Code::kUnwrapFailed);
+  EXPECT_EQ(LastEvidence().uses.size(), 1U);
+  EXPECT_EQ(UnwrapError("service-2", "org-a", old_text, "a").Slug(), "it-unwrapped");
+  EXPECT_EQ(LastEvidence().uses.size(), 2U);
+}
+
 // L3: while the writer is stalled (another process holds LMDB's write lock), nothing is answered; when it goes on,
 // everything is.
 TEST_F(BrokerTest, L3_AStalledWriterMeansNoResponses) {

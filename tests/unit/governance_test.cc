@@ -204,6 +204,48 @@ TEST_F(GovernanceTest, K3_AStrangeKeyInTheTokenStopsCeremonies) {
   EXPECT_EQ(faults->size(), 1U);
 }
 
+TEST_F(GovernanceTest, K9_AnotherTokenThanTheRecordedOneIsNamed) {
+  w.MakeDevKeyrings();
+  const auto faults = JudgeInventory(*w.governance->Snapshot(), "another-token", {});
+  ASSERT_EQ(faults.size(), 1U);
+  EXPECT_NE(faults[0].find("another-token"), std::string::npos);
+}
+
+TEST_F(GovernanceTest, K3_AKeyMadeForTheOtherSuiteIsAFault) {
+  w.MakeDevKeyrings();
+  auto records = *w.token.Inventory();
+  EXPECT_TRUE(JudgeInventory(*w.governance->Snapshot(), "fake-token", records).empty());
+  records[0].suite = records[0].suite == crypto::Suite::kKwp ? crypto::Suite::kGcm : crypto::Suite::kKwp;
+  EXPECT_EQ(JudgeInventory(*w.governance->Snapshot(), "fake-token", records).size(), 1U);
+  records.erase(records.begin());
+  EXPECT_EQ(JudgeInventory(*w.governance->Snapshot(), "fake-token", records).size(), 1U) << "a KEK that is gone";
+}
+
+TEST_F(GovernanceTest, Q4_ARejectionCountsUntilTheEnd) {
+  ASSERT_TRUE(w.FirstBoot());
+  const auto id = *w.Approved("keyring.create", "install");
+  w.clock.now += kApproveWithin + 1000;
+  const auto text = w.governance->View(id)->proposal->text;
+  EXPECT_EQ(w.governance->Vote(id, World::quorum().Sign("custodian-3", text)).error().Slug(), "proposal-expired");
+  ASSERT_TRUE(w.governance->Vote(id, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)));
+  EXPECT_EQ(w.governance->Execute(id, "operator-1").error().Slug(), "not-open");
+}
+
+TEST_F(GovernanceTest, L2_AStateTableChangedFromOutsideDoesNotBoot) {
+  w.MakeDevKeyrings();
+  ASSERT_TRUE(LoadVerified(*w.ledger));
+  auto rows = AllRows(*w.governance->Snapshot());
+  for (auto& row : rows)
+    if (row.key == "keyring/install") row.value->back() ^= 1;
+  ASSERT_TRUE(w.ledger->ReplaceState(rows));
+  EXPECT_EQ(LoadVerified(*w.ledger).error().Slug(), "state-differs");
+  rows.pop_back();
+  ASSERT_TRUE(w.ledger->ReplaceState(rows));
+  EXPECT_FALSE(LoadVerified(*w.ledger));
+  ASSERT_TRUE(w.ledger->ReplaceState(AllRows(*Replay(*w.ledger))));
+  EXPECT_TRUE(LoadVerified(*w.ledger));
+}
+
 TEST_F(GovernanceTest, L2_TheStateTableFollowsFromTheLogByteForByte) {
   w.MakeDevKeyrings();
   (void)*w.Done("keyring.rotate", "install");
