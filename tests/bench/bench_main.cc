@@ -1,0 +1,201 @@
+// strongroom_bench: figures as ratios, both sides in one run, interleaved, median of the rounds. `ci/bench` runs it.
+
+#include <algorithm>
+#include <atomic>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <cstdio>
+#include <cstring>
+#include <functional>
+#include <iostream>
+#include <thread>
+
+#include "crypto/base/secret.h"
+#include "hsm/key_template.h"
+#include "hsm/token_key_ops.h"
+#include "tests/support/dev_fixture.h"
+#include "tests/support/quorum_fixture.h"
+#include "tests/support/softhsm_fixture.h"
+
+namespace strongroom::tests {
+namespace {
+
+namespace bj = boost::json;
+using Clock = std::chrono::steady_clock;
+constexpr auto kSlice = std::chrono::milliseconds(1500);
+
+// Loop runs `work` in `threads` threads for one slice; `work` returns how many operations one call did. Yields
+// operations a second.
+double Loop(unsigned threads, const std::function<std::function<int()>(unsigned)>& make_work) {
+  std::atomic<bool> stop{false};
+  std::atomic<long> done{0};
+  std::vector<std::function<int()>> works;
+  for (unsigned i = 0; i < threads; ++i) works.push_back(make_work(i));
+  std::vector<std::thread> running;
+  const auto begin = Clock::now();
+  for (auto& work : works)
+    running.emplace_back([&] {
+      long mine = 0;
+      while (!stop) mine += work();
+      done += mine;
+    });
+  std::this_thread::sleep_until(begin + kSlice);
+  stop = true;
+  for (auto& thread : running) thread.join();
+  return static_cast<double>(done) / std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// RawToken does the token calls of one kwp wrap straight on the module: create, wrap, destroy.
+class RawToken {
+ public:
+  RawToken() {
+    const auto ring = crypto::RandomArray<16>();
+    const SystemClock clock;
+    auto ops = std::move(*hsm::TokenKeyOps::Open(token_.uri(), clock));
+    const auto serial = ops->Identity()->serial;
+    (void)ops->Generate(QuorumFixture().Grant(ring, 1, crypto::Suite::kKwp, serial),
+                        {{serial, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, "raw"});
+    ops.reset();
+    module_ = std::move(*hsm::Module::Load(kSoftHsmModule));
+    slot_ = *module_->FindSlot(token_.uri());
+    keeper_.emplace(std::move(*hsm::Session::Open(*module_, slot_)));
+    (void)keeper_->Login(*hsm::ReadPinFile(token_.uri().pin_file()));
+    auto id = crypto::MakeKeyId(ring, 1);
+    CK_ATTRIBUTE pattern{CKA_ID, id.data(), id.size()};
+    CK_ULONG count = 0;
+    (void)module_->fn().C_FindObjectsInit(keeper_->handle(), &pattern, 1);
+    (void)module_->fn().C_FindObjects(keeper_->handle(), &kek_, 1, &count);
+    (void)module_->fn().C_FindObjectsFinal(keeper_->handle());
+  }
+
+  double WrapsPerSecond(unsigned threads) {
+    return Loop(threads, [this](unsigned) {
+      auto session = std::make_shared<hsm::Session>(std::move(*hsm::Session::Open(*module_, slot_)));
+      return [this, session] { return WrapOnce(*session); };
+    });
+  }
+
+ private:
+  int WrapOnce(const hsm::Session& session) {
+    std::vector<hsm::Attribute> attributes = {
+        hsm::UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), hsm::UlongAttribute(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
+        hsm::BoolAttribute(CKA_TOKEN, false),           hsm::BoolAttribute(CKA_PRIVATE, false),
+        hsm::BoolAttribute(CKA_EXTRACTABLE, true),      {CKA_VALUE, Bytes(88, 7)}};
+    auto ck = hsm::ToCk(attributes);
+    CK_OBJECT_HANDLE object = 0;
+    auto& fn = module_->fn();
+    if (fn.C_CreateObject(session.handle(), ck.data(), ck.size(), &object) != CKR_OK) std::abort();
+    CK_MECHANISM mechanism{CKM_AES_KEY_WRAP_PAD, nullptr, 0};
+    std::array<CK_BYTE, 256> out{};
+    CK_ULONG size = out.size();
+    if (fn.C_WrapKey(session.handle(), &mechanism, kek_, object, out.data(), &size) != CKR_OK) std::abort();
+    if (fn.C_DestroyObject(session.handle(), object) != CKR_OK) std::abort();
+    return 1;
+  }
+
+  SoftHsmFixture token_;
+  std::unique_ptr<hsm::Module> module_;
+  CK_SLOT_ID slot_ = 0;
+  std::optional<hsm::Session> keeper_;
+  CK_OBJECT_HANDLE kek_ = 0;
+};
+
+// Calls keeps one connection a thread alive and repeats one request.
+double Calls(const DevFixture& f, unsigned connections, const std::string& method, const std::string& target,
+             const std::string& body, int items) {
+  return Loop(connections, [&](unsigned) {
+    std::shared_ptr<netapi::Client> client = f.ClientFor("service-1");
+    return [client, method, target, body, items] {
+      const auto answer = client->Call(method, target, body);
+      if (!answer || answer->status != 200) {
+        std::cerr << "bench: " << (answer ? std::string(answer->body) : answer.error().Line()) << "\n";
+        std::abort();
+      }
+      return items;
+    };
+  });
+}
+
+struct Row {
+  std::string id, what;
+  std::function<double()> measure;
+  std::vector<double> values, ratios;
+};
+
+double Median(std::vector<double> v) {
+  std::sort(v.begin(), v.end());
+  return v[v.size() / 2];
+}
+
+int Run(bool json, int rounds) {
+  RawToken raw;
+  const DevFixture f;
+  const std::string wrap = R"({"plaintext":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="})";
+  std::string batch = "{\"items\":[";
+  for (int i = 0; i < 100; ++i) batch += (i == 0 ? "" : ",") + wrap;
+  batch += "]}";
+  const std::string path = "/v1/keyrings/install/wrap";
+  std::vector<Row> rows;
+  rows.push_back(
+      {"B1", "single wrap, 16 connections / raw wrap", [&] { return Calls(f, 16, "POST", path, wrap, 1); }, {}, {}});
+  rows.push_back(
+      {"B1-64", "single wrap, 64 connections / raw wrap", [&] { return Calls(f, 64, "POST", path, wrap, 1); }, {}, {}});
+  rows.push_back({"B2",
+                  "batch wrap, 100 items, 8 connections / raw wrap",
+                  [&] { return Calls(f, 8, "POST", path, batch, 100); },
+                  {},
+                  {}});
+  rows.push_back({"floor",
+                  "constant answer, 16 connections / raw wrap",
+                  [&] { return Calls(f, 16, "GET", "/v1/health/live", "", 1); },
+                  {},
+                  {}});
+  std::vector<double> raws;
+  for (int round = 0; round < rounds; ++round) {
+    for (auto& row : rows) {
+      // The raw side stands right before each figure, at the thread count that is best for it.
+      const double side = std::max(raw.WrapsPerSecond(1), raw.WrapsPerSecond(2));
+      const double value = row.measure();
+      raws.push_back(side);
+      row.values.push_back(value);
+      row.ratios.push_back(value / side);
+    }
+    std::cerr << "round " << round + 1 << " of " << rounds << "\n";
+  }
+  bj::array out;
+  if (!json) std::printf("%-6s %-50s %12s %12s %8s\n", "id", "figure", "ours a s", "raw a s", "ratio");
+  for (const auto& row : rows) {
+    if (json)
+      out.push_back(bj::object{{"id", row.id},
+                               {"figure", row.what},
+                               {"ours", Median(row.values)},
+                               {"raw", Median(raws)},
+                               {"ratio", Median(row.ratios)}});
+    else
+      std::printf("%-6s %-50s %12.0f %12.0f %8.2f\n", row.id.c_str(), row.what.c_str(), Median(row.values),
+                  Median(raws), Median(row.ratios));
+  }
+  if (json) std::cout << bj::serialize(out) << "\n";
+  return 0;
+}
+
+}  // namespace
+}  // namespace strongroom::tests
+
+int main(int argc, char** argv) {
+  bool json = false;
+  int rounds = 5;
+  for (int i = 1; i < argc; ++i) {
+    if (std::strcmp(argv[i], "--json") == 0)
+      json = true;
+    else if (std::strcmp(argv[i], "--rounds") == 0 && i + 1 < argc)
+      rounds = std::max(1, std::atoi(argv[++i]));
+    else {
+      std::cerr << "usage: strongroom_bench [--json] [--rounds N]\n";
+      return 2;
+    }
+  }
+  if (!strongroom::OpenSecretArena(4U << 20)) return 1;
+  return strongroom::tests::Run(json, rounds);
+}
