@@ -72,11 +72,7 @@ Bytes EncodeProposal(const Proposal& p) {
   out.U8(kFormat);
   out.Text(p.text);
   out.U16(static_cast<std::uint16_t>(p.votes.size()));
-  for (const auto& vote : p.votes) {
-    out.Text(vote.custodian);
-    out.U8(static_cast<std::uint8_t>(vote.verdict));
-    out.Text(vote.signature);
-  }
+  for (const auto& vote : p.votes) crypto::PutVote(out, vote);
   out.U8(static_cast<std::uint8_t>(p.fate));
   out.Text(p.executor);
   out.Text(p.outcome);
@@ -89,13 +85,7 @@ Result<Proposal> DecodeProposal(std::string_view key, ByteView bytes) {
   const auto format = in.U8();
   p.text = in.Text();
   for (int n = in.U16(); n > 0 && in.ok(); --n) {
-    crypto::Vote vote;
-    vote.custodian = in.Text();
-    const auto verdict = in.U8();
-    if (verdict < 1 || verdict > 2) in.Fail();
-    vote.verdict = static_cast<crypto::Verdict>(verdict);
-    vote.signature = in.Text();
-    p.votes.push_back(std::move(vote));
+    p.votes.push_back(crypto::GetVote(in));
   }
   const auto fate = in.U8();
   if (fate < 1 || fate > 5) in.Fail();

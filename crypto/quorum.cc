@@ -14,6 +14,16 @@ std::optional<Verdict> VerdictFromString(std::string_view text) {
   return std::nullopt;
 }
 
+Vote GetVote(WireReader& in) {
+  Vote vote;
+  vote.custodian = in.Text();
+  const auto verdict = in.U8();
+  if (verdict < 1 || verdict > 2) in.Fail();
+  vote.verdict = static_cast<Verdict>(verdict);
+  vote.signature = in.Text();
+  return vote;
+}
+
 std::string VoteMessage(std::string_view proposal_text, Verdict verdict) {
   return std::string(proposal_text) + "verdict: " + std::string(ToString(verdict)) + "\n";
 }

@@ -7,6 +7,7 @@
 
 #include "crypto/base/clock.h"
 #include "crypto/base/result.h"
+#include "crypto/base/wire.h"
 #include "crypto/proposal_text.h"
 #include "crypto/roster.h"
 
@@ -22,6 +23,16 @@ struct Vote {
   std::string signature;  // armored SSHSIG, namespace vote@strongroom, over VoteMessage
   bool operator==(const Vote&) const = default;
 };
+
+/// PutVote and GetVote are a vote's one binary form, in ledger entries, state rows and token-host frames: Text
+/// custodian, u8 verdict, Text signature. GetVote fails the reader on an unknown verdict.
+template <class Writer>
+void PutVote(Writer& out, const Vote& vote) {
+  out.Text(vote.custodian);
+  out.U8(static_cast<std::uint8_t>(vote.verdict));
+  out.Text(vote.signature);
+}
+Vote GetVote(WireReader& in);
 
 /// VoteMessage is what a custodian signs: the canonical text, then "verdict: approve\n" or "verdict: reject\n".
 std::string VoteMessage(std::string_view proposal_text, Verdict verdict);

@@ -9,18 +9,13 @@
 #include <memory>
 #include <optional>
 
+#include "crypto/base/freer.h"
 #include "crypto/base/wire.h"
+#include "crypto/digest.h"
 
 namespace strongroom::crypto {
 namespace {
 
-template <auto Free>
-struct Freer {
-  template <class T>
-  void operator()(T* p) const {
-    Free(p);
-  }
-};
 using PkeyPtr = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
 using PkeyCtxPtr = std::unique_ptr<EVP_PKEY_CTX, Freer<EVP_PKEY_CTX_free>>;
 using BnPtr = std::unique_ptr<BIGNUM, Freer<BN_free>>;
@@ -33,7 +28,12 @@ enum class KeyType : std::uint8_t { kEd25519, kEcdsaP256, kRsa };
 struct PublicKey {
   KeyType type;
   PkeyPtr pkey;
+  std::string application;  // of a FIDO security key; empty for a plain one
 };
+
+constexpr std::string_view kSkEd25519 = "sk-ssh-ed25519@openssh.com";
+constexpr std::string_view kSkEcdsa = "sk-ecdsa-sha2-nistp256@openssh.com";
+constexpr std::uint8_t kUserPresent = 1;  // flag of a FIDO authenticator
 
 Error Bad(std::string why) { return Forbidden("signature refused: " + std::move(why), "bad-signature"); }
 
@@ -62,16 +62,24 @@ PkeyPtr FromParams(const char* type, OSSL_PARAM_BLD* builder) {
 Result<PublicKey> ParseKeyBlob(ByteView blob) {
   WireReader in(blob);
   const auto type = in.Text();
-  if (type == "ssh-ed25519") {
+  const bool security_key = type == kSkEd25519 || type == kSkEcdsa;
+  std::string application;
+  const auto read_application = [&] {
+    if (security_key) application = in.Text();
+    return !security_key || application.starts_with("ssh:");
+  };
+  if (type == "ssh-ed25519" || type == kSkEd25519) {
     const auto point = in.Blob();
+    if (!read_application()) return Invalid("the security key's application is not an ssh one");
     if (!in.Complete() || point.size() != 32) return Invalid("an ssh-ed25519 key is 32 bytes");
     PkeyPtr pkey(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, point.data(), point.size()));
     if (!pkey) return Invalid("not an Ed25519 key");
-    return PublicKey{KeyType::kEd25519, std::move(pkey)};
+    return PublicKey{KeyType::kEd25519, std::move(pkey), std::move(application)};
   }
-  if (type == "ecdsa-sha2-nistp256") {
+  if (type == "ecdsa-sha2-nistp256" || type == kSkEcdsa) {
     const auto curve = in.Text();
     const auto point = in.Blob();
+    if (!read_application()) return Invalid("the security key's application is not an ssh one");
     if (!in.Complete() || curve != "nistp256") return Invalid("key type and curve disagree");
     if (point.size() != 65 || point[0] != 4) return Invalid("an ECDSA P-256 key is an uncompressed point");
     const ParamBldPtr builder(OSSL_PARAM_BLD_new());
@@ -79,7 +87,7 @@ Result<PublicKey> ParseKeyBlob(ByteView blob) {
     (void)OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size());
     auto pkey = FromParams("EC", builder.get());
     if (!pkey) return Invalid("not a point of P-256");
-    return PublicKey{KeyType::kEcdsaP256, std::move(pkey)};
+    return PublicKey{KeyType::kEcdsaP256, std::move(pkey), std::move(application)};
   }
   if (type == "ssh-rsa") {
     const auto e = PositiveMpint(in.Blob());
@@ -94,10 +102,11 @@ Result<PublicKey> ParseKeyBlob(ByteView blob) {
     (void)OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get());
     auto pkey = FromParams("RSA", builder.get());
     if (!pkey) return Invalid("not an RSA key");
-    return PublicKey{KeyType::kRsa, std::move(pkey)};
+    return PublicKey{KeyType::kRsa, std::move(pkey), {}};
   }
-  return Invalid("key type '" + std::string(type.substr(0, 40)) +
-                 "' is not accepted: use ssh-ed25519, ecdsa-sha2-nistp256 or ssh-rsa");
+  return Invalid(
+      "key type '" + std::string(type.substr(0, 40)) +
+      "' is not accepted: use ssh-ed25519, ecdsa-sha2-nistp256, ssh-rsa or a FIDO key (ed25519-sk, ecdsa-sk)");
 }
 
 struct KeyText {
@@ -126,15 +135,31 @@ Result<void> VerifyInner(const PublicKey& key, ByteView data, ByteView signature
   WireReader in(signature);
   const auto format = in.Text();
   const auto body = in.Blob();
+  // A security key signs SHA-256(application) || flags || counter || SHA-256(data) (PROTOCOL.u2f).
+  const bool security_key = !key.application.empty();
+  Bytes assertion;
+  if (security_key) {
+    const auto flags = in.U8();
+    const auto counter = in.Raw(4);
+    if ((flags & kUserPresent) == 0) return Bad("the security key did not check that a person was present");
+    const auto application = Sha256(AsBytes(key.application)), digest = Sha256(data);
+    assertion.assign(application.begin(), application.end());
+    assertion.push_back(flags);
+    Append(assertion, counter);
+    Append(assertion, digest);
+    data = assertion;
+  }
   if (!in.Complete()) return Bad("malformed signature");
   bool good = false;
   switch (key.type) {
     case KeyType::kEd25519:
-      if (format != "ssh-ed25519" || body.size() != 64) return Bad("signature and key are of different types");
+      if (format != (security_key ? kSkEd25519 : "ssh-ed25519") || body.size() != 64)
+        return Bad("signature and key are of different types");
       good = VerifyDigestSigned(key.pkey.get(), nullptr, data, body);
       break;
     case KeyType::kEcdsaP256: {
-      if (format != "ecdsa-sha2-nistp256") return Bad("signature and key are of different types");
+      if (format != (security_key ? kSkEcdsa : "ecdsa-sha2-nistp256"))
+        return Bad("signature and key are of different types");
       WireReader parts(body);
       const auto r = PositiveMpint(parts.Blob());
       const auto s = PositiveMpint(parts.Blob());

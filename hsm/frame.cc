@@ -162,11 +162,7 @@ ScratchBytes EncodeRequest(const Request& request) {
     Put(out, generate->spec.ref);
     out.Text(generate->spec.label);
     out.U16(static_cast<std::uint16_t>(generate->votes.size()));
-    for (const auto& vote : generate->votes) {
-      out.Text(vote.custodian);
-      out.U8(static_cast<std::uint8_t>(vote.verdict));
-      out.Text(vote.signature);
-    }
+    for (const auto& vote : generate->votes) crypto::PutVote(out, vote);
     return Finish(std::move(out));
   }
   const Kind kind = std::holds_alternative<InventoryRequest>(request.body)  ? kInventory
@@ -200,13 +196,7 @@ Result<Request> DecodeRequest(ByteView frame) {
       generate.spec.label = in.Text();
       const auto count = in.U16();
       for (unsigned i = 0; i < count && in.ok(); ++i) {
-        crypto::Vote vote;
-        vote.custodian = in.Text();
-        const auto verdict = in.U8();
-        if (verdict < 1 || verdict > 2) in.Fail();
-        vote.verdict = static_cast<crypto::Verdict>(verdict);
-        vote.signature = in.Text();
-        generate.votes.push_back(std::move(vote));
+        generate.votes.push_back(crypto::GetVote(in));
       }
       request.body = std::move(generate);
       break;

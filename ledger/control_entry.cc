@@ -20,9 +20,7 @@ struct Writer {
   void operator()(const ProposalFiled& e) const { out.Text(e.text); }
   void operator()(const VoteCast& e) const {
     out.Text(e.proposal);
-    out.Text(e.vote.custodian);
-    out.U8(static_cast<std::uint8_t>(e.vote.verdict));
-    out.Text(e.vote.signature);
+    crypto::PutVote(out, e.vote);
   }
   void operator()(const ProposalWithdrawn& e) const {
     out.Text(e.proposal);
@@ -81,11 +79,7 @@ ControlBody ReadBody(WireReader& in, std::uint8_t kind) {
     case 3: {
       VoteCast e;
       e.proposal = in.Text();
-      e.vote.custodian = in.Text();
-      const auto verdict = in.U8();
-      if (verdict < 1 || verdict > 2) in.Fail();
-      e.vote.verdict = static_cast<crypto::Verdict>(verdict);
-      e.vote.signature = in.Text();
+      e.vote = crypto::GetVote(in);
       return e;
     }
     case 4: {

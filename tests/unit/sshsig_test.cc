@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
+
 #include "crypto/base/bytes.h"
 #include "provisioning/process.h"
 #include "tests/support/temp_dir.h"
@@ -79,6 +82,45 @@ TEST_F(SshSig, StockVerifierAgrees) {
   };
   EXPECT_EQ(verify(kMessage), 0);
   EXPECT_NE(verify(kMessage + "x"), 0);
+}
+
+// FIDO security keys, made and used by stock ssh-keygen through OpenSSH's own software authenticator.
+TEST_F(SshSig, SecurityKeysVerifyAndEveryFlippedByteIsRefused) {
+  const std::string provider = STRONGROOM_SK_DUMMY;
+  ASSERT_TRUE(std::filesystem::exists(provider)) << "ci/setup fetches it from Debian's openssh-tests";
+  for (const std::string type : {"ed25519-sk", "ecdsa-sk"}) {
+    const Key key = Make(type, {"-t", type, "-w", provider});
+    EXPECT_TRUE(CheckSshPublicKey(key.text)) << key.text;
+    const auto signed_by = RunProcess(
+        {"env", "SSH_SK_PROVIDER=" + provider, "ssh-keygen", "-Y", "sign", "-n", kSpace, "-f", key.file}, kMessage);
+    ASSERT_EQ(signed_by->status, 0) << signed_by->err;
+    const auto good = VerifySshSignature(key.text, kSpace, AsBytes(kMessage), signed_by->out);
+    EXPECT_TRUE(good) << (good ? "" : good.error().Line());
+    EXPECT_FALSE(VerifySshSignature(key.text, kSpace, AsBytes(kMessage + "x"), signed_by->out));
+    for (std::size_t i = 0; i < signed_by->out.size(); ++i) {
+      auto changed = signed_by->out;
+      changed[i] = static_cast<char>(changed[i] ^ 1);
+      EXPECT_FALSE(VerifySshSignature(key.text, kSpace, AsBytes(kMessage), changed)) << type << " " << i;
+    }
+    // The presence flag taken away: the first byte behind the inner signature.
+    std::string body = signed_by->out.substr(signed_by->out.find('\n') + 1);
+    body = body.substr(0, body.find("-----END"));
+    body.erase(std::remove(body.begin(), body.end(), '\n'), body.end());
+    auto blob = *DecodeBase64(body, Base64::kStandardPadded);
+    ASSERT_EQ(blob[blob.size() - 5] & 1, 1);
+    blob[blob.size() - 5] = 0;
+    const auto refused =
+        VerifySshSignature(key.text, kSpace, AsBytes(kMessage),
+                           "-----BEGIN SSH SIGNATURE-----\n" + EncodeBase64(blob, Base64::kStandardPadded) +
+                               "\n-----END SSH SIGNATURE-----\n");
+    EXPECT_NE(refused.error().detail.find("present"), std::string::npos) << refused.error().detail;
+  }
+  // An application of the web is no ssh key.
+  const Key web = Make("web", {"-t", "ed25519-sk", "-w", provider, "-O", "application=ssh:strongroom"});
+  EXPECT_TRUE(CheckSshPublicKey(web.text));
+  auto blob = *DecodeBase64(web.text.substr(web.text.find(' ') + 1), Base64::kStandardPadded);
+  *std::search(blob.begin(), blob.end(), "ssh:strongroom", "ssh:strongroom" + 14) = 'x';
+  EXPECT_FALSE(CheckSshPublicKey("sk-ssh-ed25519@openssh.com " + EncodeBase64(blob, Base64::kStandardPadded)));
 }
 
 // Key types, curves and sizes that a roster must not hold.
