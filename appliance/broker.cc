@@ -63,7 +63,12 @@ Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string
 }
 
 Broker::Broker(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, Snapshot snapshot, Options options)
-    : ledger_(ledger), key_ops_(key_ops), clock_(clock), snapshot_(std::move(snapshot)), options_(options) {
+    : ledger_(ledger),
+      key_ops_(key_ops),
+      clock_(clock),
+      snapshot_(std::move(snapshot)),
+      options_(options),
+      queue_({options.queue_items, options.tenant_items, options.quantum}) {
   for (unsigned i = 0; i < options_.workers; ++i) workers_.emplace_back([this] { WorkLoop(); });
 }
 
@@ -86,11 +91,12 @@ void Broker::Submit(DataRequest request, Done done) {
     const MutexLock lock(mutex_);
     if (stopping_)
       refused = Unavailable("the appliance is stopping");
-    else if (queued_items_ + items > options_.queue_items)
-      refused = Overloaded("too many operations wait for the token");
+    else if (const auto admitted = queue_.Admit(request.principal, items); !admitted)
+      refused = admitted.error();
     if (!refused) {
-      queued_items_ += items;
-      queue_.push_back({std::move(request), std::move(done)});
+      const auto lane = request.lane;
+      const auto tenant = request.principal;
+      queue_.Push(lane, tenant, items, {std::move(request), std::move(done)});
       work_.NotifyOne();
       return;
     }
@@ -100,25 +106,31 @@ void Broker::Submit(DataRequest request, Done done) {
 
 std::size_t Broker::Queued() const {
   const MutexLock lock(mutex_);
-  return queued_items_;
+  return queue_.items();
+}
+
+// One worker is kept from bulk work, so that an interactive request never waits for more than one group to finish.
+bool Broker::WorkWaits() const {
+  return queue_.HasInteractive() || (queue_.HasBulk() && (bulk_groups_ + 1 < options_.workers || stopping_));
 }
 
 void Broker::WorkLoop() {
   while (true) {
     std::vector<Pending> group;
+    bool bulk = false;
     {
       const MutexLock lock(mutex_);
-      while (queue_.empty() && !stopping_) work_.Wait(mutex_);
-      if (queue_.empty()) return;
-      std::size_t taken = 0;
-      while (!queue_.empty() && taken < options_.group_items) {
-        taken += std::max<std::size_t>(1, queue_.front().request.items.size());
-        group.push_back(std::move(queue_.front()));
-        queue_.pop_front();
-      }
-      queued_items_ -= taken;
+      while (!WorkWaits() && !(stopping_ && queue_.empty())) work_.Wait(mutex_);
+      if (!WorkWaits()) return;
+      bulk = queue_.HasBulk() && (bulk_groups_ + 1 < options_.workers || stopping_);
+      group = queue_.Take(options_.group_items, bulk);
+      if (bulk) ++bulk_groups_;
     }
     RunGroup(std::move(group));
+    if (!bulk) continue;
+    const MutexLock lock(mutex_);
+    --bulk_groups_;
+    work_.NotifyOne();
   }
 }
 

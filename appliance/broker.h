@@ -2,13 +2,13 @@
 // The data plane: wrap, unwrap, rewrap and data keys for services, each answer after its evidence.
 
 #include <chrono>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "appliance/admission.h"
 #include "appliance/refusal_meter.h"
 #include "appliance/state.h"
 #include "crypto/base/mutex.h"
@@ -35,6 +35,7 @@ struct DataRequest {
   std::string principal;
   std::string keyring;
   Operation operation = Operation::kWrap;
+  Lane lane = Lane::kInteractive;
   std::vector<DataItem> items;
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
@@ -61,7 +62,9 @@ class Broker {
   struct Options {
     unsigned workers = 3;  // groups under way at once: one at the token while others wait for the disk
     std::size_t group_items = 256;
-    std::size_t queue_items = 8192;                               // admission bound; over it kOverloaded
+    std::size_t queue_items = 8192;                               // how many items may wait; over it 503
+    std::size_t tenant_items = 4096;                              // of one tenant; over it 429
+    std::size_t quantum = 16;                                     // items of a tenant's turn
     std::uint64_t gcm_refuse = (std::uint64_t{1} << 31) - 65536;  // K4, less what may be under way
   };
   using Snapshot = std::function<std::shared_ptr<const State>()>;
@@ -91,6 +94,7 @@ class Broker {
     Done done;
   };
   struct Worked;
+  bool WorkWaits() const REQUIRES(mutex_);
   void WorkLoop() EXCLUDES(mutex_);
   void RunGroup(std::vector<Pending> group);
   void Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops);
@@ -106,8 +110,8 @@ class Broker {
 
   mutable Mutex mutex_;
   CondVar work_;
-  std::deque<Pending> queue_ GUARDED_BY(mutex_);
-  std::size_t queued_items_ GUARDED_BY(mutex_) = 0;
+  AdmissionQueue<Pending> queue_ GUARDED_BY(mutex_);
+  unsigned bulk_groups_ GUARDED_BY(mutex_) = 0;  // groups under way that took bulk work along
   bool stopping_ GUARDED_BY(mutex_) = false;
   Mutex meter_mutex_;
   RefusalMeter meter_ GUARDED_BY(meter_mutex_);

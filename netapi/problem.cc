@@ -19,7 +19,7 @@ unsigned HttpStatusOf(const Error& error) {
   if (slug == "body-too-large") return 413;
   if (slug == "unsupported-media-type") return 415;
   if (slug == "header-too-large") return 431;
-  if (slug == "too-many-proposals") return 429;
+  if (slug == "too-many-proposals" || slug == "tenant-over-share") return 429;
   switch (error.code) {
     case Code::kInvalid:
       return 400;
