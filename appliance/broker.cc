@@ -109,6 +109,11 @@ std::size_t Broker::Queued() const {
   return queue_.items();
 }
 
+bool Broker::HasRoom(const std::string& tenant, std::size_t items) const {
+  const MutexLock lock(mutex_);
+  return stopping_ || queue_.Admit(tenant, items).has_value();
+}
+
 // One worker is kept from bulk work, so that an interactive request never waits for more than one group to finish.
 bool Broker::WorkWaits() const {
   return queue_.HasInteractive() || (queue_.HasBulk() && (bulk_groups_ + 1 < options_.workers || stopping_));

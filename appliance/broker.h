@@ -87,6 +87,9 @@ class Broker {
                      Operation operation, std::string_view slug) EXCLUDES(meter_mutex_);
 
   std::size_t Queued() const EXCLUDES(mutex_);
+  /// HasRoom tells whether `items` more of a tenant would be admitted now; a stream waits for it rather than fail its
+  /// lines.
+  bool HasRoom(const std::string& tenant, std::size_t items) const EXCLUDES(mutex_);
 
  private:
   struct Pending {

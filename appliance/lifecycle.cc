@@ -111,6 +111,12 @@ bool Lifecycle::DataPlaneOpen() const {
   return initialised && !failed && verified_ && !canary_wrong_;
 }
 
+bool Lifecycle::Ready() const {
+  if (!DataPlaneOpen()) return false;
+  const MutexLock lock(mutex_);
+  return canary_.empty();
+}
+
 Status Lifecycle::Report() const {
   Status status;
   status.state = State();

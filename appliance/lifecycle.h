@@ -47,6 +47,8 @@ class Lifecycle {
   /// DataPlaneOpen tells whether keys may be used: verified, recording, and the canary not wrong. A sweep that found
   /// strange keys stops ceremonies (governance sees to that), not services.
   bool DataPlaneOpen() const EXCLUDES(mutex_);
+  /// Ready tells whether requests are likely to be answered now: open, and the token has answered the last canary.
+  bool Ready() const EXCLUDES(mutex_);
 
  private:
   void WatchLoop() EXCLUDES(mutex_);

@@ -49,9 +49,8 @@ Result<void> Latch(const TokendConfig& config) {
 
 Error LatchedError(const TokendConfig& config) {
   return Error{Code::kPinRejected,
-               "the token has refused this PIN once and it is not tried again: correct the PIN file, then run "
-               "strongroom-tokend --clear-pin-latch (" +
-                   LatchPath(config) + ")",
+               "the token has refused the PIN as wrong and it is not tried again (" + LatchPath(config) +
+                   "): correct the PIN file, then run strongroom-tokend --config FILE --clear-pin-latch",
                "pin-latched", 0, __func__};
 }
 

@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
   std::string config_path;
   bool host = false, pin_retry = false, init_token = false, clear_latch = false;
   app.add_option("--config", config_path, "configuration file; the table [tokend] is read")->required();
+  app.set_version_flag("--version", "strongroom-tokend 0.1.0");
   app.add_flag("--init-token", init_token, "initialise the configured token in a free slot, then exit");
   app.add_flag("--clear-pin-latch", clear_latch,
                "forget that the token has refused the PIN, after the PIN file was corrected");
@@ -48,7 +49,9 @@ int main(int argc, char** argv) {
   if (host) return hsm::RunHost(*config, pin_retry);
   if (clear_latch) {
     const auto cleared = hsm::ClearPinLatch(*config);
-    return cleared ? 0 : Complain(cleared.error());
+    if (!cleared) return Complain(cleared.error());
+    std::cout << "cleared: the next start tries the PIN once more; start strongroom-tokend again if it has ended\n";
+    return 0;
   }
   if (init_token) {
     if (!config->softhsm_conf.empty()) (void)setenv("SOFTHSM2_CONF", config->softhsm_conf.c_str(), 1);

@@ -125,7 +125,7 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     case Endpoint::kLive:
       return bj::value(bj::object{{"live", true}});
     case Endpoint::kReady: {
-      if (!lifecycle_.DataPlaneOpen())
+      if (!lifecycle_.Ready())
         return Unavailable(
             "the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status",
             "not-operational");

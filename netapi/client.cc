@@ -1,5 +1,6 @@
 #include "netapi/client.h"
 
+#include <array>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -7,12 +8,18 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/ssl/context.hpp>
+#include <boost/asio/ssl/error.hpp>
+#include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl/ssl_stream.hpp>
-#include <charconv>
+#include <cstdio>
+#include <vector>
+
+#include "netapi/ndjson.h"
 
 namespace strongroom::netapi {
 namespace {
@@ -21,7 +28,7 @@ namespace net = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using tcp = net::ip::tcp;
-using Stream = beast::ssl_stream<beast::tcp_stream>;
+using TlsStream = beast::ssl_stream<beast::tcp_stream>;
 using SecretBody = http::basic_string_body<char, std::char_traits<char>, ZeroisingAllocator<char>>;
 using ErrorCode = boost::system::error_code;
 
@@ -31,7 +38,7 @@ struct Target {
 };
 Result<Target> ParseUrl(std::string_view url) {
   constexpr std::string_view kScheme = "https://";
-  if (!url.starts_with(kScheme)) return Invalid("the server is like https://127.0.0.1:8443");
+  if (!url.starts_with(kScheme)) return Invalid("the server is like https://127.0.0.1:8443", "usage");
   url.remove_prefix(kScheme.size());
   if (url.ends_with('/')) url.remove_suffix(1);
   const auto colon = url.rfind(':');
@@ -41,7 +48,7 @@ Result<Target> ParseUrl(std::string_view url) {
   if (target.host.starts_with('[') && target.host.ends_with(']'))
     target.host = target.host.substr(1, target.host.size() - 2);
   if (target.host.empty() || target.host.find('/') != std::string::npos)
-    return Invalid("the server is like https://127.0.0.1:8443");
+    return Invalid("the server is like https://127.0.0.1:8443", "usage");
   return target;
 }
 
@@ -65,7 +72,122 @@ class Client::Impl {
     return std::move(*outcome);
   }
 
+  Result<void> Stream(std::string_view target, Source source, Sink sink, Interrupt interrupt) {
+    StreamState state{std::string(target), std::move(source), std::move(sink), std::move(interrupt), {}, false};
+    context_.restart();
+    net::thread_pool input(1);
+    net::co_spawn(context_, RunStream(state, input), net::detached);
+    context_.run();
+    stream_.reset();
+    buffer_.clear();
+    if (state.failure) return *state.failure;
+    return {};
+  }
+
  private:
+  struct StreamState {
+    std::string target;
+    Source source;
+    Sink sink;
+    Interrupt interrupt;
+    std::optional<Error> failure;
+    bool answered = false;  // the response has ended
+  };
+
+  static void FailStream(StreamState& state, Error error) {
+    if (!state.failure) state.failure = std::move(error);
+  }
+
+  net::awaitable<void> RunStream(StreamState& state, net::thread_pool& input) {
+    if (!stream_)
+      if (auto connected = co_await Connect(); !connected) {
+        FailStream(state, connected.error());
+        co_return;
+      }
+    auto& socket = beast::get_lowest_layer(*stream_);
+    http::request<http::empty_body> request(http::verb::post, {state.target.data(), state.target.size()}, 11);
+    request.set(http::field::host, target_.host + ":" + target_.port);
+    request.set(http::field::content_type, "application/x-ndjson");
+    request.chunked(true);
+    http::request_serializer<http::empty_body> serializer(request);
+    ErrorCode ec;
+    socket.expires_after(options_.deadline);
+    co_await http::async_write_header(*stream_, serializer, net::redirect_error(net::use_awaitable, ec));
+    if (ec) {
+      FailStream(state, Unavailable("no answer from " + options_.url + ": " + ec.message()));
+      co_return;
+    }
+    net::co_spawn(context_, ReadAnswers(state), net::detached);
+    co_await SendInput(state, input);
+  }
+
+  net::awaitable<void> SendInput(StreamState& state, net::thread_pool& input) {
+    auto& socket = beast::get_lowest_layer(*stream_);
+    std::vector<char, ZeroisingAllocator<char>> block(65536);
+    while (!state.failure && !state.answered) {
+      const auto got = co_await net::co_spawn(
+          input, [&]() -> net::awaitable<Result<std::size_t>> { co_return state.source(block); }, net::use_awaitable);
+      if (!got) {
+        FailStream(state, got.error());
+        break;
+      }
+      std::array<char, 24> size{};
+      (void)std::snprintf(size.data(), size.size(), "%zx\r\n", *got);
+      SecretText chunk = size.data();
+      chunk.append(block.data(), *got);
+      chunk += "\r\n";
+      ErrorCode ec;
+      socket.expires_after(options_.deadline);
+      co_await net::async_write(*stream_, net::buffer(chunk.data(), chunk.size()),
+                                net::redirect_error(net::use_awaitable, ec));
+      if (ec || *got == 0) co_return;  // a broken connection is the reader's to report: it may hold the server's reason
+    }
+    if (state.failure) socket.cancel();
+  }
+
+  net::awaitable<void> ReadAnswers(StreamState& state) {
+    auto& socket = beast::get_lowest_layer(*stream_);
+    http::response_parser<http::buffer_body> parser;
+    parser.body_limit(boost::none);
+    ErrorCode ec;
+    // Answers may be long in coming when the input is: no deadline of their own.
+    socket.expires_never();
+    co_await http::async_read_header(*stream_, buffer_, parser, net::redirect_error(net::use_awaitable, ec));
+    HttpAnswer refusal;
+    if (!ec) refusal.status = parser.get().result_int();
+    LineSplitter splitter;
+    std::vector<char, ZeroisingAllocator<char>> block(65536);
+    while (!ec && !state.failure && !parser.is_done()) {
+      parser.get().body().data = block.data();
+      parser.get().body().size = block.size();
+      socket.expires_never();  // each time: the writer's deadline sets the reader's too while that is idle
+      co_await http::async_read_some(*stream_, buffer_, parser, net::redirect_error(net::use_awaitable, ec));
+      if (ec == http::error::need_buffer) ec = {};
+      const std::string_view got(block.data(), block.size() - parser.get().body().size);
+      if (refusal.status != 200) {
+        refusal.body.append(got.data(), got.size());
+        continue;
+      }
+      splitter.Feed(got, [&](std::string_view line, bool too_long) {
+        if (state.failure) return;
+        const auto taken =
+            too_long ? Result<void>(Integrity("the server sent a line that is too long")) : state.sink(line);
+        if (!taken) FailStream(state, taken.error());
+      });
+    }
+    if (refusal.status != 0 && refusal.status != 200) {
+      if (const auto reason = ParseAnswer(refusal); !reason) FailStream(state, reason.error());
+    }
+    if (ec || !parser.is_done())
+      FailStream(state, Unavailable("the stream from " + options_.url + " ended before every line was answered" +
+                                    (ec ? ": " + ec.message() : "")));
+    state.answered = true;
+    if (state.failure) {
+      socket.cancel();
+      state.interrupt();
+    }
+  }
+
   net::awaitable<void> Run(std::string_view method, std::string_view target, std::string_view body,
                            std::optional<Result<HttpAnswer>>& outcome) {
     if (!stream_)
@@ -98,7 +220,7 @@ class Client::Impl {
     if (read_ec) {
       stream_.reset();
       buffer_.clear();
-      outcome = Result<HttpAnswer>(Unavailable("no answer from " + options_.url + ": " + read_ec.message()));
+      outcome = Result<HttpAnswer>(NoAnswer(read_ec));
       co_return;
     }
     auto& response = parser.get();
@@ -115,13 +237,20 @@ class Client::Impl {
     outcome = Result<HttpAnswer>(std::move(answer));
   }
 
+  // In TLS 1.3 the server's word on a client certificate comes with the first read.
+  Error NoAnswer(const ErrorCode& ec) const {
+    if (ec.category() == net::error::get_ssl_category() && ec != net::ssl::error::stream_truncated)
+      return Forbidden("the server refused this certificate: " + ec.message(), "tls-refused");
+    return Unavailable("no answer from " + options_.url + ": " + ec.message());
+  }
+
   net::awaitable<Result<void>> Connect() {
     ErrorCode ec;
     tcp::resolver resolver(context_);
     const auto endpoints =
         co_await resolver.async_resolve(target_.host, target_.port, net::redirect_error(net::use_awaitable, ec));
     if (ec) co_return Unavailable("cannot find " + target_.host + ": " + ec.message());
-    stream_ = std::make_unique<Stream>(beast::tcp_stream(context_), tls_);
+    stream_ = std::make_unique<TlsStream>(beast::tcp_stream(context_), tls_);
     auto& socket = beast::get_lowest_layer(*stream_);
     socket.expires_after(options_.deadline);
     co_await socket.async_connect(endpoints, net::redirect_error(net::use_awaitable, ec));
@@ -129,8 +258,9 @@ class Client::Impl {
     socket.socket().set_option(tcp::no_delay(true), ec);
     if (auto named = ExpectServerName(stream_->native_handle(), target_.host); !named) co_return named.error();
     co_await stream_->async_handshake(net::ssl::stream_base::client, net::redirect_error(net::use_awaitable, ec));
-    if (ec)
-      co_return Unavailable("no TLS with " + options_.url + ": " + ec.message() + "; check --ca, --cert and --key");
+    if (ec && ec.category() == net::error::get_ssl_category())
+      co_return Forbidden("no TLS with " + options_.url + ": " + ec.message(), "tls-refused");
+    if (ec) co_return Unavailable("no TLS with " + options_.url + ": " + ec.message());
     co_return Result<void>();
   }
 
@@ -138,7 +268,7 @@ class Client::Impl {
   Target target_;
   net::io_context context_{1};
   net::ssl::context tls_;
-  std::unique_ptr<Stream> stream_;
+  std::unique_ptr<TlsStream> stream_;
   beast::flat_buffer buffer_;
 };
 
@@ -153,6 +283,10 @@ Result<std::unique_ptr<Client>> Client::Make(Options options) {
 
 Result<HttpAnswer> Client::Call(std::string_view method, std::string_view target, std::string_view body) {
   return impl_->Call(method, target, body);
+}
+
+Result<void> Client::Stream(std::string_view target, Source source, Sink sink, Interrupt interrupt) {
+  return impl_->Stream(target, std::move(source), std::move(sink), std::move(interrupt));
 }
 
 Result<boost::json::value> ParseAnswer(const HttpAnswer& answer) {

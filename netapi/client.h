@@ -2,7 +2,9 @@
 // The HTTPS client that the CLI and the tests use.
 
 #include <chrono>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -34,6 +36,18 @@ class Client {
   ~Client();
   /// Call sends one request; an empty body sends none. kUnavailable when there is no answer.
   Result<HttpAnswer> Call(std::string_view method, std::string_view target, std::string_view body = {});
+
+  /// Source fills a buffer and returns how much, 0 at the end of input; called from a thread of its own, so it may
+  /// block.
+  using Source = std::function<Result<std::size_t>(std::span<char> buffer)>;
+  /// Sink takes one answered line, without its end, in order; an error ends the stream.
+  using Sink = std::function<Result<void>(std::string_view line)>;
+  /// Interrupt makes a source that blocks return soon; called when the stream has failed.
+  using Interrupt = std::function<void()>;
+  /// Stream posts NDJSON and hands back the answers while input still flows. Memory is bounded by what both sides hold
+  /// in flight. Fails with the server's problem, the source's or the sink's error, or kUnavailable when the connection
+  /// broke: then what the sink has taken is what was answered.
+  Result<void> Stream(std::string_view target, Source source, Sink sink, Interrupt interrupt);
 
  private:
   class Impl;

@@ -94,6 +94,30 @@ Result<DataBody> ParseDataBody(Operation operation, std::string_view body) {
   return parsed;
 }
 
+DataItem ParseDataLine(Operation operation, std::string_view line, bool too_long) {
+  DataItem refused;
+  if (too_long) {
+    refused.refused = Invalid("the line is longer than 16 KiB", "line-too-long");
+    return refused;
+  }
+  const auto value = ParseJson(line);
+  auto item = value ? ParseItem(operation, *value) : Result<DataItem>(value.error());
+  if (item) return std::move(*item);
+  refused.refused = item.error();
+  return refused;
+}
+
+void AppendDataLine(SecretText& out, Operation operation, const Result<appliance::DataAnswer>& answer,
+                    const std::string& request_id) {
+  bj::object object(SecretJsonStorage());
+  if (answer)
+    object = AnswerObject(operation, *answer);
+  else
+    object["error"] = ProblemObject(answer.error(), request_id);
+  out += WriteJson(bj::value(std::move(object), SecretJsonStorage()));
+  out += '\n';
+}
+
 SecretText RenderDataReply(Operation operation, bool batch, std::vector<Result<appliance::DataAnswer>>& answers,
                            const std::string& request_id) {
   if (!batch) return WriteJson(bj::value(AnswerObject(operation, *answers[0]), SecretJsonStorage()));

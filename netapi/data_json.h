@@ -20,6 +20,14 @@ struct DataBody {
 /// bad item fails only itself. Fails with kInvalid.
 Result<DataBody> ParseDataBody(ledger::Operation operation, std::string_view body);
 
+/// ParseDataLine reads one line of a stream; a bad one becomes an item that carries its own error, so that the stream
+/// goes on.
+appliance::DataItem ParseDataLine(ledger::Operation operation, std::string_view line, bool too_long);
+
+/// AppendDataLine renders one answer, or its problem as {"error": ...}, and a line end.
+void AppendDataLine(SecretText& out, ledger::Operation operation, const Result<appliance::DataAnswer>& answer,
+                    const std::string& request_id);
+
 /// RenderDataReply renders the answers; of a single request the one, of a batch all, errors as problem documents.
 SecretText RenderDataReply(ledger::Operation operation, bool batch, std::vector<Result<appliance::DataAnswer>>& answers,
                            const std::string& request_id);

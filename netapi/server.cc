@@ -4,6 +4,7 @@
 
 #include <array>
 #include <atomic>
+#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -21,12 +22,15 @@
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/beast/ssl/ssl_stream.hpp>
+#include <cstdio>
+#include <deque>
 #include <thread>
 #include <unordered_set>
 #include <vector>
 
 #include "crypto/text_rules.h"
 #include "netapi/data_json.h"
+#include "netapi/ndjson.h"
 #include "netapi/problem.h"
 
 namespace strongroom::netapi {
@@ -47,6 +51,9 @@ constexpr std::uint64_t kDataBodyLimit = std::uint64_t{8} << 20;
 constexpr std::uint64_t kControlBodyLimit = std::uint64_t{64} << 10;
 
 constexpr std::uint64_t kBodyMemory = std::uint64_t{256} << 20;  // of all bodies that are being read or answered
+constexpr std::size_t kStreamBlock = 65536;                      // read at a time
+constexpr std::size_t kStreamGroupItems = 256;                   // lines of one evidence entry, at most
+constexpr std::size_t kStreamGroups = 4;                         // groups of one stream under way
 constexpr std::size_t kDrainLimit = std::size_t{256} << 10;
 constexpr unsigned kControlQueue = 64;
 
@@ -256,6 +263,7 @@ class Server::Impl {
     const auto admitted = Judge(*matched, *caller, parser, too_large);
     if (!admitted) co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id, admitted.error());
 
+    if (IsStream(*matched, parser)) co_return co_await RunStream(stream, buffer, parser, *matched, *caller, request_id);
     const Reservation body_memory(body_bytes_, BodyBound(*matched, parser));
     if (!body_memory)
       co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id,
@@ -291,6 +299,170 @@ class Server::Impl {
     co_return co_await Write(stream, std::move(reply), request_id, keep);
   }
 
+  // Stream is what reader and writer of one NDJSON exchange share; both run on the connection's one thread.
+  struct StreamSlot {
+    bool ready = false;
+    SecretText text;
+  };
+  struct StreamShared {
+    explicit StreamShared(const net::any_io_executor& executor) : changed(executor) {}
+    std::deque<std::shared_ptr<StreamSlot>> slots;  // in order of the lines
+    bool input_done = false;                        // no more slots will come
+    bool output_done = false;                       // the writer has ended
+    bool failed = false;                            // the client is gone or does not read
+    net::steady_timer changed;                      // cancelled to wake whoever waits
+    net::awaitable<void> Changed() {
+      ErrorCode ec;
+      changed.expires_at(net::steady_timer::time_point::max());
+      co_await changed.async_wait(net::redirect_error(net::use_awaitable, ec));
+    }
+  };
+
+  static bool IsStream(const Matched& matched, const Parser& parser) {
+    return matched.route->endpoint == Endpoint::kData &&
+           View(parser.get()[http::field::content_type]) == "application/x-ndjson";
+  }
+
+  // RunStream answers line for line, in order, both directions at once: a reader brings groups of lines to the broker's
+  // bulk lane, a writer sends each group's answers when their evidence is durable. At most kStreamGroups groups are
+  // under way; a client that does not read is not read from.
+  net::awaitable<bool> RunStream(Stream& stream, Buffer& buffer, Parser& parser, const Matched& matched,
+                                 const Caller& caller, const std::string& request_id) {
+    const auto executor = co_await net::this_coro::executor;
+    const auto shared = std::make_shared<StreamShared>(executor);
+    const bool keep = parser.get().keep_alive();
+    if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
+      http::response<http::empty_body> go_on(http::status::continue_, 11);
+      ErrorCode ec;
+      co_await http::async_write(stream, go_on, net::redirect_error(net::use_awaitable, ec));
+      if (ec) co_return false;
+    }
+    http::request_parser<http::buffer_body> body(std::move(parser));
+    body.body_limit(boost::none);
+    net::co_spawn(executor, WriteStream(stream, shared, request_id), net::detached);
+    const bool whole = co_await ReadStream(stream, buffer, body, shared, matched, caller, request_id);
+    shared->input_done = true;
+    if (!whole) shared->failed = true;  // cut short: what was not answered stays unanswered, and the ending says so
+    shared->changed.cancel();
+    while (!shared->output_done) co_await shared->Changed();
+    co_return keep&& whole && !shared->failed && !stopping_;
+  }
+
+  // ReadStream returns true when the body came to its proper end.
+  net::awaitable<bool> ReadStream(Stream& stream, Buffer& buffer, http::request_parser<http::buffer_body>& body,
+                                  std::shared_ptr<StreamShared> shared, const Matched& matched, const Caller& caller,
+                                  const std::string& request_id) {
+    const auto operation = matched.route->operation;
+    LineSplitter splitter;
+    ScratchBytes block(kStreamBlock);
+    std::vector<appliance::DataItem> items;
+    const auto add = [&](std::string_view line, bool too_long) {
+      items.push_back(ParseDataLine(operation, line, too_long));
+    };
+    while (!body.is_done()) {
+      body.get().body().data = block.data();
+      body.get().body().size = block.size();
+      beast::get_lowest_layer(stream).expires_after(options_.idle_deadline);
+      ErrorCode ec;
+      co_await http::async_read_some(stream, buffer, body, net::redirect_error(net::use_awaitable, ec));
+      if (ec == http::error::need_buffer) ec = {};
+      if (ec || stopping_ || shared->failed) co_return false;
+      const auto got = block.size() - body.get().body().size;
+      splitter.Feed({reinterpret_cast<const char*>(block.data()), got}, add);
+      if (body.is_done()) splitter.Finish(add);
+      for (std::size_t at = 0; at < items.size(); at += kStreamGroupItems) {
+        std::vector<appliance::DataItem> group(
+            std::make_move_iterator(items.begin() + static_cast<std::ptrdiff_t>(at)),
+            std::make_move_iterator(items.begin() +
+                                    static_cast<std::ptrdiff_t>(std::min(items.size(), at + kStreamGroupItems))));
+        while (!shared->failed && shared->slots.size() >= kStreamGroups) co_await shared->Changed();
+        if (shared->failed || !co_await AwaitRoom(caller.name, group.size())) co_return false;
+        SubmitGroup(shared, matched, caller, request_id, std::move(group));
+      }
+      items.clear();
+    }
+    co_return true;
+  }
+
+  // AwaitRoom waits for the broker's admission instead of failing lines of a stream; false when the server stops.
+  net::awaitable<bool> AwaitRoom(const std::string& tenant, std::size_t items) {
+    const auto executor = co_await net::this_coro::executor;
+    while (!stopping_ && !api_.broker().HasRoom(tenant, items)) {
+      net::steady_timer pause(executor, std::chrono::milliseconds(10));
+      ErrorCode ec;
+      co_await pause.async_wait(net::redirect_error(net::use_awaitable, ec));
+    }
+    co_return !stopping_;
+  }
+
+  void SubmitGroup(const std::shared_ptr<StreamShared>& shared, const Matched& matched, const Caller& caller,
+                   const std::string& request_id, std::vector<appliance::DataItem> items) {
+    const auto slot = std::make_shared<StreamSlot>();
+    shared->slots.push_back(slot);
+    appliance::DataRequest request;
+    request.request_id = request_id;
+    request.principal = caller.name;
+    request.keyring = matched.values[0];
+    request.operation = matched.route->operation;
+    request.lane = appliance::Lane::kBulk;
+    const auto count = items.size();
+    request.items = std::move(items);
+    const auto executor = shared->changed.get_executor();
+    api_.broker().Submit(std::move(request), [shared, slot, executor, count, request_id,
+                                              operation = matched.route->operation](appliance::DataReply reply) {
+      SecretText text;
+      if (reply)
+        for (const auto& answer : *reply) AppendDataLine(text, operation, answer, request_id);
+      else
+        for (std::size_t i = 0; i < count; ++i) AppendDataLine(text, operation, reply.error(), request_id);
+      net::post(executor, [shared, slot, text = std::move(text)]() mutable {
+        slot->text = std::move(text);
+        slot->ready = true;
+        shared->changed.cancel();
+      });
+    });
+  }
+
+  net::awaitable<void> WriteStream(Stream& stream, std::shared_ptr<StreamShared> shared, std::string request_id) {
+    const std::string head =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\nRequest-Id: " +
+        request_id + "\r\nTransfer-Encoding: chunked\r\n\r\n";
+    bool going = co_await WriteText(stream, head);
+    while (going && !(shared->slots.empty() && shared->input_done)) {
+      if (shared->slots.empty() || !shared->slots.front()->ready) {
+        co_await shared->Changed();
+        continue;
+      }
+      const auto slot = shared->slots.front();
+      shared->slots.pop_front();
+      shared->changed.cancel();
+      SecretText chunk;
+      std::array<char, 24> size{};
+      (void)std::snprintf(size.data(), size.size(), "%zx\r\n", slot->text.size());
+      chunk.reserve(slot->text.size() + 32);
+      chunk += size.data();
+      chunk += slot->text;
+      chunk += "\r\n";
+      going = co_await WriteText(stream, {chunk.data(), chunk.size()});
+    }
+    // The last chunk says that every line was answered: it is not sent for a stream that was cut short.
+    if (going && !shared->failed) going = co_await WriteText(stream, "0\r\n\r\n");
+    if (!going) {
+      shared->failed = true;
+      beast::get_lowest_layer(stream).cancel();  // the reader need not wait for its own deadline
+    }
+    shared->output_done = true;
+    shared->changed.cancel();
+  }
+
+  net::awaitable<bool> WriteText(Stream& stream, std::string_view text) {
+    ErrorCode ec;
+    beast::get_lowest_layer(stream).expires_after(options_.body_deadline);
+    co_await net::async_write(stream, net::buffer(text.data(), text.size()),
+                              net::redirect_error(net::use_awaitable, ec));
+    co_return !ec;
+  }
+
   static std::uint64_t BodyLimit(const Matched& matched) {
     return matched.route->endpoint == Endpoint::kData ? kDataBodyLimit : kControlBodyLimit;
   }
@@ -302,6 +474,7 @@ class Server::Impl {
   Result<void> Judge(const Matched& matched, const Caller& caller, const Parser& parser, bool too_large) const {
     TRY(api_.Admit(*matched.route, caller));
     if (matched.route->endpoint == Endpoint::kData) TRY(api_.AdmitData(matched, caller));
+    if (IsStream(matched, parser)) return {};
     if (too_large || parser.content_length_remaining().value_or(0) > BodyLimit(matched))
       return Invalid("the body is too large: 8 MiB for operations, 64 KiB else", "body-too-large");
     const auto& request = parser.get();
@@ -401,11 +574,7 @@ class Server::Impl {
     add(std::to_string(reply.body.size()));
     add("\r\n\r\n");
     add({reply.body.data(), reply.body.size()});
-    ErrorCode ec;
-    beast::get_lowest_layer(stream).expires_after(options_.body_deadline);
-    co_await net::async_write(stream, net::buffer(text.data(), text.size()),
-                              net::redirect_error(net::use_awaitable, ec));
-    co_return keep && !ec;
+    co_return co_await WriteText(stream, {text.data(), text.size()}) && keep;
   }
 
   const Options options_;

@@ -75,7 +75,7 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
     std::cout << "initialised: roster 1 is in the ledger\n";
     return 0;
   }
-  appliance::Lifecycle lifecycle(**ledger, key_ops, governance, std::chrono::seconds(5));
+  appliance::Lifecycle lifecycle(**ledger, key_ops, governance, std::chrono::seconds(1));
   appliance::Broker broker(**ledger, key_ops, clock, [&] { return governance.Snapshot(); }, {});
   netapi::Api api(**ledger, governance, broker, lifecycle);
   netapi::Server::Options options;
@@ -104,6 +104,7 @@ int main(int argc, char** argv) {
   std::string config_path, first_boot;
   bool check = false;
   app.add_option("--config", config_path, "configuration file")->required();
+  app.set_version_flag("--version", "strongroomd 0.1.0");
   app.add_flag("--check-config", check, "check the configuration and exit");
   app.add_option("--first-boot", first_boot,
                  "write roster 1 from DIR (roster.txt and <custodian>.sig files) into an empty ledger, then exit")

@@ -16,8 +16,10 @@ namespace {
 struct NextStep {
   std::string_view slug, text;
 };
-constexpr std::array<NextStep, 20> kNextSteps = {{
-    {"unavailable", "check that the appliance runs (strongroom status), then try again"},
+constexpr std::array<NextStep, 33> kNextSteps = {{
+    {"unavailable",
+     "try again in a moment; if it stays so, see whether the appliance runs (strongroom dev up --dir DIR starts a dev "
+     "one)"},
     {"not-operational", "see strongroom status for the check that fails"},
     {"overloaded", "try again in a moment, or send larger batches"},
     {"keyring-not-found", "see strongroom keyring list for what this principal may use"},
@@ -36,6 +38,19 @@ constexpr std::array<NextStep, 20> kNextSteps = {{
     {"uninitialised", "run the first boot: strongroomd --first-boot DIR"},
     {"ledger-failed", "free disk space, then restart strongroomd"},
     {"already-running", "stop the other one first, or use another directory"},
+    {"tls-refused", "use a certificate of the appliance's CA (--cert, --key) and that CA (--ca)"},
+    {"not-started", "see log/ in the directory, mend what it says, then run strongroom dev up again"},
+    {"file-missing", "nothing was changed; with the file back in its place run strongroom dev up again"},
+    {"token-missing", "nothing was changed; with the token back in its place run strongroom dev up again"},
+    {"pin-missing", "nothing was changed; with the PIN file back in its place run strongroom dev up again"},
+    {"directory-in-use", "strongroom dev up --dir with a new name makes it"},
+    {"ledger-missing", "name the data directory of an appliance (of a dev appliance: DIR/data)"},
+    {"tls-setup", "check that the files named by --ca, --cert and --key are there and readable"},
+    {"bad-signature", "sign the exact text of strongroom proposal show ID --text with the key that is in the roster"},
+    {"not-a-custodian", "name the custodian with --custodian, or use the key file that bears the custodian's name"},
+    {"not-open", "see strongroom proposal show ID for what became of it"},
+    {"unknown-operation", "keyring.create and keyring.rotate are what this version executes"},
+    {"unknown-parameter", "create takes suite, custody and grants; rotate takes suite"},
     {"token-inventory", "have the key removed or explained before any ceremony goes on: strongroom status"},
 }};
 
@@ -49,7 +64,8 @@ Result<std::unique_ptr<netapi::Client>> CliSession::Connect() const {
     if (value->empty())
       return Invalid(
           std::string(name) +
-          " is missing (or its STRONGROOM_ variable): eval \"$(strongroom dev env --dir DIR)\" sets all four");
+              " is missing (or its STRONGROOM_ variable): eval \"$(strongroom dev env --dir DIR)\" sets all four",
+          "usage");
   return netapi::Client::Make({server, {cert, key, ca}, std::chrono::seconds(30)});
 }
 
@@ -60,10 +76,22 @@ Result<boost::json::value> CliSession::Ask(std::string_view method, std::string_
   return netapi::ParseAnswer(answer);
 }
 
-int Fail(const Error& error) {
+namespace {
+void PrintError(const Error& error) {
   std::cerr << "strongroom: " << error.Line() << "\n";
   for (const auto& next : kNextSteps)
     if (next.slug == error.Slug()) std::cerr << "next: " << next.text << "\n";
+}
+}  // namespace
+
+int FailUsage(const Error& error) {
+  PrintError(error);
+  return kExitUsage;
+}
+
+int Fail(const Error& error) {
+  PrintError(error);
+  if (error.slug == "usage") return kExitUsage;
   switch (error.code) {
     case Code::kUnavailable:
     case Code::kOverloaded:

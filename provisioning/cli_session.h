@@ -26,6 +26,8 @@ struct CliSession {
 /// Fail prints an error on one line of stderr, what to do next on a second where there is something to do, and returns
 /// the exit status.
 int Fail(const Error& error);
+/// FailUsage is Fail for a command line that cannot be right: exit status 2.
+int FailUsage(const Error& error);
 /// PrintJson prints one document on stdout.
 void PrintJson(const boost::json::value& value);
 /// TextOf reads a member as text: strings as they are, null as "-", all else as JSON.

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <chrono>
 #include <filesystem>
@@ -31,6 +34,7 @@ namespace fs = std::filesystem;
 namespace bj = boost::json;
 using hsm::UniqueFd;
 
+constexpr std::size_t kMaxSocketPath = 107;
 constexpr const char* kModule = "/usr/lib/softhsm/libsofthsm2.so";
 constexpr std::array<const char*, 3> kCustodians = {"custodian-1", "custodian-2", "custodian-3"};
 constexpr std::array<const char*, 9> kPrincipals = {"operator-1",  "operator-2",  "custodian-1",
@@ -94,13 +98,66 @@ class DevAppliance {
     const auto absolute = fs::absolute(directory, error).lexically_normal();
     auto text = absolute.string();
     if (text.size() > 1 && text.ends_with('/')) text.pop_back();
+    if (directory.empty()) return Invalid("--dir is empty");
+    // Quotes would end a TOML string; '#' and '=' have a meaning in SoftHSM's own configuration.
     for (const char c : text)
-      if (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20)
-        return Invalid("the directory's path has a quote, a backslash or a control character");
+      if (c == '"' || c == '\\' || c == '#' || c == '=' || static_cast<unsigned char>(c) < 0x20)
+        return Invalid("the directory's path has one of \" \\ # = or a control character: use another");
+    if (text.size() + std::string_view("/token/tokend.sock").size() > kMaxSocketPath)
+      return Invalid("the directory's path is longer than " + std::to_string(kMaxSocketPath - 18) +
+                     " bytes, too long for the socket in it: use a shorter one");
     return DevAppliance(text);
   }
 
   std::string Path(const std::string& name) const { return (dir_ / name).string(); }
+
+  // A complete appliance is never mended by making parts anew: a new PIN or an empty database in the place of a lost
+  // one would do harm. True when it is complete; kNotFound names what is gone.
+  Result<bool> CheckComplete() const {
+    if (!fs::exists(Path("complete"))) return false;
+    for (const auto* name : {"strongroom.toml", "ca.pem", "server.pem", "server.key", "token/softhsm2.conf",
+                             "token/kek.pin", "token/tokens", "data/data.mdb"})
+      if (!fs::exists(Path(name)))
+        return NotFound(
+            Path(name) + " is missing: put it back; dev up makes no new one for an appliance that was complete",
+            "file-missing");
+    if (fs::is_empty(Path("token/tokens")))
+      return NotFound(Path("token/tokens") + " holds no token: put it back; dev up makes no new one", "token-missing");
+    return true;
+  }
+  Result<void> MarkComplete() {
+    if (fs::exists(Path("complete"))) return {};
+    return WriteText(Path("complete"),
+                     "dev up has made everything here; what goes missing from now on is not made anew\n", 0600);
+  }
+
+  // Only an empty directory, or one that an earlier run has begun, is used.
+  Result<void> CheckOurs() const {
+    constexpr std::array<std::string_view, 16> kOurs = {
+        "ca.pem", "ca.key", "server.pem",      "server.key",      "clients",    "approvers",   "roster",   "token",
+        "data",   "log",    "strongroom.toml", "strongroomd.pid", "tokend.pid", "ledger.vkey", "complete", "lock"};
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(dir_, error)) {
+      auto name = entry.path().filename().string();
+      if (name.ends_with(".new")) name.resize(name.size() - 4);
+      if (std::find(kOurs.begin(), kOurs.end(), name) == kOurs.end())
+        return Conflict(Path(entry.path().filename().string()) + " is not ours: give dev up an empty directory",
+                        "directory-in-use");
+    }
+    return {};
+  }
+
+  // One dev up at a time.
+  Result<UniqueFd> Lock() {
+    std::error_code error;
+    fs::create_directories(dir_, error);
+    UniqueFd lock(open(Path("lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!lock) return Io("cannot write in " + dir_.string() + ": " + std::generic_category().message(errno));
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
+      return Conflict("another strongroom dev command works on " + dir_.string() + ": let it finish",
+                      "already-running");
+    return lock;
+  }
 
   Result<void> MakeFiles(unsigned short port) {
     std::error_code error;
@@ -130,6 +187,11 @@ class DevAppliance {
   }
 
   Result<void> MakeToken() {
+    if (fs::exists(Path("token/made"))) {
+      if (!fs::exists(Path("token/kek.pin")))
+        return NotFound(Path("token/kek.pin") + " is missing: put it back; the token was made with it", "pin-missing");
+      return {};
+    }
     for (const auto* name : {"token/kek.pin", "token/kek.so-pin"})
       if (!fs::exists(Path(name))) TRY(WriteText(Path(name), ToHex(crypto::RandomArray<16>()) + "\n", 0600));
     if (!fs::exists(Path("token/softhsm2.conf")))
@@ -137,7 +199,6 @@ class DevAppliance {
                     "directories.tokendir = " + Path("token/tokens") +
                         "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
                     0600));
-    if (fs::exists(Path("token/made"))) return {};
     TRY_ASSIGN(const auto made,
                RunProcess({Program("strongroom-tokend"), "--config", Path("strongroom.toml"), "--init-token"}));
     // A token that is there already was made by a run that was cut off right after.
@@ -150,7 +211,7 @@ class DevAppliance {
     TRY_ASSIGN(const auto booted, RunProcess({Program("strongroomd"), "--config", Path("strongroom.toml"),
                                               "--first-boot", Path("roster")}));
     if (booted.status != 0 && booted.err.find("already-initialised") == std::string::npos)
-      return Io("first boot failed: " + LastLine(booted.err));
+      return Io("strongroomd did not start: " + LastLine(booted.err), "not-started");
     return {};
   }
 
@@ -161,26 +222,32 @@ class DevAppliance {
     return true;
   }
 
-  Result<void> AwaitReady(std::string_view program, const std::string& pid_file) {
+  Result<void> AwaitReady() {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     std::string last = "no answer";
     while (std::chrono::steady_clock::now() < until) {
-      // An empty pid file is a daemon that has not got that far.
-      for (const auto& [name, file, log] :
-           {std::array<std::string, 3>{"strongroom-tokend", "tokend.pid", "log/tokend.log"},
-            std::array<std::string, 3>{"strongroomd", "strongroomd.pid", "log/strongroomd.log"}})
-        if (PidIn(file) > 0 && !Alive(PidIn(file)))
-          return Unavailable(name + " has ended: " + LastLine(ReadText(Path(log))), "not-started");
+      for (const auto& [file, log] : {std::pair<std::string, std::string>{"tokend.pid", "log/tokend.log"},
+                                      std::pair<std::string, std::string>{"strongroomd.pid", "log/strongroomd.log"}})
+        if (PidIn(file) > 0 && !Alive(PidIn(file))) return Unavailable(LastLine(ReadText(Path(log))), "not-started");
       TRY_ASSIGN(const auto client, ClientFor("operator-1"));
-      const auto answer = client->Call("GET", "/v1/health/ready");
-      if (answer && answer->status == 200) return {};
-      if (answer)
-        last = std::string(answer->body);
-      else
-        last = answer.error().detail;
+      const auto answer = client->Call("GET", "/v1/status");
+      const auto status = answer ? netapi::ParseAnswer(*answer) : Result<bj::value>(answer.error());
+      if (status) {
+        last.clear();
+        for (const auto& check : status->get_object().at("checks").get_array()) {
+          if (TextOf(check, "ok") == "true") continue;
+          last += (last.empty() ? "" : "; ") + TextOf(check, "name") + ": " + TextOf(check, "detail");
+          // An impostor does not turn into the right token by waiting.
+          if (TextOf(check, "detail").starts_with("impostor")) return Unavailable(last, "not-started");
+        }
+        const auto ready = client->Call("GET", "/v1/health/ready");
+        if (ready && ready->status == 200) return {};
+      } else {
+        last = status.error().detail;
+      }
       Pause(20);
     }
-    return Unavailable(std::string(program) + " did not become ready (" + pid_file + "): " + last, "not-started");
+    return Unavailable("the appliance did not become ready: " + last, "not-started");
   }
 
   // The keyrings of a dev appliance, made as anyone makes them: proposed, voted for by two custodians, executed once.
@@ -325,15 +392,28 @@ class DevAppliance {
 
 Result<std::string> Up(const std::string& directory, unsigned short port) {
   TRY_ASSIGN(auto dev, DevAppliance::In(directory));
-  TRY(dev.MakeFiles(port));
-  TRY(dev.MakeToken());
-  TRY(dev.EnsureDaemon("strongroom-tokend", "tokend.pid", "log/tokend.log"));
-  if (dev.RunningPid("strongroomd", "strongroomd.pid") < 0) TRY(dev.FirstBoot());
-  TRY(dev.EnsureDaemon("strongroomd", "strongroomd.pid", "log/strongroomd.log"));
-  TRY(dev.AwaitReady("the appliance", dev.Path("strongroomd.pid")));
+  TRY(dev.CheckOurs());
+  TRY_ASSIGN(const auto lock, dev.Lock());
+  TRY_ASSIGN(const bool complete, dev.CheckComplete());
+  if (!complete || port != 0) TRY(dev.MakeFiles(port));
+  if (!complete) TRY(dev.MakeToken());
+  bool started_tokend = false, started_daemon = false;
+  const auto started = [&]() -> Result<void> {
+    TRY_ASSIGN(started_tokend, dev.EnsureDaemon("strongroom-tokend", "tokend.pid", "log/tokend.log"));
+    if (!complete && dev.RunningPid("strongroomd", "strongroomd.pid") < 0) TRY(dev.FirstBoot());
+    TRY_ASSIGN(started_daemon, dev.EnsureDaemon("strongroomd", "strongroomd.pid", "log/strongroomd.log"));
+    return dev.AwaitReady();
+  }();
+  if (!started) {
+    // What this run has started and what does not serve is not left running.
+    if (started_daemon) dev.StopDaemon("strongroomd", "strongroomd.pid");
+    if (started_tokend) dev.StopDaemon("strongroom-tokend", "tokend.pid");
+    return started.error();
+  }
   TRY(dev.MakeKeyring("install", {"suite=kwp", "custody=token", "grants=service-1"}));
   TRY(dev.MakeKeyring("org-a", {"suite=gcm", "custody=token", "grants=service-2"}));
   TRY(dev.MakeKeyring("org-b", {"custody=keyring:install", "grants=service-1,service-2"}));
+  TRY(dev.MarkComplete());
   return dev.Url();
 }
 

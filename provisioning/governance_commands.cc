@@ -112,7 +112,7 @@ Result<bj::value> FileProposal(netapi::Client& client, const ProposeOptions& opt
   bj::object params;
   for (const auto& param : options.params) {
     const auto equals = param.find('=');
-    if (equals == std::string::npos) return Invalid("--param is NAME=VALUE, not '" + param + "'");
+    if (equals == std::string::npos) return Invalid("--param is NAME=VALUE, not '" + param + "'", "usage");
     if (!params.emplace(param.substr(0, equals), param.substr(equals + 1)).second)
       return Invalid("--param " + param.substr(0, equals) + " stands twice");
   }
@@ -168,6 +168,8 @@ int ShowProposal(const CliSession& session, const std::string& id, bool text_onl
 namespace {
 
 Result<bj::value> Vote(const CliSession& session, const VoteOptions& options) {
+  if (options.signature_file.empty() && !std::filesystem::exists(options.key_file))
+    return Invalid("there is no key file " + options.key_file, "usage");
   TRY_ASSIGN(const auto client, session.Connect());
   TRY_ASSIGN(const auto answer, client->Call("GET", "/v1/proposals/" + options.id));
   TRY_ASSIGN(const auto proposal, netapi::ParseAnswer(answer));
@@ -196,9 +198,9 @@ Result<bj::value> Vote(const CliSession& session, const VoteOptions& options) {
 
 int CastVote(const CliSession& session, const VoteOptions& options) {
   if (options.key_file.empty() == options.signature_file.empty())
-    return Fail(Invalid("give --key FILE, or --signature FILE with --custodian NAME"));
+    return FailUsage(Invalid("give --key FILE, or --signature FILE with --custodian NAME"));
   if (!options.signature_file.empty() && options.custodian.empty())
-    return Fail(Invalid("--signature needs --custodian NAME"));
+    return FailUsage(Invalid("--signature needs --custodian NAME"));
   return Print(session, Vote(session, options), [](const bj::value& p) {
     std::cout << TextOf(p, "state") << ": approvals " << TextOf(p, "approvals") << " of " << TextOf(p, "needed")
               << " needed\n";

@@ -81,7 +81,7 @@ Result<Rebuilt> Rebuild(const std::string& directory) {
 
 int ShowLedger(const CliSession& session, const LedgerShowOptions& options) {
   if (options.log != "control" && options.log != "evidence")
-    return Fail(Invalid("the logs are 'control' and 'evidence'"));
+    return FailUsage(Invalid("the logs are 'control' and 'evidence'"));
   const auto shown = Show(session, options);
   return shown ? kExitDone : Fail(shown.error());
 }

@@ -57,9 +57,15 @@ void AddData(CLI::App& app, Arguments& a, Command& run) {
     } else {
       command->add_option("--in", a.data.in, "input file, default standard input");
     }
+    command->add_flag("--ndjson", a.data.ndjson,
+                      "a stream: one JSON request a line in, one answer a line out, in order");
+    if (operation == ledger::Operation::kDataKey) command->add_option("--in", a.data.in, "with --ndjson: input file");
     command->add_option("--out", a.data.out, "output file (mode 0600), default standard output");
-    command->callback(
-        [&a, &run, operation] { run = [&a, operation] { return RunData(a.session, operation, a.data); }; });
+    command->callback([&a, &run, operation] {
+      run = [&a, operation] {
+        return a.data.ndjson ? RunStream(a.session, operation, a.data) : RunData(a.session, operation, a.data);
+      };
+    });
   };
   add("wrap", "wrap a DEK (base64 in, wrapped DEK out)", ledger::Operation::kWrap);
   add("unwrap", "unwrap a wrapped DEK (base64 out)", ledger::Operation::kUnwrap);

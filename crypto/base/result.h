@@ -3,7 +3,6 @@
 
 #include <boost/system/result.hpp>
 #include <cstdint>
-#include <source_location>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,10 +44,9 @@ struct Error {
   std::string Line() const;
 };
 
-#define STRONGROOM_ERROR_KIND(Name)                                                         \
-  inline Error Name(std::string detail, std::string slug = {},                              \
-                    std::source_location at = std::source_location::current()) {            \
-    return Error{Code::k##Name, std::move(detail), std::move(slug), 0, at.function_name()}; \
+#define STRONGROOM_ERROR_KIND(Name)                                                                     \
+  inline Error Name(std::string detail, std::string slug = {}, const char* at = __builtin_FUNCTION()) { \
+    return Error{Code::k##Name, std::move(detail), std::move(slug), 0, at};                             \
   }
 STRONGROOM_ERROR_KIND(Invalid)
 STRONGROOM_ERROR_KIND(NotFound)

@@ -1,6 +1,7 @@
 // The command line as people and scripts meet it, and the daemons' refusals at start.
 
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 #include <boost/json/object.hpp>
@@ -35,7 +36,7 @@ TEST_F(Cli, ExitStatusesAreTheContract) {
                   "--cert", f().Path("clients/service-1.pem"), "--key", f().Path("clients/service-1.key"), "status"})
           ->status,
       4);
-  EXPECT_EQ(RunProcess({DevFixture::Program("strongroom"), "status"})->status, 1) << "no server named";
+  EXPECT_EQ(RunProcess({DevFixture::Program("strongroom"), "status"})->status, 2) << "no server named";
   EXPECT_EQ(RunProcess({DevFixture::Program("strongroom"), "--help"})->status, 0);
 }
 
@@ -157,6 +158,65 @@ TEST_F(Cli, DaemonsRefuseBadConfigurationInOneLine) {
       RunProcess({DevFixture::Program("strongroomd"), "--config", f().Path("absent.toml"), "--check-config"})->status,
       1);
   EXPECT_EQ(RunProcess({DevFixture::Program("strongroomd")})->status, 2);
+}
+
+// What goes missing from a complete appliance is not made anew: one line, nothing changed, nothing left running.
+TEST(DevLife, UpMakesNoNewPinTokenOrDatabaseForALostOne) {
+  DevFixture f;
+  const auto up = [&] { return RunProcess({DevFixture::Program("strongroom"), "dev", "up", "--dir", f.Dir()}); };
+  ASSERT_EQ(RunProcess({DevFixture::Program("strongroom"), "dev", "down", "--dir", f.Dir()})->status, 0);
+  for (const auto* name : {"token/kek.pin", "token/tokens", "data", "server.key"}) {
+    std::filesystem::rename(f.Path(name), f.Dir() + "-kept");
+    const auto refused = up();
+    EXPECT_EQ(refused->status, 1) << name;
+    EXPECT_EQ(Lines(refused->err), 2) << refused->err;
+    EXPECT_NE(refused->err.find(name), std::string::npos) << refused->err;
+    EXPECT_FALSE(std::filesystem::exists(f.Path(name))) << name << " was made anew";
+    EXPECT_FALSE(std::filesystem::exists(f.Path("token/state/pin-rejected")));
+    std::filesystem::rename(f.Dir() + "-kept", f.Path(name));
+  }
+  // A wrong PIN: refused, latched, and the daemons that this run started are gone again.
+  const auto pin = ReadFile(f.Path("token/kek.pin"));
+  std::ofstream(f.Path("token/kek.pin")) << "wrong-pin\n";
+  EXPECT_EQ(up()->status, 4);
+  EXPECT_NE(up()->err.find("pin-latched"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(f.Path("strongroomd.pid")));
+  std::ofstream(f.Path("token/kek.pin")) << pin;
+  EXPECT_EQ(
+      RunProcess({DevFixture::Program("strongroom-tokend"), "--config", f.Path("strongroom.toml"), "--clear-pin-latch"})
+          ->status,
+      0);
+  EXPECT_EQ(up()->status, 0);
+}
+
+TEST(DevLife, UpRefusesDirectoriesThatWouldNotDo) {
+  TempDir dir;
+  for (const std::string& name :
+       {std::string("has#hash"), std::string("has=equals"), std::string("has\"quote"), std::string(120, 'x')})
+    EXPECT_EQ(RunProcess({DevFixture::Program("strongroom"), "dev", "up", "--dir", dir.File(name)})->status, 1) << name;
+  std::filesystem::create_directory(dir.File("theirs"));
+  (void)dir.Write("theirs/file", "x");
+  EXPECT_NE(RunProcess({DevFixture::Program("strongroom"), "dev", "up", "--dir", dir.File("theirs")})
+                ->err.find("directory-in-use"),
+            std::string::npos);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1) << "nothing was made";
+}
+
+// A token side that is gone for good shows: not ready, degraded, until it is back.
+TEST(DevLife, ADeadTokenSideIsNotReady) {
+  DevFixture f;
+  const auto client = f.ClientFor("monitor-1");
+  ASSERT_EQ(client->Call("GET", "/v1/health/ready")->status, 200U);
+  (void)kill(f.PidOf("tokend.pid"), SIGKILL);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  unsigned status = 200;
+  while (status == 200 && std::chrono::steady_clock::now() < until)
+    status = client->Call("GET", "/v1/health/ready")->status;
+  EXPECT_EQ(status, 503U);
+  EXPECT_NE(f.Run("operator-1", {"status"}).out.find("degraded"), std::string::npos);
+  EXPECT_EQ(client->Call("GET", "/v1/health/live")->status, 200U);
+  f.Up();
+  EXPECT_EQ(client->Call("GET", "/v1/health/ready")->status, 200U);
 }
 
 TEST(DevLife, UpIsIdempotentDownStopsAndRebuildAgrees) {

@@ -25,6 +25,6 @@ std::string SoftHsmFixture::uri_text() const {
          "&pin-source=file:" + dir_.File("kek.pin");
 }
 
-hsm::TokenUri SoftHsmFixture::uri() const { return std::move(*hsm::TokenUri::Parse(uri_text())); }
+hsm::TokenUri SoftHsmFixture::uri() const { return *hsm::TokenUri::Parse(uri_text()); }
 
 }  // namespace strongroom::tests

@@ -30,8 +30,8 @@ class World {
   void Boot() {
     governance.reset();
     ledger.reset();
-    ledger = std::move(*ledger::Ledger::Open({dir.File("data"), std::size_t{1} << 30}));
-    governance = std::make_unique<appliance::Governance>(*ledger, token, clock, std::move(*appliance::Load(*ledger)));
+    ledger = *ledger::Ledger::Open({dir.File("data"), std::size_t{1} << 30});
+    governance = std::make_unique<appliance::Governance>(*ledger, token, clock, *appliance::Load(*ledger));
   }
   Result<void> FirstBoot() {
     const auto& text = quorum().roster().text();

@@ -33,7 +33,7 @@ class KekAttack : public testing::Test {
     ASSERT_TRUE(module);
     module_ = std::move(*module);
     slot_ = *module_->FindSlot(uri);
-    session_.emplace(std::move(*Session::Open(*module_, slot_)));
+    session_.emplace(*Session::Open(*module_, slot_));
     ASSERT_TRUE(session_->Login(*ReadPinFile(uri.pin_file())));
     profile_ = *ProfileFor(*module_->TokenInfo(slot_));
     kwp_ = Find(1);

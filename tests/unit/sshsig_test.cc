@@ -119,7 +119,7 @@ TEST_F(SshSig, SecurityKeysVerifyAndEveryFlippedByteIsRefused) {
   const Key web = Make("web", {"-t", "ed25519-sk", "-w", provider, "-O", "application=ssh:strongroom"});
   EXPECT_TRUE(CheckSshPublicKey(web.text));
   auto blob = *DecodeBase64(web.text.substr(web.text.find(' ') + 1), Base64::kStandardPadded);
-  *std::search(blob.begin(), blob.end(), "ssh:strongroom", "ssh:strongroom" + 14) = 'x';
+  *std::search(blob.begin(), blob.end(), "ssh:strongroom", &"ssh:strongroom"[14]) = 'x';
   EXPECT_FALSE(CheckSshPublicKey("sk-ssh-ed25519@openssh.com " + EncodeBase64(blob, Base64::kStandardPadded)));
 }
 
@@ -139,7 +139,7 @@ TEST_F(SshSig, RefusesOtherKeys) {
   // A P-256 key whose inner curve name says otherwise.
   const Key ec = Make("ec", {"-t", "ecdsa", "-b", "256"});
   auto blob = *DecodeBase64(ec.text.substr(ec.text.find(' ') + 1), Base64::kStandardPadded);
-  auto at = std::search(blob.begin() + 23, blob.end(), "nistp256", "nistp256" + 8);
+  auto at = std::search(blob.begin() + 23, blob.end(), "nistp256", &"nistp256"[8]);
   ASSERT_NE(at, blob.end());
   *(at + 5) = '3';
   EXPECT_FALSE(CheckSshPublicKey("ecdsa-sha2-nistp256 " + EncodeBase64(blob, Base64::kStandardPadded)));
