@@ -17,7 +17,7 @@ Result<void> CountAndGenerate(KeyOps& ops, const Clock& clock, GenerateRequest r
 }
 
 // Reads one frame and answers it; false when the connection is to be closed.
-bool ServeOne(int fd, KeyOps& ops, const Clock& clock, ScratchBytes& frame) {
+bool ServeOne(int fd, KeyOps& ops, const Clock& clock, const HostDuties& duties, ScratchBytes& frame) {
   if (const auto read = ReadFrame(fd, frame); !read) {
     if (read.error().code != Code::kUnavailable) spdlog::warn("connection closed: {}", read.error().Line());
     return false;
@@ -28,7 +28,9 @@ bool ServeOne(int fd, KeyOps& ops, const Clock& clock, ScratchBytes& frame) {
     spdlog::warn("connection closed: {}", request.error().Line());
     return false;
   }
+  duties.begin();
   const auto answer = EncodeResponse(Answer(ops, clock, std::move(*request)));
+  duties.end();
   return WriteFrame(fd, answer).has_value();
 }
 
@@ -63,7 +65,7 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request) {
 }
 
 HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_uids, KeyOps& ops, const Clock& clock,
-                     const std::function<bool()>& broken) {
+                     const HostDuties& duties) {
   std::vector<UniqueFd> connections;
   ScratchBytes frame;
   while (true) {
@@ -74,9 +76,9 @@ HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_u
     if (polls[0].revents != 0) return kHostDone;
     std::vector<UniqueFd> kept;
     for (std::size_t i = 0; i < connections.size(); ++i) {
-      if (polls[i + 2].revents == 0 || ServeOne(connections[i].get(), ops, clock, frame))
+      if (polls[i + 2].revents == 0 || ServeOne(connections[i].get(), ops, clock, duties, frame))
         kept.push_back(std::move(connections[i]));
-      if (broken()) return kHostBroken;
+      if (duties.broken()) return kHostBroken;
     }
     connections = std::move(kept);
     if (polls[1].revents != 0)

@@ -24,10 +24,18 @@ enum HostExit : int {
 /// clock, whatever the front end says (Q9).
 Response Answer(KeyOps& ops, const Clock& clock, Request request);
 
+/// HostDuties are what a host owes its supervisor around each request: say that it is inside one, and tell whether the
+/// token is broken.
+struct HostDuties {
+  std::function<void()> begin = [] {};
+  std::function<void()> end = [] {};
+  std::function<bool()> broken = [] { return false; };
+};
+
 /// ServeFrames accepts connections of `allowed_uids` on `listener` and answers their frames one after another, until
-/// `stop_fd` becomes readable (kHostDone) or `broken()` is true after a frame (kHostBroken). A connection that sends a
-/// malformed frame is closed.
+/// `stop_fd` becomes readable (kHostDone) or `duties.broken()` is true after a frame (kHostBroken). A connection that
+/// sends a malformed frame is closed.
 HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_uids, KeyOps& ops, const Clock& clock,
-                     const std::function<bool()>& broken);
+                     const HostDuties& duties);
 
 }  // namespace strongroom::hsm

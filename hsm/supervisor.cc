@@ -18,8 +18,12 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <optional>
+#include <vector>
 
 #include "hsm/host.h"
+#include "hsm/host_pool.h"
+#include "hsm/host_watch.h"
 #include "hsm/softhsm_guard.h"
 #include "hsm/token_key_ops.h"
 
@@ -28,6 +32,7 @@ namespace {
 
 constexpr int kListenerFd = 3;
 constexpr int kReadyFd = 4;
+constexpr int kWatchFd = 5;
 constexpr int kFirstStartTries = 5;
 
 std::string LatchPath(const TokendConfig& config) { return config.state_dir + "/pin-rejected"; }
@@ -72,75 +77,220 @@ bool StopAsked(int signal_fd) {
   return stop;
 }
 
-struct Host {
-  pid_t pid = -1;
-  UniqueFd ready;
-};
-
-Result<Host> StartHost(const TokendConfig& config, const std::string& config_path, const std::string& self,
-                       int listener) {
-  if (!config.softhsm_conf.empty()) {
-    TRY_ASSIGN(const int restored, GuardTokenObjects(config.softhsm_conf, config.state_dir + "/guard"));
-    if (restored > 0) spdlog::warn("put back {} token.object that a killed login had damaged", restored);
-  }
-  std::error_code ignored;
-  const bool pin_retry = std::filesystem::remove(RetryPath(config), ignored);
-  std::array<int, 2> pipe_ends{};
-  if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return Io("no pipe");
-  Host host;
-  host.ready = UniqueFd(pipe_ends[0]);
-  const UniqueFd write_end(pipe_ends[1]);
-  const pid_t supervisor = getpid();
-  host.pid = fork();
-  if (host.pid < 0) return Io("cannot start a host process");
-  if (host.pid == 0) {
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != supervisor) _exit(1);
-    // Out of the way first: either descriptor may be 3 or 4 already.
-    const int a = fcntl(listener, F_DUPFD, 10), b = fcntl(write_end.get(), F_DUPFD, 10);
-    if (dup2(a, kListenerFd) < 0 || dup2(b, kReadyFd) < 0) _exit(1);
-    (void)close(a);
-    (void)close(b);
-    if (!config.softhsm_conf.empty()) (void)setenv("SOFTHSM2_CONF", config.softhsm_conf.c_str(), 1);
-    (void)execl(self.c_str(), self.c_str(), "--config", config_path.c_str(), "--host",
-                pin_retry ? "--pin-retry" : nullptr, static_cast<char*>(nullptr));
-    _exit(1);
-  }
-  return host;
-}
-
-// Waits until the host says "ready" (true) or dies (false, status filled); kConflict when asked to stop meanwhile.
-enum class Start { kReady, kDied, kStop };
-Start AwaitReady(const Host& host, int signal_fd, int& status) {
-  while (true) {
-    std::array<pollfd, 2> polls = {{{host.ready.get(), POLLIN, 0}, {signal_fd, POLLIN, 0}}};
-    if (poll(polls.data(), polls.size(), -1) < 0 && errno != EINTR) return Start::kStop;
-    if ((polls[1].revents & POLLIN) != 0 && StopAsked(signal_fd)) return Start::kStop;
-    if (polls[0].revents != 0) {
-      char byte = 0;
-      if (read(host.ready.get(), &byte, 1) == 1) return Start::kReady;
-      (void)waitpid(host.pid, &status, 0);
-      return Start::kDied;
-    }
-  }
-}
-
-void StopHost(const Host& host, int& status) {
-  (void)kill(host.pid, SIGTERM);
-  // The host ends between two frames; its own token call bounds how long that takes.
-  (void)waitpid(host.pid, &status, 0);
-}
-
-// Pauses between starts, but not past a request to stop.
-bool PauseOrStop(int signal_fd, std::chrono::milliseconds pause) {
-  pollfd poll_fd{signal_fd, POLLIN, 0};
-  (void)poll(&poll_fd, 1, static_cast<int>(pause.count()));
-  return StopAsked(signal_fd);
-}
-
 std::chrono::milliseconds NextPause(std::chrono::milliseconds pause) {
   return std::min(std::max(pause * 2, std::chrono::milliseconds(20)), std::chrono::milliseconds(2000));
 }
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kStartBound =
+    std::chrono::seconds(60);  // a start is not cut short below this: SoftHSM would lose its token
+constexpr auto kStopBound = std::chrono::seconds(15);
+
+// Slot is one host's place: the socket that outlives it, and what is known of the process in it.
+struct Slot {
+  unsigned number = 0;
+  UniqueFd listener;
+  std::optional<HostWatch> watch;
+  pid_t pid = -1;
+  UniqueFd ready;  // open while the host starts
+  Clock::time_point started;
+  Clock::time_point not_before;  // when the next one may start
+  std::chrono::milliseconds pause{0};
+  int tries = 0;
+  bool starting() const { return pid > 0 && static_cast<bool>(ready); }
+};
+
+class Supervisor {
+ public:
+  Supervisor(const TokendConfig& config, std::string config_path, std::string self)
+      : config_(config), config_path_(std::move(config_path)), self_(std::move(self)), signals_(BlockedSignals()) {}
+
+  int Run() {
+    for (unsigned i = 0; i < config_.hosts; ++i) {
+      auto listener = ListenLocal(HostSocket(config_.socket, i));
+      if (!listener) return Complain(listener.error());
+      auto watch = HostWatch::Make();
+      if (!watch) return Complain(watch.error());
+      slots_.push_back({});
+      slots_.back().number = i;
+      slots_.back().listener = std::move(*listener);
+      slots_.back().watch.emplace(std::move(*watch));
+    }
+    while (!exit_status_) {
+      StartNext();
+      KillHung();
+      if (!exit_status_) Wait();
+    }
+    StopAll();
+    return *exit_status_;
+  }
+
+ private:
+  // Hosts of one token start one at a time: three logins at once fail on SoftHSM although the PIN is right.
+  void StartNext() {
+    if (std::any_of(slots_.begin(), slots_.end(), [](const Slot& s) { return s.starting(); })) return;
+    for (auto& slot : slots_) {
+      if (slot.pid > 0 || Clock::now() < slot.not_before) continue;
+      if (const auto started = StartHost(slot); !started) {
+        if (!served_) {
+          exit_status_ = Complain(started.error());
+          return;
+        }
+        // Once it serves, nothing but its operator ends a supervisor: a full disk or a missing directory may pass.
+        spdlog::error("no host started: {}", started.error().Line());
+        Delay(slot);
+        continue;
+      }
+      return;
+    }
+  }
+
+  Result<void> StartHost(Slot& slot) {
+    if (!config_.softhsm_conf.empty()) {
+      TRY_ASSIGN(const int restored, GuardTokenObjects(config_.softhsm_conf, config_.state_dir + "/guard"));
+      if (restored > 0) spdlog::warn("put back {} token.object that a killed login had damaged", restored);
+    }
+    std::error_code ignored;
+    const bool pin_retry = std::filesystem::remove(RetryPath(config_), ignored);
+    std::array<int, 2> pipe_ends{};
+    if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return Io("no pipe");
+    UniqueFd read_end(pipe_ends[0]);
+    const UniqueFd write_end(pipe_ends[1]);
+    slot.watch->End();
+    const pid_t supervisor = getpid();
+    const pid_t pid = fork();
+    if (pid < 0) return Io("cannot start a host process");
+    if (pid == 0) {
+      (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+      if (getppid() != supervisor) _exit(1);
+      // Out of the way first: any of the three may be 3, 4 or 5 already.
+      const int a = fcntl(slot.listener.get(), F_DUPFD, 10), b = fcntl(write_end.get(), F_DUPFD, 10),
+                c = fcntl(slot.watch->fd(), F_DUPFD, 10);
+      if (dup2(a, kListenerFd) < 0 || dup2(b, kReadyFd) < 0 || dup2(c, kWatchFd) < 0) _exit(1);
+      for (const int fd : {a, b, c}) (void)close(fd);
+      if (!config_.softhsm_conf.empty()) (void)setenv("SOFTHSM2_CONF", config_.softhsm_conf.c_str(), 1);
+      (void)execl(self_.c_str(), self_.c_str(), "--config", config_path_.c_str(), "--host",
+                  pin_retry ? "--pin-retry" : nullptr, static_cast<char*>(nullptr));
+      _exit(1);
+    }
+    slot.pid = pid;
+    slot.ready = std::move(read_end);
+    slot.started = Clock::now();
+    ++slot.tries;
+    return {};
+  }
+
+  // A call that does not come back, or a start beyond all bounds, is ended by killing its host (P7).
+  void KillHung() {
+    for (auto& slot : slots_) {
+      if (slot.pid < 0) continue;
+      const bool hung = slot.starting() ? Clock::now() - slot.started > kStartBound
+                                        : slot.watch->BusyMillis() > config_.hang_seconds * 1000;
+      if (!hung) continue;
+      spdlog::error("host {} hangs in a call to the token: killed", slot.pid);
+      slot.watch->End();
+      (void)kill(slot.pid, SIGKILL);
+    }
+  }
+
+  void Wait() {
+    std::vector<pollfd> polls = {{signals_.get(), POLLIN, 0}};
+    Slot* starting = nullptr;
+    auto until = Clock::now() + std::chrono::milliseconds(500);
+    for (auto& slot : slots_) {
+      if (slot.starting()) starting = &slot;
+      if (slot.pid < 0) until = std::min(until, std::max(slot.not_before, Clock::now()));
+    }
+    if (starting != nullptr) {
+      polls.push_back({starting->ready.get(), POLLIN, 0});
+      until = Clock::now() + std::chrono::milliseconds(500);
+    }
+    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+    (void)poll(polls.data(), polls.size(), static_cast<int>(std::max<std::int64_t>(0, wait + 1)));
+    if (StopAsked(signals_.get())) {
+      exit_status_ = 0;
+      return;
+    }
+    if (starting != nullptr && polls[1].revents != 0) {
+      char byte = 0;
+      const bool said = read(starting->ready.get(), &byte, 1) == 1;
+      starting->ready.Reset();
+      if (said) {
+        spdlog::info("host {} ({}) is ready", starting->number, starting->pid);
+        if (!std::exchange(served_, true)) (void)sd_notify(0, "READY=1");
+        starting->pause = std::chrono::milliseconds(0);
+      }
+    }
+    Reap();
+  }
+
+  void Reap() {
+    int status = 0;
+    pid_t pid = -1;
+    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED)) > 0) {
+      if (WIFSTOPPED(status)) {  // nobody may hold a token's only session still
+        (void)kill(pid, SIGKILL);
+        continue;
+      }
+      const auto slot = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& s) { return s.pid == pid; });
+      if (slot == slots_.end()) continue;
+      slot->pid = -1;
+      slot->ready.Reset();
+      Buried(*slot, status);
+    }
+  }
+
+  void Buried(Slot& slot, int status) {
+    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    if (code == kHostPinRejected) {
+      const auto latched = Latch(config_);
+      exit_status_ = Complain(latched ? LatchedError(config_) : latched.error());
+      return;
+    }
+    if (!served_ && (code == kHostRefused || slot.tries >= kFirstStartTries)) {
+      exit_status_ = 1;  // the host has said why
+      return;
+    }
+    if (WIFSIGNALED(status))
+      spdlog::warn("host {} was killed by signal {}; starting another", slot.number, WTERMSIG(status));
+    else
+      spdlog::warn("host {} ended with status {}; starting another", slot.number, code);
+    // The first replacement comes at once, and so does that of a host which somebody killed; only what fails by itself
+    // again and again is spaced out.
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) return;
+    if (slot.pause.count() > 0)
+      Delay(slot);
+    else
+      slot.pause = NextPause(slot.pause);
+  }
+
+  static void Delay(Slot& slot) {
+    slot.pause = NextPause(slot.pause);
+    slot.not_before = Clock::now() + slot.pause;
+  }
+
+  // Each host ends between two frames; one that does not is killed, for the machine is going down around it.
+  void StopAll() {
+    for (const auto& slot : slots_)
+      if (slot.pid > 0) (void)kill(slot.pid, SIGTERM);
+    const auto until = Clock::now() + kStopBound;
+    for (const auto& slot : slots_) {
+      if (slot.pid < 0) continue;
+      while (waitpid(slot.pid, nullptr, WNOHANG) == 0) {
+        if (Clock::now() > until) (void)kill(slot.pid, SIGKILL);
+        pollfd none{-1, 0, 0};
+        (void)poll(&none, 1, 5);
+      }
+    }
+  }
+
+  const TokendConfig& config_;
+  const std::string config_path_, self_;
+  const UniqueFd signals_;
+  std::vector<Slot> slots_;
+  bool served_ = false;
+  std::optional<int> exit_status_;
+};
 
 }  // namespace
 
@@ -153,56 +303,7 @@ int RunSupervisor(const TokendConfig& config, const std::string& config_path, co
     return Complain(
         Conflict("another strongroom-tokend serves this token (" + config.state_dir + "/lock)", "already-running"));
   if (std::filesystem::exists(LatchPath(config))) return Complain(LatchedError(config));
-  const auto listener = ListenLocal(config.socket);
-  if (!listener) return Complain(listener.error());
-  const auto signals = BlockedSignals();
-
-  bool served = false;
-  std::chrono::milliseconds pause{0};
-  for (int tries = 1;; ++tries) {
-    const auto host = StartHost(config, config_path, self, listener->get());
-    if (!host) {
-      if (!served) return Complain(host.error());
-      // Once it serves, nothing but its operator ends a supervisor: a full disk or a missing directory may pass.
-      spdlog::error("no host started: {}", host.error().Line());
-      pause = NextPause(pause);
-      if (PauseOrStop(signals.get(), pause)) return 0;
-      continue;
-    }
-    int status = 0;
-    switch (AwaitReady(*host, signals.get(), status)) {
-      case Start::kStop:
-        StopHost(*host, status);
-        return 0;
-      case Start::kReady:
-        spdlog::info("host {} is ready", host->pid);
-        if (!std::exchange(served, true)) (void)sd_notify(0, "READY=1");
-        pause = std::chrono::milliseconds(0);
-        while (waitpid(host->pid, &status, WNOHANG) == 0) {
-          pollfd poll_fd{signals.get(), POLLIN, 0};
-          (void)poll(&poll_fd, 1, -1);
-          if (StopAsked(signals.get())) {
-            StopHost(*host, status);
-            return 0;
-          }
-        }
-        break;
-      case Start::kDied:
-        break;
-    }
-    const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    if (code == kHostPinRejected) {
-      if (const auto latched = Latch(config); !latched) return Complain(latched.error());
-      return Complain(LatchedError(config));
-    }
-    if (!served && (code == kHostRefused || tries >= kFirstStartTries)) return 1;  // the host has said why
-    if (WIFSIGNALED(status))
-      spdlog::warn("host {} was killed by signal {}; starting another", host->pid, WTERMSIG(status));
-    else
-      spdlog::warn("host {} ended with status {}; starting another", host->pid, code);
-    if (pause.count() > 0 && PauseOrStop(signals.get(), pause)) return 0;
-    pause = NextPause(pause);
-  }
+  return Supervisor(config, config_path, self).Run();
 }
 
 int RunHost(const TokendConfig& config, bool pin_retry) {
@@ -215,6 +316,12 @@ int RunHost(const TokendConfig& config, bool pin_retry) {
   const UniqueFd stop(signalfd(-1, &set, SFD_CLOEXEC));
   const UniqueFd listener(kListenerFd);
   UniqueFd ready(kReadyFd);
+  const UniqueFd watch_fd(kWatchFd);
+  auto watch = HostWatch::Map(watch_fd.get());
+  if (!watch) {
+    (void)Complain(watch.error());
+    return kHostRefused;
+  }
   const SystemClock clock;
   auto uri = TokenUri::Parse(config.uri);
   auto ops =
@@ -235,7 +342,11 @@ int RunHost(const TokendConfig& config, bool pin_retry) {
   const char byte = 1;
   if (write(ready.get(), &byte, 1) != 1) return kHostBroken;
   ready.Reset();
-  return ServeFrames(listener.get(), stop.get(), config.allowed_uids, **ops, clock, [&] { return (*ops)->Broken(); });
+  HostDuties duties;
+  duties.begin = [&] { watch->Begin(); };
+  duties.end = [&] { watch->End(); };
+  duties.broken = [&] { return (*ops)->Broken(); };
+  return ServeFrames(listener.get(), stop.get(), config.allowed_uids, **ops, clock, duties);
 }
 
 Result<void> ClearPinLatch(const TokendConfig& config) {

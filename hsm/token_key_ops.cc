@@ -330,12 +330,19 @@ Result<CK_OBJECT_HANDLE> TokenKeyOps::Locate(const KeyRef& ref) {
   TRY_ASSIGN(
       const auto found,
       FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(ref.key.begin(), ref.key.end())}}, 2));
+  if (found.empty() && seen_.contains(ref.key)) {
+    // It was here: SoftHSM, its directory gone, finds nothing and reports no fault, and finds nothing when the
+    // directory is back either. Only a module that is loaded anew does.
+    broken_ = true;
+    return Unavailable("the token has lost sight of KEK " + ToHex(ref.key));
+  }
   if (found.empty()) return NotFound("the token has no KEK " + ToHex(ref.key), "key-missing");
   if (found.size() > 1) return Integrity("the token has two objects with CKA_ID " + ToHex(ref.key), "key-drift");
   TRY_ASSIGN(const auto reported, ReadAttributes(found[0], KekReadBack(profile_)));
   if (const auto fault = JudgeKek(reported, ref, profile_); !fault.empty())
     return Integrity("KEK " + ToHex(ref.key) + " is not as it was made: " + fault, "key-drift");
   handles_.emplace(ref.key, found[0]);
+  seen_.insert(ref.key);
   return found[0];
 }
 

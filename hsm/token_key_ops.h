@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 
 #include "crypto/base/clock.h"
 #include "crypto/base/mutex.h"
@@ -71,6 +72,7 @@ class TokenKeyOps final : public KeyOps {
   Session keeper_ GUARDED_BY(mutex_);
   Session worker_ GUARDED_BY(mutex_);
   std::map<crypto::KeyId, CK_OBJECT_HANDLE> handles_ GUARDED_BY(mutex_);
+  std::set<crypto::KeyId> seen_ GUARDED_BY(mutex_);  // keys that this host has found before
   bool broken_ GUARDED_BY(mutex_) = false;
 };
 

@@ -29,6 +29,15 @@ Result<TokendConfig> ReadTokendConfig(const std::string& path) {
                                                 : nullptr;
     if (text != nullptr && value.is_string()) {
       *text = value.as_string()->get();
+    } else if ((key == "hosts" || key == "hang-seconds") && value.is_integer()) {
+      const auto number = value.as_integer()->get();
+      const std::int64_t most = key == "hosts" ? 16 : 600;
+      if (number < 1 || number > most)
+        return Invalid(path + ": " + std::string(key.str()) + " is 1 to " + std::to_string(most));
+      if (key == "hosts")
+        config.hosts = static_cast<unsigned>(number);
+      else
+        config.hang_seconds = number;
     } else if (key == "allowed-uids" && value.is_array()) {
       for (const auto& uid : *value.as_array()) {
         if (!uid.is_integer() || uid.as_integer()->get() < 0)

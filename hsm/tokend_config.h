@@ -1,6 +1,7 @@
 #pragma once
 #include <sys/types.h>
 
+#include <cstdint>
 #include <set>
 #include <string>
 
@@ -15,6 +16,8 @@ namespace strongroom::hsm {
 ///   allowed-uids users that may connect; default: this user alone
 ///   softhsm-conf SoftHSM's own configuration, for SoftHSM alone
 ///   so-pin-file  read by --init-token alone
+///   hosts        host processes for the token, 1 (the default) to 16; the first alone changes custody
+///   hang-seconds how long one request may be inside the token before its host is killed, 1 to 600, default 10
 struct TokendConfig {
   std::string uri;
   std::string socket;
@@ -22,6 +25,8 @@ struct TokendConfig {
   std::set<uid_t> allowed_uids;
   std::string softhsm_conf;
   std::string so_pin_file;
+  unsigned hosts = 1;
+  std::int64_t hang_seconds = 10;
 };
 
 /// ReadTokendConfig reads the [tokend] table; [server] and [ledger] belong to strongroomd and are passed over. An

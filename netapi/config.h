@@ -10,7 +10,7 @@ namespace strongroom::netapi {
 /// ServerConfig is the [server] and [ledger] tables of a configuration file:
 ///   [server] listen ("127.0.0.1:8443"), certificate, key, client-ca (PEM files), tokend-socket, tokend-uid (default:
 ///   this user),
-///            io-threads (1 to 16, default 2)
+///            io-threads (1 to 16, default 2), token-hosts (1 to 16, default 1: as many as [tokend] has)
 ///   [ledger] directory, map-gib (1 to 4096, default 64: the most that the database may grow to)
 struct ServerConfig {
   std::string address;
@@ -20,6 +20,7 @@ struct ServerConfig {
   std::string client_ca;
   std::string tokend_socket;
   uid_t tokend_uid = 0;
+  unsigned token_hosts = 1;
   unsigned io_threads = 2;
   std::string data_directory;
   std::size_t map_bytes = 0;

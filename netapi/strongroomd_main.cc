@@ -13,7 +13,7 @@
 
 #include "appliance/state_rows.h"
 #include "crypto/base/secret.h"
-#include "hsm/remote_key_ops.h"
+#include "hsm/host_pool.h"
 #include "netapi/config.h"
 #include "netapi/server.h"
 
@@ -67,7 +67,7 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   hsm::RemoteKeyOps::Options remote;
   remote.socket_path = config.tokend_socket;
   remote.peer_uid = config.tokend_uid;
-  hsm::RemoteKeyOps key_ops(remote);
+  hsm::HostPool key_ops(remote, config.token_hosts);
   appliance::Governance governance(**ledger, key_ops, clock, std::move(*state));
   if (!first_boot.empty()) {
     const auto done = FirstBoot(governance, first_boot);
@@ -76,7 +76,10 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
     return 0;
   }
   appliance::Lifecycle lifecycle(**ledger, key_ops, governance, std::chrono::seconds(1));
-  appliance::Broker broker(**ledger, key_ops, clock, [&] { return governance.Snapshot(); }, {});
+  appliance::Broker::Options broker_options;
+  broker_options.workers = 2 + config.token_hosts;  // one group in each host, others waiting for the disk
+  appliance::Broker broker(
+      **ledger, key_ops, clock, [&] { return governance.Snapshot(); }, broker_options);
   netapi::Api api(**ledger, governance, broker, lifecycle);
   netapi::Server::Options options;
   options.address = config.address;

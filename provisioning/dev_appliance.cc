@@ -159,7 +159,7 @@ class DevAppliance {
     return lock;
   }
 
-  Result<void> MakeFiles(unsigned short port) {
+  Result<void> MakeFiles(unsigned short port, unsigned token_hosts) {
     std::error_code error;
     for (const auto* name :
          {"", "clients", "approvers", "token", "token/tokens", "token/state", "data", "log", "roster"}) {
@@ -167,7 +167,7 @@ class DevAppliance {
       if (error) return Io("cannot create " + Path(name) + ": " + error.message());
       fs::permissions(dir_ / name, fs::perms::owner_all, error);
     }
-    TRY(MakeConfig(port));
+    TRY(MakeConfig(port, token_hosts));
     TRY(EnsureCa(Path("ca.pem"), Path("ca.key")));
     TRY(EnsureCertificate(CertificatePurpose::kServer, "localhost", Path("server.pem"), Path("server.key"),
                           Path("ca.pem"), Path("ca.key")));
@@ -329,10 +329,13 @@ class DevAppliance {
     return text.substr(text.rfind('\n') + 1);
   }
 
-  Result<void> MakeConfig(unsigned short port) {
+  Result<void> MakeConfig(unsigned short port, unsigned token_hosts) {
     const auto path = Path("strongroom.toml");
     if (fs::exists(path)) {
       TRY_ASSIGN(const auto config, netapi::ReadServerConfig(path));
+      if (token_hosts != 0 && token_hosts != config.token_hosts)
+        return Conflict("this appliance has " + std::to_string(config.token_hosts) +
+                        " token hosts; change hosts and token-hosts in " + path);
       if (port != 0 && port != config.port)
         return Conflict("this appliance uses port " + std::to_string(config.port) + "; change listen in " + path);
       return {};
@@ -340,18 +343,20 @@ class DevAppliance {
     if (port == 0) {
       TRY_ASSIGN(port, FreePort());
     }
+    const auto hosts = std::to_string(std::max(1U, token_hosts)) + "\n";
     const auto quoted = [&](const std::string& name) { return "\"" + Path(name) + "\"\n"; };
     std::string text =
         "# A development appliance: every part runs as one user, so the token side is separated from the network by "
         "processes only.\n\n";
     text += "[server]\nlisten = \"127.0.0.1:" + std::to_string(port) + "\"\ncertificate = " + quoted("server.pem") +
             "key = " + quoted("server.key") + "client-ca = " + quoted("ca.pem") +
-            "tokend-socket = " + quoted("token/tokend.sock");
+            "tokend-socket = " + quoted("token/tokend.sock") + "token-hosts = " + hosts;
     text += "\n[ledger]\ndirectory = " + quoted("data");
     text += "\n[tokend]\nuri = \"pkcs11:token=strongroom-kek?module-path=" + std::string(kModule) +
             "&pin-source=file:" + PercentEncode(Path("token/kek.pin")) + "\"\n";
     text += "socket = " + quoted("token/tokend.sock") + "state-dir = " + quoted("token/state") +
-            "softhsm-conf = " + quoted("token/softhsm2.conf") + "so-pin-file = " + quoted("token/kek.so-pin");
+            "softhsm-conf = " + quoted("token/softhsm2.conf") + "so-pin-file = " + quoted("token/kek.so-pin") +
+            "hosts = " + hosts;
     return WriteText(path, text, 0600);
   }
 
@@ -390,12 +395,12 @@ class DevAppliance {
   fs::path dir_;
 };
 
-Result<std::string> Up(const std::string& directory, unsigned short port) {
+Result<std::string> Up(const std::string& directory, unsigned short port, unsigned token_hosts) {
   TRY_ASSIGN(auto dev, DevAppliance::In(directory));
   TRY(dev.CheckOurs());
   TRY_ASSIGN(const auto lock, dev.Lock());
   TRY_ASSIGN(const bool complete, dev.CheckComplete());
-  if (!complete || port != 0) TRY(dev.MakeFiles(port));
+  if (!complete || port != 0 || token_hosts != 0) TRY(dev.MakeFiles(port, token_hosts));
   if (!complete) TRY(dev.MakeToken());
   bool started_tokend = false, started_daemon = false;
   const auto started = [&]() -> Result<void> {
@@ -419,8 +424,8 @@ Result<std::string> Up(const std::string& directory, unsigned short port) {
 
 }  // namespace
 
-int DevUp(const CliSession& session, const std::string& directory, unsigned short port) {
-  const auto url = Up(directory, port);
+int DevUp(const CliSession& session, const std::string& directory, unsigned short port, unsigned token_hosts) {
+  const auto url = Up(directory, port, token_hosts);
   if (!url) return Fail(url.error());
   const auto absolute = fs::absolute(directory).lexically_normal().string();
   if (session.json) {

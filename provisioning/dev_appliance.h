@@ -9,7 +9,7 @@ namespace strongroom::provisioning {
 
 /// DevUp makes what is missing in `directory` and starts what does not run; calling it again changes nothing. Port 0
 /// picks a free one, kept for later runs.
-int DevUp(const CliSession& session, const std::string& directory, unsigned short port);
+int DevUp(const CliSession& session, const std::string& directory, unsigned short port, unsigned token_hosts);
 int DevDown(const CliSession& session, const std::string& directory);
 /// DevEnv prints `export STRONGROOM_...` lines for a principal.
 int DevEnv(const CliSession& session, const std::string& directory, const std::string& principal);

@@ -20,6 +20,7 @@ struct Arguments {
   CliSession session;
   std::string dir, principal = "operator-1", name, id, data_directory;
   unsigned short port = 0;
+  unsigned token_hosts = 0;
   bool text_only = false;
   DataOptions data;
   ProposeOptions propose;
@@ -35,7 +36,9 @@ void AddDev(CLI::App& app, Arguments& a, Command& run) {
   auto* up = dev->add_subcommand("up", "make and start it; changes nothing that is there");
   up->add_option("--dir", a.dir, "the directory to keep it in")->required();
   up->add_option("--port", a.port, "port on 127.0.0.1; 0 (the default) picks one");
-  up->callback([&] { run = [&] { return DevUp(a.session, a.dir, a.port); }; });
+  up->add_option("--token-hosts", a.token_hosts, "host processes for the token, 1 (at first) to 16")
+      ->check(CLI::Range(1, 16));
+  up->callback([&] { run = [&] { return DevUp(a.session, a.dir, a.port, a.token_hosts); }; });
   auto* down = dev->add_subcommand("down", "stop it; nothing is deleted");
   down->add_option("--dir", a.dir)->required();
   down->callback([&] { run = [&] { return DevDown(a.session, a.dir); }; });

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "hsm/host.h"
+#include "hsm/host_pool.h"
 #include "hsm/remote_key_ops.h"
 #include "hsm/token_key_ops.h"
 #include "tests/fakes/fake_key_ops.h"
@@ -59,10 +60,8 @@ class RemoteSubject final : public Subject {
     auto listener = ListenLocal(dir_.File("tokend.sock"));
     EXPECT_TRUE(listener);
     listener_ = std::move(*listener);
-    server_ = std::thread([this] {
-      (void)ServeFrames(listener_.get(), stop_.get(), {geteuid()}, token_.ops(), clock_,
-                        [this] { return token_.token_ops().Broken(); });
-    });
+    server_ =
+        std::thread([this] { (void)ServeFrames(listener_.get(), stop_.get(), {geteuid()}, token_.ops(), clock_, {}); });
     RemoteKeyOps::Options options;
     options.socket_path = dir_.File("tokend.sock");
     options.peer_uid = geteuid();
@@ -84,6 +83,43 @@ class RemoteSubject final : public Subject {
   UniqueFd listener_;
   std::thread server_;
   std::unique_ptr<RemoteKeyOps> remote_;
+};
+
+// Two connections to two serving threads, as a pool of two hosts has them.
+class PoolSubject final : public Subject {
+ public:
+  PoolSubject() : stop_(eventfd(0, EFD_CLOEXEC)) {
+    for (unsigned i = 0; i < 2; ++i) {
+      listeners_.push_back(std::move(*ListenLocal(HostSocket(dir_.File("tokend.sock"), i))));
+      servers_.emplace_back(
+          [this, i] { (void)ServeFrames(listeners_[i].get(), stop_.get(), {geteuid()}, token_.ops(), clock_, {}); });
+    }
+    RemoteKeyOps::Options options;
+    options.socket_path = dir_.File("tokend.sock");
+    options.peer_uid = geteuid();
+    pool_ = std::make_unique<HostPool>(options, 2);
+  }
+  ~PoolSubject() override {
+    pool_.reset();
+    const std::uint64_t one = 1;
+    EXPECT_EQ(write(stop_.get(), &one, sizeof one), static_cast<ssize_t>(sizeof one));
+    for (auto& server : servers_) server.join();
+  }
+  KeyOps& ops() override { return *pool_; }
+
+ private:
+  TokenSubject token_;
+  tests::TempDir dir_;
+  SystemClock clock_;
+  UniqueFd stop_;
+  std::vector<UniqueFd> listeners_ = Reserved();
+  std::vector<std::thread> servers_;
+  std::unique_ptr<HostPool> pool_;
+  static std::vector<UniqueFd> Reserved() {
+    std::vector<UniqueFd> fds;
+    fds.reserve(2);
+    return fds;
+  }
 };
 
 using Factory = std::unique_ptr<Subject> (*)();
@@ -312,6 +348,7 @@ const Implementation kImplementations[] = {
     {"Fake", [] { return std::unique_ptr<Subject>(new FakeSubject()); }},
     {"Token", [] { return std::unique_ptr<Subject>(new TokenSubject()); }},
     {"Remote", [] { return std::unique_ptr<Subject>(new RemoteSubject()); }},
+    {"Pool", [] { return std::unique_ptr<Subject>(new PoolSubject()); }},
 };
 INSTANTIATE_TEST_SUITE_P(All, KeyOpsContract, testing::ValuesIn(kImplementations),
                          [](const auto& i) { return std::string(i.param.name); });

@@ -1,0 +1,55 @@
+#include "hsm/host_pool.h"
+
+namespace strongroom::hsm {
+
+std::string HostSocket(const std::string& first, unsigned host) {
+  return host == 0 ? first : first + "." + std::to_string(host);
+}
+
+HostPool::HostPool(const RemoteKeyOps::Options& options, unsigned hosts) {
+  for (unsigned i = 0; i < hosts; ++i) {
+    auto each = options;
+    each.socket_path = HostSocket(options.socket_path, i);
+    lanes_.push_back(std::make_unique<Lane>());
+    lanes_.back()->ops = std::make_unique<RemoteKeyOps>(std::move(each));
+  }
+}
+
+HostPool::Lane& HostPool::Pick() {
+  // Ties go round, so that idle hosts share the work; with nobody connected the turn's host is waited for.
+  const auto first = turn_++;
+  Lane* best = nullptr;
+  for (std::size_t i = 0; i < lanes_.size(); ++i) {
+    auto& lane = *lanes_[(first + i) % lanes_.size()];
+    if (lane.ops->Connected() && (best == nullptr || lane.under_way < best->under_way)) best = &lane;
+  }
+  return best != nullptr ? *best : *lanes_[first % lanes_.size()];
+}
+
+std::vector<Result<KeyOpOutput>> HostPool::Execute(std::span<const KeyOp> ops) {
+  auto& lane = Pick();
+  ++lane.under_way;
+  auto results = lane.ops->Execute(ops);
+  --lane.under_way;
+  return results;
+}
+
+Result<void> HostPool::Generate(crypto::ExecutionGrant grant, const KeySpec& spec) {
+  return lanes_[0]->ops->Generate(std::move(grant), spec);
+}
+Result<std::vector<KeyRecord>> HostPool::Inventory() { return Pick().ops->Inventory(); }
+Result<TokenIdentity> HostPool::Identity() { return Pick().ops->Identity(); }
+
+Result<void> HostPool::SelfTest() {
+  bool any = false;
+  for (auto& lane : lanes_) {
+    if (!lane->ops->Connected()) continue;
+    const auto tested = lane->ops->SelfTest();
+    // A host that goes away meanwhile is being replaced: the others decide.
+    if (!tested && tested.error().code != Code::kUnavailable) return tested;
+    any = any || tested.has_value();
+  }
+  return any ? Result<void>() : Pick().ops->SelfTest();
+}
+
+}  // namespace strongroom::hsm

@@ -1,0 +1,49 @@
+#include "hsm/host_watch.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <chrono>
+
+namespace strongroom::hsm {
+namespace {
+
+constexpr std::size_t kPage = 4096;
+
+// CLOCK_MONOTONIC, the same in every process of the machine. Never 0: that says idle.
+std::int64_t Now() {
+  return 1 + std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+                 .count();
+}
+
+}  // namespace
+
+void HostWatch::Unmap::operator()(std::atomic<std::int64_t>* page) const {
+  (void)munmap(static_cast<void*>(page), kPage);
+}
+
+Result<HostWatch> HostWatch::Make() {
+  UniqueFd fd(memfd_create("strongroom-host-watch", MFD_CLOEXEC));
+  if (!fd || ftruncate(fd.get(), kPage) != 0) return Io("no shared memory for watching hosts");
+  TRY_ASSIGN(auto watch, Map(fd.get()));
+  watch.fd_ = std::move(fd);
+  return watch;
+}
+
+Result<HostWatch> HostWatch::Map(int fd) {
+  void* page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (page == MAP_FAILED) return Io("no shared memory for watching hosts");
+  HostWatch watch;
+  static_assert(std::atomic<std::int64_t>::is_always_lock_free);
+  watch.busy_since_.reset(static_cast<std::atomic<std::int64_t>*>(page));
+  return watch;
+}
+
+void HostWatch::Begin() { busy_since_->store(Now()); }
+
+std::int64_t HostWatch::BusyMillis() const {
+  const auto since = busy_since_->load();
+  return since == 0 ? 0 : Now() - since;
+}
+
+}  // namespace strongroom::hsm
