@@ -128,9 +128,9 @@ double Median(std::vector<double> v) {
   return v[v.size() / 2];
 }
 
-int Run(bool json, int rounds) {
+int Run(bool json, int rounds, unsigned hosts) {
   RawToken raw;
-  const DevFixture f;
+  const DevFixture f(hosts);
   const std::string wrap = R"({"plaintext":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="})";
   std::string batch = "{\"items\":[";
   for (int i = 0; i < 100; ++i) batch += (i == 0 ? "" : ",") + wrap;
@@ -186,16 +186,19 @@ int Run(bool json, int rounds) {
 int main(int argc, char** argv) {
   bool json = false;
   int rounds = 5;
+  unsigned hosts = 2;
   for (int i = 1; i < argc; ++i) {
     if (std::strcmp(argv[i], "--json") == 0)
       json = true;
     else if (std::strcmp(argv[i], "--rounds") == 0 && i + 1 < argc)
       rounds = std::max(1, std::atoi(argv[++i]));
+    else if (std::strcmp(argv[i], "--hosts") == 0 && i + 1 < argc)
+      hosts = static_cast<unsigned>(std::max(1, std::atoi(argv[++i])));
     else {
-      std::cerr << "usage: strongroom_bench [--json] [--rounds N]\n";
+      std::cerr << "usage: strongroom_bench [--json] [--rounds N] [--hosts N]\n";
       return 2;
     }
   }
   if (!strongroom::OpenSecretArena(4U << 20)) return 1;
-  return strongroom::tests::Run(json, rounds);
+  return strongroom::tests::Run(json, rounds, hosts);
 }

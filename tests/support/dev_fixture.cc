@@ -7,14 +7,16 @@
 
 namespace strongroom::tests {
 
-DevFixture::DevFixture() { Up(); }
+DevFixture::DevFixture(unsigned token_hosts) : token_hosts_(token_hosts) { Up(); }
 
 DevFixture::~DevFixture() { (void)provisioning::RunProcess({Program("strongroom"), "dev", "down", "--dir", Dir()}); }
 
 std::string DevFixture::Program(const std::string& name) { return std::string(STRONGROOM_BIN_DIR) + "/" + name; }
 
 void DevFixture::Up() {
-  const auto up = provisioning::RunProcess({Program("strongroom"), "--json", "dev", "up", "--dir", Dir()});
+  std::vector<std::string> arguments = {Program("strongroom"), "--json", "dev", "up", "--dir", Dir()};
+  if (token_hosts_ != 0) arguments.insert(arguments.end(), {"--token-hosts", std::to_string(token_hosts_)});
+  const auto up = provisioning::RunProcess(arguments);
   ASSERT_TRUE(up);
   ASSERT_EQ(up->status, 0) << up->err;
   const auto value = netapi::ParseJson(up->out.substr(0, up->out.find_last_not_of('\n') + 1));

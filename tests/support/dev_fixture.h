@@ -13,7 +13,8 @@ namespace strongroom::tests {
 
 class DevFixture {
  public:
-  DevFixture();
+  /// A number of token hosts other than 0 is passed to `dev up`.
+  explicit DevFixture(unsigned token_hosts = 0);
   ~DevFixture();
   DevFixture(const DevFixture&) = delete;
   DevFixture& operator=(const DevFixture&) = delete;
@@ -35,6 +36,7 @@ class DevFixture {
   int HostPid() const;
 
  private:
+  const unsigned token_hosts_;
   TempDir dir_;
   std::string url_;
 };
