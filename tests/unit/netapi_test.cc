@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include <boost/json/serialize.hpp>
+#include <set>
+#include <sstream>
 
 #include "netapi/config.h"
 #include "netapi/data_json.h"
@@ -158,6 +160,31 @@ TEST(ServerConfigFile, RefusesByNameAndLine) {
     EXPECT_FALSE(ReadServerConfig(dir.Write("bad", bad))) << bad;
   const auto refused = ReadServerConfig(dir.Write("bad", good + "colour = 1\n"));
   EXPECT_NE(refused.error().detail.find("bad:9"), std::string::npos) << refused.error().detail;
+}
+
+}  // namespace
+}  // namespace strongroom::netapi
+
+namespace strongroom::netapi {
+namespace {
+
+// Does the contract name exactly the router's routes, in both directions? Paths and methods are read by their
+// indentation.
+TEST(OpenApi, NamesTheRoutersRoutesAndNoOthers) {
+  std::set<std::string> documented, routed;
+  std::istringstream file(tests::ReadFile(STRONGROOM_OPENAPI));
+  std::string line, path;
+  bool in_paths = false;
+  while (std::getline(file, line)) {
+    if (!line.empty() && line[0] != ' ') in_paths = line == "paths:";
+    if (!in_paths) continue;
+    if (line.starts_with("  /")) path = line.substr(2, line.find_last_of(':') - 2);
+    if (line.starts_with("    get:")) documented.insert("GET " + path);
+    if (line.starts_with("    post:")) documented.insert("POST " + path);
+  }
+  for (const auto& route : Routes()) routed.insert(std::string(route.method) + " " + std::string(route.pattern));
+  EXPECT_EQ(documented, routed);
+  EXPECT_EQ(routed.size(), Routes().size());
 }
 
 }  // namespace
