@@ -180,8 +180,8 @@ void Broker::RunGroup(std::vector<Pending> group) {
     return;
   }
   // The answers stay staged for ever: no answer rather than an unrecorded one.
-  std::move(staged).Discard([&](std::vector<std::pair<Done, DataReply>> unopened) {
-    for (auto& [done, reply] : unopened) done(committed.error());
+  std::move(staged).Discard([&](const std::vector<std::pair<Done, DataReply>>& unopened) {
+    for (const auto& [done, reply] : unopened) done(committed.error());
   });
 }
 

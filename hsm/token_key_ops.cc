@@ -472,7 +472,7 @@ Result<void> TokenKeyOps::SelfTest() {
     broken_ = true;
     return Integrity("the token in the slot is another one than at start", "impostor");
   }
-  const auto known = KnownAnswers();
+  auto known = KnownAnswers();
   // A module that answers wrongly is loaded anew; until it answers rightly nobody uses it.
   if (!known) broken_ = true;
   return known;

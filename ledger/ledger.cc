@@ -44,7 +44,7 @@ Result<crypto::MerkleFrontier> Ledger::LoadTree(const Txn& txn, std::string_view
   return crypto::MerkleFrontier::Decode(*stored);
 }
 
-Result<std::unique_ptr<Ledger>> Ledger::Open(Options options) {
+Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
   if (options.must_exist && !std::filesystem::exists(options.directory + "/data.mdb"))
     return NotFound("there is no ledger in " + options.directory, "ledger-missing");
   TRY_ASSIGN(auto env, Env::Open(options.directory, options.map_bytes));

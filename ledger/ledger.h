@@ -50,7 +50,7 @@ class Ledger {
   };
   /// Open opens or creates the database and recomputes the control log's tree from its entries. Fails with kIntegrity
   /// when tree and entries disagree.
-  static Result<std::unique_ptr<Ledger>> Open(Options options);
+  static Result<std::unique_ptr<Ledger>> Open(const Options& options);
   ~Ledger();
 
   /// Submit queues; kOverloaded when the queue is full, kUnavailable when the ledger has failed. Order of tickets is

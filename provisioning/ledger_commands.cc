@@ -60,7 +60,7 @@ Result<std::unique_ptr<ledger::Ledger>> OpenExisting(const std::string& director
   ledger::Ledger::Options options;
   options.directory = directory;
   options.must_exist = true;
-  return ledger::Ledger::Open(std::move(options));
+  return ledger::Ledger::Open(options);
 }
 
 Result<Rebuilt> Rebuild(const std::string& directory) {
