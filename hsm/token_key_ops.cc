@@ -1,10 +1,9 @@
 #include "hsm/token_key_ops.h"
 
-#include <openssl/evp.h>
-
 #include <algorithm>
 
 #include "hsm/ckr.h"
+#include "hsm/known_answers.h"
 #include "hsm/payload.h"
 
 namespace strongroom::hsm {
@@ -19,34 +18,6 @@ CK_BYTE* Ck(ByteView bytes) { return const_cast<CK_BYTE*>(bytes.data()); }
 TokenIdentity IdentityOf(const CK_TOKEN_INFO& info, const VendorProfile& profile) {
   return {Trimmed(info.serialNumber), Trimmed(info.label), Trimmed(info.model), Trimmed(info.manufacturerID),
           profile.name};
-}
-
-// The known answers come from OpenSSL, an implementation that is not the token's.
-Bytes OpenSslKwp(ByteView key, ByteView value) {
-  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(EVP_CIPHER_CTX_new(),
-                                                                                EVP_CIPHER_CTX_free);
-  EVP_CIPHER_CTX_set_flags(context.get(), EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-  Bytes out(value.size() + 16);
-  int size = 0;
-  if (EVP_EncryptInit_ex(context.get(), EVP_aes_256_wrap_pad(), nullptr, key.data(), nullptr) != 1 ||
-      EVP_EncryptUpdate(context.get(), out.data(), &size, value.data(), static_cast<int>(value.size())) != 1)
-    return {};
-  out.resize(static_cast<std::size_t>(size));
-  return out;
-}
-
-Bytes OpenSslGcm(ByteView key, ByteView iv, ByteView aad, ByteView value) {
-  const std::unique_ptr<EVP_CIPHER_CTX, decltype(&EVP_CIPHER_CTX_free)> context(EVP_CIPHER_CTX_new(),
-                                                                                EVP_CIPHER_CTX_free);
-  Bytes out(value.size() + kTagBytes);
-  int size = 0;
-  if (EVP_EncryptInit_ex(context.get(), EVP_aes_256_gcm(), nullptr, key.data(), iv.data()) != 1 ||
-      EVP_EncryptUpdate(context.get(), nullptr, &size, aad.data(), static_cast<int>(aad.size())) != 1 ||
-      EVP_EncryptUpdate(context.get(), out.data(), &size, value.data(), static_cast<int>(value.size())) != 1 ||
-      EVP_EncryptFinal_ex(context.get(), out.data() + size, &size) != 1 ||
-      EVP_CIPHER_CTX_ctrl(context.get(), EVP_CTRL_GCM_GET_TAG, kTagBytes, out.data() + value.size()) != 1)
-    return {};
-  return out;
 }
 
 CK_GCM_PARAMS GcmParams(ByteView iv, ByteView aad) {
@@ -479,30 +450,24 @@ Result<void> TokenKeyOps::SelfTest() {
 }
 
 Result<void> TokenKeyOps::KnownAnswers() {
-  std::array<std::uint8_t, 32> key{};
-  std::array<std::uint8_t, 40> value{};
-  for (std::size_t i = 0; i < key.size(); ++i) key[i] = static_cast<std::uint8_t>(i * 7 + 1);
-  for (std::size_t i = 0; i < value.size(); ++i) value[i] = static_cast<std::uint8_t>(i * 5 + 3);
-  const ByteView iv = ByteView(value).first(kIvBytes);
-
-  TRY_ASSIGN(const auto wrapper, CreateTransit(key, CKK_AES, CKA_WRAP));
-  auto object = CreateTransit(value, CKK_GENERIC_SECRET, CKA_EXTRACTABLE);
+  static const auto known = MakeKnownAnswers();
+  TRY_ASSIGN(const auto wrapper, CreateTransit(known.key, CKK_AES, CKA_WRAP));
+  auto object = CreateTransit(known.value, CKK_GENERIC_SECRET, CKA_EXTRACTABLE);
   if (!object) return std::move(object).error();
   const auto wrapped = WrapObject(wrapper, *object);
   DestroyTransit(*object);
   DestroyTransit(wrapper);
   if (!wrapped) return wrapped.error();
-  if (*wrapped != OpenSslKwp(key, value))
+  if (*wrapped != known.kwp)
     return Error{Code::kTokenFault,
                  "known answer failed: mechanism " + std::to_string(profile_.kwp) + " of this token is not RFC 5649",
                  "canary", 0, __func__};
 
-  TRY_ASSIGN(const auto sealer, CreateTransit(key, CKK_AES, CKA_ENCRYPT));
-  const auto sealed = GcmEncrypt(sealer, iv, key, value);
+  TRY_ASSIGN(const auto sealer, CreateTransit(known.key, CKK_AES, CKA_ENCRYPT));
+  const auto sealed = GcmEncrypt(sealer, known.iv, known.key, known.value);
   DestroyTransit(sealer);
   if (!sealed) return sealed.error();
-  if (*sealed != OpenSslGcm(key, iv, key, value))
-    return Error{Code::kTokenFault, "known answer failed: AES-GCM", "canary", 0, __func__};
+  if (*sealed != known.gcm) return Error{Code::kTokenFault, "known answer failed: AES-GCM", "canary", 0, __func__};
   return {};
 }
 

@@ -4,56 +4,34 @@
 
 #include <array>
 #include <atomic>
-#include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/ssl/context.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/write.hpp>
-#include <boost/beast/core/basic_stream.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
-#include <boost/beast/http.hpp>
-#include <boost/beast/ssl/ssl_stream.hpp>
-#include <cstdio>
-#include <deque>
 #include <thread>
 #include <unordered_set>
 #include <vector>
 
 #include "crypto/text_rules.h"
+#include "netapi/beast_types.h"
 #include "netapi/data_json.h"
-#include "netapi/ndjson.h"
 #include "netapi/problem.h"
+#include "netapi/stream_exchange.h"
 
 namespace strongroom::netapi {
 namespace {
-
-namespace net = boost::asio;
-namespace beast = boost::beast;
-namespace http = beast::http;
-using tcp = net::ip::tcp;
-using Stream = beast::ssl_stream<beast::tcp_stream>;
-using Buffer = beast::basic_flat_buffer<ZeroisingAllocator<char>>;
-using SecretBody = http::basic_string_body<char, std::char_traits<char>, ZeroisingAllocator<char>>;
-using Parser = http::request_parser<SecretBody>;
-using ErrorCode = boost::system::error_code;
 
 constexpr std::uint32_t kHeaderLimit = 16384;
 constexpr std::uint64_t kDataBodyLimit = std::uint64_t{8} << 20;
 constexpr std::uint64_t kControlBodyLimit = std::uint64_t{64} << 10;
 
 constexpr std::uint64_t kBodyMemory = std::uint64_t{256} << 20;  // of all bodies that are being read or answered
-constexpr std::size_t kStreamBlock = 65536;                      // read at a time
-constexpr std::size_t kStreamGroupItems = 256;                   // lines of one evidence entry, at most
-constexpr std::size_t kStreamGroups = 4;                         // groups of one stream under way
 constexpr std::size_t kDrainLimit = std::size_t{256} << 10;
 constexpr unsigned kControlQueue = 64;
 
@@ -73,9 +51,7 @@ class Reservation {
   const bool held_;
 };
 
-std::string_view View(beast::string_view s) { return {s.data(), s.size()}; }
-
-std::string RequestIdFor(const Parser& parser) {
+std::string RequestIdFor(const RequestParser& parser) {
   const auto given = View(parser.get()["Request-Id"]);
   if (crypto::IsName(given)) return std::string(given);
   return ToHex(crypto::RandomArray<8>());
@@ -83,7 +59,7 @@ std::string RequestIdFor(const Parser& parser) {
 
 struct Connection {
   explicit Connection(tcp::socket socket, net::ssl::context& tls) : stream(beast::tcp_stream(std::move(socket)), tls) {}
-  Stream stream;
+  TlsStream stream;
   bool idle = false;  // waiting for a request: may be closed at once when the server stops
 };
 
@@ -207,10 +183,10 @@ class Server::Impl {
     if (ec) co_return;
     const auto spki = PeerSpki(stream.native_handle());
     if (!spki) co_return;
-    Buffer buffer;
+    SecretBuffer buffer;
     bool keep = true;
     while (keep && !stopping_) {
-      Parser parser;
+      RequestParser parser;
       parser.header_limit(kHeaderLimit);
       parser.body_limit(kDataBodyLimit);
       socket.expires_after(options_.idle_deadline);
@@ -229,7 +205,7 @@ class Server::Impl {
 
   // Close takes what the client is still sending, up to a bound: closing over unread bytes would reset the connection
   // and could destroy the answer on its way.
-  net::awaitable<void> Close(Stream& stream) {
+  net::awaitable<void> Close(TlsStream& stream) {
     auto& socket = beast::get_lowest_layer(stream);
     ErrorCode ec;
     socket.expires_after(std::chrono::seconds(2));
@@ -240,8 +216,8 @@ class Server::Impl {
   }
 
   // Exchange answers one request whose header has been read; false when the connection is to be closed.
-  net::awaitable<bool> Exchange(Stream& stream, Buffer& buffer, Parser& parser, const crypto::Digest& spki,
-                                ErrorCode ec) {
+  net::awaitable<bool> Exchange(TlsStream& stream, SecretBuffer& buffer, RequestParser& parser,
+                                const crypto::Digest& spki, ErrorCode ec) {
     if (ec == http::error::header_limit)
       co_return co_await Refuse(stream, parser, ToHex(crypto::RandomArray<8>()),
                                 Invalid("the headers are longer than 16 KiB", "header-too-large"));
@@ -263,7 +239,10 @@ class Server::Impl {
     const auto admitted = Judge(*matched, *caller, parser, too_large);
     if (!admitted) co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id, admitted.error());
 
-    if (IsStream(*matched, parser)) co_return co_await RunStream(stream, buffer, parser, *matched, *caller, request_id);
+    if (IsStream(*matched, parser))
+      co_return co_await StreamExchange(stream, buffer, api_.broker(), stopping_, *matched, *caller, request_id,
+                                        {options_.idle_deadline, options_.body_deadline})
+          .Run(parser);
     const Reservation body_memory(body_bytes_, BodyBound(*matched, parser));
     if (!body_memory)
       co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id,
@@ -299,179 +278,20 @@ class Server::Impl {
     co_return co_await Write(stream, std::move(reply), request_id, keep);
   }
 
-  // Stream is what reader and writer of one NDJSON exchange share; both run on the connection's one thread.
-  struct StreamSlot {
-    bool ready = false;
-    SecretText text;
-  };
-  struct StreamShared {
-    explicit StreamShared(const net::any_io_executor& executor) : changed(executor) {}
-    std::deque<std::shared_ptr<StreamSlot>> slots;  // in order of the lines
-    bool input_done = false;                        // no more slots will come
-    bool output_done = false;                       // the writer has ended
-    bool failed = false;                            // the client is gone or does not read
-    net::steady_timer changed;                      // cancelled to wake whoever waits
-    net::awaitable<void> Changed() {
-      ErrorCode ec;
-      changed.expires_at(net::steady_timer::time_point::max());
-      co_await changed.async_wait(net::redirect_error(net::use_awaitable, ec));
-    }
-  };
-
-  static bool IsStream(const Matched& matched, const Parser& parser) {
+  static bool IsStream(const Matched& matched, const RequestParser& parser) {
     return matched.route->endpoint == Endpoint::kData &&
            View(parser.get()[http::field::content_type]) == "application/x-ndjson";
-  }
-
-  // RunStream answers line for line, in order, both directions at once: a reader brings groups of lines to the broker's
-  // bulk lane, a writer sends each group's answers when their evidence is durable. At most kStreamGroups groups are
-  // under way; a client that does not read is not read from.
-  net::awaitable<bool> RunStream(Stream& stream, Buffer& buffer, Parser& parser, const Matched& matched,
-                                 const Caller& caller, const std::string& request_id) {
-    const auto executor = co_await net::this_coro::executor;
-    const auto shared = std::make_shared<StreamShared>(executor);
-    const bool keep = parser.get().keep_alive();
-    if (beast::iequals(parser.get()[http::field::expect], "100-continue")) {
-      http::response<http::empty_body> go_on(http::status::continue_, 11);
-      ErrorCode ec;
-      co_await http::async_write(stream, go_on, net::redirect_error(net::use_awaitable, ec));
-      if (ec) co_return false;
-    }
-    http::request_parser<http::buffer_body> body(std::move(parser));
-    body.body_limit(boost::none);
-    net::co_spawn(executor, WriteStream(stream, shared, request_id), net::detached);
-    const bool whole = co_await ReadStream(stream, buffer, body, shared, matched, caller, request_id);
-    shared->input_done = true;
-    if (!whole) shared->failed = true;  // cut short: what was not answered stays unanswered, and the ending says so
-    shared->changed.cancel();
-    while (!shared->output_done) co_await shared->Changed();
-    co_return keep&& whole && !shared->failed && !stopping_;
-  }
-
-  // ReadStream returns true when the body came to its proper end.
-  net::awaitable<bool> ReadStream(Stream& stream, Buffer& buffer, http::request_parser<http::buffer_body>& body,
-                                  std::shared_ptr<StreamShared> shared, const Matched& matched, const Caller& caller,
-                                  const std::string& request_id) {
-    const auto operation = matched.route->operation;
-    LineSplitter splitter;
-    ScratchBytes block(kStreamBlock);
-    std::vector<appliance::DataItem> items;
-    const auto add = [&](std::string_view line, bool too_long) {
-      items.push_back(ParseDataLine(operation, line, too_long));
-    };
-    while (!body.is_done()) {
-      body.get().body().data = block.data();
-      body.get().body().size = block.size();
-      beast::get_lowest_layer(stream).expires_after(options_.idle_deadline);
-      ErrorCode ec;
-      co_await http::async_read_some(stream, buffer, body, net::redirect_error(net::use_awaitable, ec));
-      if (ec == http::error::need_buffer) ec = {};
-      if (ec || stopping_ || shared->failed) co_return false;
-      const auto got = block.size() - body.get().body().size;
-      splitter.Feed({reinterpret_cast<const char*>(block.data()), got}, add);
-      if (body.is_done()) splitter.Finish(add);
-      for (std::size_t at = 0; at < items.size(); at += kStreamGroupItems) {
-        std::vector<appliance::DataItem> group(
-            std::make_move_iterator(items.begin() + static_cast<std::ptrdiff_t>(at)),
-            std::make_move_iterator(items.begin() +
-                                    static_cast<std::ptrdiff_t>(std::min(items.size(), at + kStreamGroupItems))));
-        while (!shared->failed && shared->slots.size() >= kStreamGroups) co_await shared->Changed();
-        if (shared->failed || !co_await AwaitRoom(caller.name, group.size())) co_return false;
-        SubmitGroup(shared, matched, caller, request_id, std::move(group));
-      }
-      items.clear();
-    }
-    co_return true;
-  }
-
-  // AwaitRoom waits for the broker's admission instead of failing lines of a stream; false when the server stops.
-  net::awaitable<bool> AwaitRoom(const std::string& tenant, std::size_t items) {
-    const auto executor = co_await net::this_coro::executor;
-    while (!stopping_ && !api_.broker().HasRoom(tenant, items)) {
-      net::steady_timer pause(executor, std::chrono::milliseconds(10));
-      ErrorCode ec;
-      co_await pause.async_wait(net::redirect_error(net::use_awaitable, ec));
-    }
-    co_return !stopping_;
-  }
-
-  void SubmitGroup(const std::shared_ptr<StreamShared>& shared, const Matched& matched, const Caller& caller,
-                   const std::string& request_id, std::vector<appliance::DataItem> items) {
-    const auto slot = std::make_shared<StreamSlot>();
-    shared->slots.push_back(slot);
-    appliance::DataRequest request;
-    request.request_id = request_id;
-    request.principal = caller.name;
-    request.keyring = matched.values[0];
-    request.operation = matched.route->operation;
-    request.lane = appliance::Lane::kBulk;
-    const auto count = items.size();
-    request.items = std::move(items);
-    const auto executor = shared->changed.get_executor();
-    api_.broker().Submit(std::move(request), [shared, slot, executor, count, request_id,
-                                              operation = matched.route->operation](appliance::DataReply reply) {
-      SecretText text;
-      if (reply)
-        for (const auto& answer : *reply) AppendDataLine(text, operation, answer, request_id);
-      else
-        for (std::size_t i = 0; i < count; ++i) AppendDataLine(text, operation, reply.error(), request_id);
-      net::post(executor, [shared, slot, text = std::move(text)]() mutable {
-        slot->text = std::move(text);
-        slot->ready = true;
-        shared->changed.cancel();
-      });
-    });
-  }
-
-  net::awaitable<void> WriteStream(Stream& stream, std::shared_ptr<StreamShared> shared, std::string request_id) {
-    const std::string head =
-        "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\nRequest-Id: " +
-        request_id + "\r\nTransfer-Encoding: chunked\r\n\r\n";
-    bool going = co_await WriteText(stream, head);
-    while (going && !(shared->slots.empty() && shared->input_done)) {
-      if (shared->slots.empty() || !shared->slots.front()->ready) {
-        co_await shared->Changed();
-        continue;
-      }
-      const auto slot = shared->slots.front();
-      shared->slots.pop_front();
-      shared->changed.cancel();
-      SecretText chunk;
-      std::array<char, 24> size{};
-      (void)std::snprintf(size.data(), size.size(), "%zx\r\n", slot->text.size());
-      chunk.reserve(slot->text.size() + 32);
-      chunk += size.data();
-      chunk += slot->text;
-      chunk += "\r\n";
-      going = co_await WriteText(stream, {chunk.data(), chunk.size()});
-    }
-    // The last chunk says that every line was answered: it is not sent for a stream that was cut short.
-    if (going && !shared->failed) going = co_await WriteText(stream, "0\r\n\r\n");
-    if (!going) {
-      shared->failed = true;
-      beast::get_lowest_layer(stream).cancel();  // the reader need not wait for its own deadline
-    }
-    shared->output_done = true;
-    shared->changed.cancel();
-  }
-
-  net::awaitable<bool> WriteText(Stream& stream, std::string_view text) {
-    ErrorCode ec;
-    beast::get_lowest_layer(stream).expires_after(options_.body_deadline);
-    co_await net::async_write(stream, net::buffer(text.data(), text.size()),
-                              net::redirect_error(net::use_awaitable, ec));
-    co_return !ec;
   }
 
   static std::uint64_t BodyLimit(const Matched& matched) {
     return matched.route->endpoint == Endpoint::kData ? kDataBodyLimit : kControlBodyLimit;
   }
   // The most memory that reading this body can take.
-  static std::uint64_t BodyBound(const Matched& matched, const Parser& parser) {
+  static std::uint64_t BodyBound(const Matched& matched, const RequestParser& parser) {
     return parser.chunked() ? BodyLimit(matched) : parser.content_length_remaining().value_or(0);
   }
 
-  Result<void> Judge(const Matched& matched, const Caller& caller, const Parser& parser, bool too_large) const {
+  Result<void> Judge(const Matched& matched, const Caller& caller, const RequestParser& parser, bool too_large) const {
     TRY(api_.Admit(*matched.route, caller));
     if (matched.route->endpoint == Endpoint::kData) TRY(api_.AdmitData(matched, caller));
     if (IsStream(matched, parser)) return {};
@@ -541,21 +361,21 @@ class Server::Impl {
     co_return std::move(*reply);
   }
 
-  net::awaitable<bool> RefuseNamed(Stream& stream, const Parser& parser, const Matched* matched, const Caller& caller,
-                                   const std::string& request_id, const Error& error) {
+  net::awaitable<bool> RefuseNamed(TlsStream& stream, const RequestParser& parser, const Matched* matched,
+                                   const Caller& caller, const std::string& request_id, const Error& error) {
     api_.Refused(matched, caller.name, request_id, error);
     co_return co_await Refuse(stream, parser, request_id, error);
   }
 
   // Refuse answers with a problem without reading a body: the connection stays open only when there is none to read.
-  net::awaitable<bool> Refuse(Stream& stream, const Parser& parser, std::string request_id, Error error) {
+  net::awaitable<bool> Refuse(TlsStream& stream, const RequestParser& parser, std::string request_id, Error error) {
     const bool unread =
         !parser.is_header_done() || parser.chunked() || parser.content_length_remaining().value_or(0) > 0;
     co_return co_await Write(stream, ProblemReply(error, request_id), request_id,
                              !unread && parser.get().keep_alive() && !stopping_);
   }
 
-  net::awaitable<bool> Write(Stream& stream, Reply reply, const std::string& request_id, bool keep) {
+  net::awaitable<bool> Write(TlsStream& stream, Reply reply, const std::string& request_id, bool keep) {
     // One zeroised text, written as one buffer: Beast and Asio gather several into memory of their own, uncleared.
     SecretText text = "HTTP/1.1 ";
     const auto reason = http::obsolete_reason(static_cast<http::status>(reply.status));
@@ -574,7 +394,7 @@ class Server::Impl {
     add(std::to_string(reply.body.size()));
     add("\r\n\r\n");
     add({reply.body.data(), reply.body.size()});
-    co_return co_await WriteText(stream, {text.data(), text.size()}) && keep;
+    co_return co_await WriteAll(stream, {text.data(), text.size()}, options_.body_deadline) && keep;
   }
 
   const Options options_;

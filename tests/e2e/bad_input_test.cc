@@ -6,20 +6,13 @@
 #include <boost/json/object.hpp>
 
 #include "crypto/base/bytes.h"
-#include "tests/support/dev_fixture.h"
+#include "tests/support/dev_suite.h"
 
 namespace strongroom::tests {
 namespace {
 
-class BadInput : public testing::Test {
+class BadInput : public DevSuite<class BadInputTag> {
  protected:
-  static void SetUpTestSuite() { fixture_ = new DevFixture(); }
-  static void TearDownTestSuite() {
-    delete fixture_;
-    fixture_ = nullptr;
-  }
-  static DevFixture& f() { return *fixture_; }
-
   // The problem slug of a call, "" for success.
   static std::string Problem(netapi::Client& client, std::string_view method, const std::string& target,
                              const std::string& body, unsigned status) {
@@ -45,7 +38,6 @@ class BadInput : public testing::Test {
     const auto client = f().ClientFor("service-1");
     EXPECT_EQ(Problem(*client, "POST", "/v1/keyrings/install/datakey", R"({"bytes":32})", 200), "");
   }
-  static inline DevFixture* fixture_ = nullptr;
 };
 
 TEST_F(BadInput, MalformedBodies) {

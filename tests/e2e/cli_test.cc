@@ -6,7 +6,7 @@
 
 #include <boost/json/object.hpp>
 
-#include "tests/support/dev_fixture.h"
+#include "tests/support/dev_suite.h"
 
 namespace strongroom::tests {
 namespace {
@@ -15,15 +15,8 @@ using provisioning::RunProcess;
 
 int Lines(const std::string& text) { return static_cast<int>(std::count(text.begin(), text.end(), '\n')); }
 
-class Cli : public testing::Test {
+class Cli : public DevSuite<class CliTag> {
  protected:
-  static void SetUpTestSuite() { fixture_ = new DevFixture(); }
-  static void TearDownTestSuite() {
-    delete fixture_;
-    fixture_ = nullptr;
-  }
-  static DevFixture& f() { return *fixture_; }
-  static inline DevFixture* fixture_ = nullptr;
 };
 
 TEST_F(Cli, ExitStatusesAreTheContract) {

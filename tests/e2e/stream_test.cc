@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "netapi/ndjson.h"
-#include "tests/support/dev_fixture.h"
+#include "tests/support/dev_suite.h"
 
 namespace strongroom::tests {
 namespace {
@@ -54,14 +54,8 @@ TEST(LineFraming, PiecesOfAnySizeGiveTheSameLines) {
   }
 }
 
-class Streams : public testing::Test {
+class Streams : public DevSuite<class StreamsTag> {
  protected:
-  static void SetUpTestSuite() { fixture_ = new DevFixture(); }
-  static void TearDownTestSuite() {
-    delete fixture_;
-    fixture_ = nullptr;
-  }
-  static DevFixture& f() { return *fixture_; }
   static std::vector<std::string> curl_prefix() {
     return {"curl",     "-s",
             "--cacert", f().Path("ca.pem"),
@@ -73,7 +67,6 @@ class Streams : public testing::Test {
     const auto status = ReadFile("/proc/" + std::to_string(f().PidOf("strongroomd.pid")) + "/status");
     return std::stol(status.substr(status.find("RssAnon:") + 8));
   }
-  static inline DevFixture* fixture_ = nullptr;
 };
 
 TEST_F(Streams, ABrokenLineFailsOnlyItselfAndOrderIsKept) {
