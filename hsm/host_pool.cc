@@ -44,7 +44,7 @@ Result<void> HostPool::SelfTest() {
   bool any = false;
   for (auto& lane : lanes_) {
     if (!lane->ops->Connected()) continue;
-    const auto tested = lane->ops->SelfTest();
+    auto tested = lane->ops->SelfTest();
     // A host that goes away meanwhile is being replaced: the others decide.
     if (!tested && tested.error().code != Code::kUnavailable) return tested;
     any = any || tested.has_value();

@@ -239,10 +239,11 @@ class Server::Impl {
     const auto admitted = Judge(*matched, *caller, parser, too_large);
     if (!admitted) co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id, admitted.error());
 
-    if (IsStream(*matched, parser))
-      co_return co_await StreamExchange(stream, buffer, api_.broker(), stopping_, *matched, *caller, request_id,
-                                        {options_.idle_deadline, options_.body_deadline})
-          .Run(parser);
+    if (IsStream(*matched, parser)) {
+      StreamExchange exchange(stream, buffer, api_.broker(), stopping_, *matched, *caller, request_id,
+                              {options_.idle_deadline, options_.body_deadline});
+      co_return co_await exchange.Run(parser);
+    }
     const Reservation body_memory(body_bytes_, BodyBound(*matched, parser));
     if (!body_memory)
       co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id,

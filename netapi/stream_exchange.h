@@ -167,12 +167,10 @@ class StreamExchange {
 
   net::awaitable<void> Write() {
     const auto shared = shared_;
-    bool going =
-        co_await WriteAll(stream_,
-                          "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\n"
-                          "Request-Id: " +
-                              request_id_ + "\r\nTransfer-Encoding: chunked\r\n\r\n",
-                          deadlines_.write);
+    const std::string head =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\nRequest-Id: " +
+        request_id_ + "\r\nTransfer-Encoding: chunked\r\n\r\n";
+    bool going = co_await WriteAll(stream_, head, deadlines_.write);
     while (going && !(shared->slots.empty() && shared->input_done)) {
       if (shared->slots.empty() || !shared->slots.front()->ready) {
         co_await shared->Changed();

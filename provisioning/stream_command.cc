@@ -23,7 +23,6 @@
 namespace strongroom::provisioning {
 namespace {
 
-namespace bj = boost::json;
 using hsm::UniqueFd;
 using Clock = std::chrono::steady_clock;
 constexpr auto kResendFor = std::chrono::seconds(25);  // shorter than the server waits for a reader
