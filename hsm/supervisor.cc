@@ -353,8 +353,9 @@ Result<void> ClearPinLatch(const TokendConfig& config) {
   std::error_code error;
   const UniqueFd retry(open(RetryPath(config).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
   if (!retry) return Io("cannot write in the state directory " + config.state_dir);
-  if (!std::filesystem::remove(LatchPath(config), error))
-    return {};  // none latched: the next start may still need leave to try
+  // None latched is no error: a token that reports a wrong PIN still needs leave for its next start.
+  (void)std::filesystem::remove(LatchPath(config), error);
+  if (error) return Io("cannot remove " + LatchPath(config) + ": " + error.message());
   return {};
 }
 
