@@ -101,6 +101,7 @@ Result<void> StartDaemon(const std::vector<std::string>& arguments, const std::s
   const UniqueFd null(open("/dev/null", O_RDONLY | O_CLOEXEC));
   const UniqueFd pid_out(open(pid_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
   if (!file || !null || !pid_out) return Io("cannot write " + log + " and " + pid_file);
+  TRY_ASSIGN(auto begun, MakePipe());  // its write end closes when the daemon's program has begun
   // Two forks: the daemon is nobody's child, so no one has to wait for it. It notes its own number before it begins, so
   // that whoever is killed here leaves no daemon that nobody knows of.
   const pid_t middle = fork();
@@ -114,10 +115,16 @@ Result<void> StartDaemon(const std::vector<std::string>& arguments, const std::s
     if (dup2(null.get(), 0) < 0 || dup2(file.get(), 1) < 0 || dup2(file.get(), 2) < 0) _exit(127);
     Exec(arguments);
   }
+  begun.write.Reset();
   int status = 0;
   while (waitpid(middle, &status, 0) < 0 && errno == EINTR) {
   }
   if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) return Io("cannot start " + arguments.front());
+  // Until then /proc shows the caller's own command line under the daemon's number, and whoever looks for the daemon by
+  // its program would not know it.
+  char none = 0;
+  while (read(begun.read.get(), &none, 1) < 0 && errno == EINTR) {
+  }
   return {};
 }
 

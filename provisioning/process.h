@@ -17,7 +17,8 @@ struct ProcessOutcome {
 Result<ProcessOutcome> RunProcess(const std::vector<std::string>& arguments, const std::string& input = {});
 
 /// StartDaemon starts a program that outlives the caller, in a session of its own, its output appended to `log`;
-/// its process id is in `pid_file` before the program begins (a moment later than this returns, at most).
+/// its process id is in `pid_file` before the program begins, and when this returns the program has begun (or could not
+/// be executed: it ends at once with status 127).
 Result<void> StartDaemon(const std::vector<std::string>& arguments, const std::string& log,
                          const std::string& pid_file);
 

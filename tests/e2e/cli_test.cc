@@ -179,7 +179,9 @@ TEST(DevLife, UpMakesNoNewPinTokenOrDatabaseForALostOne) {
       RunProcess({DevFixture::Program("strongroom-tokend"), "--config", f.Path("strongroom.toml"), "--clear-pin-latch"})
           ->status,
       0);
-  EXPECT_EQ(up()->status, 0);
+  const auto again = up();
+  EXPECT_EQ(again->status, 0) << again->err << ReadFile(f.Path("log/tokend.log"))
+                              << ReadFile(f.Path("log/strongroomd.log"));
 }
 
 TEST(DevLife, UpRefusesDirectoriesThatWouldNotDo) {
