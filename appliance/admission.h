@@ -55,20 +55,19 @@ class AdmissionQueue {
     tenant_items_[tenant] += items;
   }
 
-  /// Take removes up to about `most` items (whole requests; at least one request when any waits), interactive first,
-  /// bulk only when `with_bulk`. Tenants take turns within a lane.
-  std::vector<T> Take(std::size_t most, bool with_bulk) {
+  /// Take removes up to about `most` items of one lane (whole requests; at least one request when any waits). Tenants
+  /// take turns.
+  std::vector<T> Take(Lane lane, std::size_t most) {
     std::vector<T> taken;
     std::size_t count = 0;
-    TakeFrom(lanes_[0], most, count, taken);
-    if (with_bulk) TakeFrom(lanes_[1], most, count, taken);
+    TakeFrom(lanes_[static_cast<std::size_t>(lane)], most, count, taken);
     return taken;
   }
 
   std::size_t items() const { return items_; }
   bool empty() const { return items_ == 0; }
-  bool HasInteractive() const { return lanes_[0].items > 0; }
-  bool HasBulk() const { return lanes_[1].items > 0; }
+  bool Has(Lane lane) const { return lanes_[static_cast<std::size_t>(lane)].items > 0; }
+  std::size_t ItemsOf(Lane lane) const { return lanes_[static_cast<std::size_t>(lane)].items; }
 
  private:
   struct Waiting {

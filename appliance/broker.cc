@@ -62,9 +62,9 @@ Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string
   return at->second;
 }
 
-Broker::Broker(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, Snapshot snapshot, Options options)
+Broker::Broker(ledger::Ledger& ledger, TokenLanes token, const Clock& clock, Snapshot snapshot, Options options)
     : ledger_(ledger),
-      key_ops_(key_ops),
+      token_(token),
       clock_(clock),
       snapshot_(std::move(snapshot)),
       options_(options),
@@ -104,9 +104,9 @@ void Broker::Submit(DataRequest request, Done done) {
   done(*refused);
 }
 
-std::size_t Broker::Queued() const {
+std::size_t Broker::Queued(Lane lane) const {
   const MutexLock lock(mutex_);
-  return queue_.items();
+  return queue_.ItemsOf(lane);
 }
 
 bool Broker::HasRoom(const std::string& tenant, std::size_t items) const {
@@ -114,32 +114,36 @@ bool Broker::HasRoom(const std::string& tenant, std::size_t items) const {
   return stopping_ || queue_.Admit(tenant, items).has_value();
 }
 
-// One worker is kept from bulk work, so that an interactive request never waits for more than one group to finish.
-bool Broker::WorkWaits() const {
-  return queue_.HasInteractive() || (queue_.HasBulk() && (bulk_groups_ + 1 < options_.workers || stopping_));
+// One worker is kept from bulk work, so that an interactive request finds one that is free or soon will be; and bulk
+// keeps one while interactive work waits, so that neither lane starves the other.
+std::optional<Lane> Broker::NextLane() const {
+  const bool bulk = queue_.Has(Lane::kBulk) && (bulk_groups_ + 1 < options_.workers || stopping_);
+  const bool interactive = queue_.Has(Lane::kInteractive);
+  if (bulk && (bulk_groups_ == 0 || !interactive)) return Lane::kBulk;
+  if (interactive) return Lane::kInteractive;
+  return std::nullopt;
 }
 
 void Broker::WorkLoop() {
   while (true) {
     std::vector<Pending> group;
-    bool bulk = false;
+    std::optional<Lane> lane;
     {
       const MutexLock lock(mutex_);
-      while (!WorkWaits() && !(stopping_ && queue_.empty())) work_.Wait(mutex_);
-      if (!WorkWaits()) return;
-      bulk = queue_.HasBulk() && (bulk_groups_ + 1 < options_.workers || stopping_);
-      group = queue_.Take(options_.group_items, bulk);
-      if (bulk) ++bulk_groups_;
+      while (!(lane = NextLane()) && !(stopping_ && queue_.empty())) work_.Wait(mutex_);
+      if (!lane) return;
+      group = queue_.Take(*lane, options_.group_items);
+      if (*lane == Lane::kBulk) ++bulk_groups_;
     }
-    RunGroup(std::move(group));
-    if (!bulk) continue;
+    RunGroup(*lane, std::move(group));
+    if (*lane != Lane::kBulk) continue;
     const MutexLock lock(mutex_);
     --bulk_groups_;
     work_.NotifyOne();
   }
 }
 
-void Broker::RunGroup(std::vector<Pending> group) {
+void Broker::RunGroup(Lane lane, std::vector<Pending> group) {
   const auto state = snapshot_();
   std::vector<Worked> all(group.size());
   std::vector<hsm::KeyOp> ops;
@@ -148,7 +152,8 @@ void Broker::RunGroup(std::vector<Pending> group) {
     all[i].state = state;
     Prepare(all[i], ops);
   }
-  auto outputs = ops.empty() ? std::vector<Result<hsm::KeyOpOutput>>() : key_ops_.Execute(ops);
+  auto outputs = ops.empty() ? std::vector<Result<hsm::KeyOpOutput>>()
+                             : (lane == Lane::kBulk ? token_.bulk : token_.interactive).Execute(ops);
   ledger::Submission submission;
   for (auto& worked : all) Collect(worked, outputs, submission);
 
@@ -208,6 +213,7 @@ void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {
     }
     item.from = item.answer.from_version;
     if (const auto* unwrap = std::get_if<hsm::UnwrapOp>(&*op)) item.rewraps = unwrap->rewrap_to.has_value();
+    hsm::DeadlineOf(*op) = request.deadline;
     item.op = static_cast<std::ptrdiff_t>(ops.size());
     ops.push_back(std::move(*op));
   }

@@ -55,8 +55,9 @@ using DataReply = Result<std::vector<Result<DataAnswer>>>;
 Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
                                                  std::string_view keyring, Operation operation);
 
-/// Broker queues requests and brings them to the token in groups: one frame and one synced commit serve many requests.
-/// Thread-safe.
+/// Broker queues requests and brings them to the token in groups of one lane: one frame and one synced commit serve
+/// many requests. Each lane has its own way to the token, so that an interactive group waits there for one bulk frame
+/// at most; and while both lanes wait, bulk has one worker and interactive the others. Thread-safe.
 class Broker {
  public:
   struct Options {
@@ -70,7 +71,13 @@ class Broker {
   using Snapshot = std::function<std::shared_ptr<const State>()>;
   using Done = std::function<void(DataReply)>;
 
-  Broker(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, Snapshot snapshot, Options options);
+  /// TokenLanes are the ways to the token; both may be the same.
+  struct TokenLanes {
+    hsm::KeyOps& interactive;
+    hsm::KeyOps& bulk;
+  };
+
+  Broker(ledger::Ledger& ledger, TokenLanes token, const Clock& clock, Snapshot snapshot, Options options);
   /// Drains as Drain does.
   ~Broker();
   /// Drain answers every admitted request, then ends the workers; what is submitted afterwards is refused. Call while
@@ -86,7 +93,8 @@ class Broker {
   void RecordRefusal(const std::string& request_id, const std::string& principal, const std::string& keyring,
                      Operation operation, std::string_view slug) EXCLUDES(meter_mutex_);
 
-  std::size_t Queued() const EXCLUDES(mutex_);
+  /// Queued counts the items of a lane that wait.
+  std::size_t Queued(Lane lane) const EXCLUDES(mutex_);
   /// HasRoom tells whether `items` more of a tenant would be admitted now; a stream waits for it rather than fail its
   /// lines.
   bool HasRoom(const std::string& tenant, std::size_t items) const EXCLUDES(mutex_);
@@ -97,16 +105,16 @@ class Broker {
     Done done;
   };
   struct Worked;
-  bool WorkWaits() const REQUIRES(mutex_);
+  std::optional<Lane> NextLane() const REQUIRES(mutex_);
   void WorkLoop() EXCLUDES(mutex_);
-  void RunGroup(std::vector<Pending> group);
+  void RunGroup(Lane lane, std::vector<Pending> group);
   void Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops);
   Result<hsm::KeyOp> PrepareItem(const Worked& worked, Operation operation, DataItem& item, DataAnswer& answer);
   Result<void> CheckGcmBudget(const Version& version);
   void Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outputs, ledger::Submission& submission);
 
   ledger::Ledger& ledger_;
-  hsm::KeyOps& key_ops_;
+  const TokenLanes token_;
   const Clock& clock_;
   const Snapshot snapshot_;
   const Options options_;
@@ -114,7 +122,7 @@ class Broker {
   mutable Mutex mutex_;
   CondVar work_;
   AdmissionQueue<Pending> queue_ GUARDED_BY(mutex_);
-  unsigned bulk_groups_ GUARDED_BY(mutex_) = 0;  // groups under way that took bulk work along
+  unsigned bulk_groups_ GUARDED_BY(mutex_) = 0;  // groups of the bulk lane under way
   bool stopping_ GUARDED_BY(mutex_) = false;
   Mutex meter_mutex_;
   RefusalMeter meter_ GUARDED_BY(meter_mutex_);

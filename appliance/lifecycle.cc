@@ -1,6 +1,11 @@
 #include "appliance/lifecycle.h"
 
+#include <algorithm>
+
 namespace strongroom::appliance {
+namespace {
+constexpr auto kSoon = std::chrono::milliseconds(250);
+}  // namespace
 
 std::string_view ToString(ApplianceState state) {
   switch (state) {
@@ -25,9 +30,57 @@ ApplianceState JudgeState(bool ledger_failed, bool initialised, bool verified, b
   return token_ok ? ApplianceState::kOperational : ApplianceState::kDegraded;
 }
 
-Lifecycle::Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance,
-                     std::chrono::milliseconds interval)
-    : ledger_(ledger), key_ops_(key_ops), governance_(governance), interval_(interval), watcher_([this] {
+std::string_view ToString(TokenState state) {
+  switch (state) {
+    case TokenState::kDown:
+      return "down";
+    case TokenState::kConnecting:
+      return "connecting";
+    case TokenState::kVerifying:
+      return "verifying";
+    case TokenState::kReady:
+      return "ready";
+    case TokenState::kDegraded:
+      return "degraded";
+    case TokenState::kImpostor:
+      return "impostor";
+    case TokenState::kPinLatched:
+      return "pin-latched";
+  }
+  return "down";
+}
+
+std::string_view ToString(hsm::LinkState state) {
+  switch (state) {
+    case hsm::LinkState::kDown:
+      return "down";
+    case hsm::LinkState::kConnecting:
+      return "connecting";
+    case hsm::LinkState::kPinLatched:
+      return "pin-latched";
+    case hsm::LinkState::kUp:
+      return "up";
+  }
+  return "down";
+}
+
+TokenState JudgeToken(const TokenFindings& findings) {
+  const auto count = [&](hsm::LinkState state) {
+    return std::count(findings.links.begin(), findings.links.end(), state);
+  };
+  const auto up = count(hsm::LinkState::kUp);
+  if (findings.impostor) return TokenState::kImpostor;
+  if (findings.canary_wrong) return TokenState::kDegraded;
+  if (up == 0 && count(hsm::LinkState::kPinLatched) > 0) return TokenState::kPinLatched;
+  if (up == 0 && count(hsm::LinkState::kConnecting) > 0) return TokenState::kConnecting;
+  if (up == 0) return TokenState::kDown;
+  if (!findings.canary_passed) return TokenState::kVerifying;
+  const bool all_up = static_cast<std::size_t>(up) == findings.links.size();
+  return all_up && findings.sweep_clean ? TokenState::kReady : TokenState::kDegraded;
+}
+
+Lifecycle::Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Schedule schedule)
+    : ledger_(ledger), key_ops_(key_ops), governance_(governance), schedule_(schedule), watcher_([this] {
         WatchLoop();
       }) {}
 
@@ -45,8 +98,7 @@ void Lifecycle::WatchLoop() {
     Look();
     const MutexLock lock(mutex_);
     // Soon again while something is wrong, at leisure otherwise.
-    const auto pause =
-        canary_.empty() && sweep_.empty() ? interval_ : std::min(interval_, std::chrono::milliseconds(250));
+    const auto pause = canary_.empty() && sweep_.empty() ? schedule_.canary : std::min(schedule_.canary, kSoon);
     const auto until = std::chrono::steady_clock::now() + pause;
     while (!stopping_ && wake_.WaitUntil(mutex_, until)) {
     }
@@ -55,46 +107,50 @@ void Lifecycle::WatchLoop() {
 }
 
 void Lifecycle::Look() {
-  const auto tested = key_ops_.SelfTest();
-  std::string canary = tested ? "" : tested.error().Line();
-  std::string sweep;
-  bool swept = false;
-  std::optional<hsm::TokenIdentity> identity;
-  if (tested) {
-    if (auto known = key_ops_.Identity())
-      identity = std::move(*known);
-    else
-      canary = known.error().Line();
-  }
-  if (identity) {
-    if (const auto settled = governance_.Reconcile(); !settled) sweep = settled.error().Line();
-    const auto faults = governance_.Sweep(identity->serial);
-    swept = faults.has_value();
-    if (!faults)
-      sweep = faults.error().Line();
-    else if (!faults->empty())
-      sweep = faults->front() + (faults->size() > 1 ? " (and " + std::to_string(faults->size() - 1) + " more)" : "");
-  }
-  const MutexLock lock(mutex_);
-  canary_ = canary;
-  // A host that is being replaced is waited for by each call; a token that answers wrongly is not asked again.
-  canary_wrong_ = !tested && tested.error().code != Code::kUnavailable;
-  if (identity) {
-    sweep_ = sweep;
-    // Another token than the one that the keyrings name, or than the one first met, is an impostor (K9): it is not
-    // used.
-    const auto recorded = RecordedToken(*governance_.Snapshot());
+  auto tested = key_ops_.SelfTest();
+  auto identity = tested ? key_ops_.Identity() : Result<hsm::TokenIdentity>(tested.error());
+  if (!identity) tested = identity.error();
+  const auto recorded = RecordedToken(*governance_.Snapshot());
+  std::optional<std::string> sweep;
+  {
+    const MutexLock lock(mutex_);
+    // A host that is being replaced is waited for by each call. What answered wrongly is not asked until it has
+    // answered rightly: that it cannot be reached meanwhile changes nothing.
+    const bool away = !tested && tested.error().code == Code::kUnavailable;
+    if (!away || !canary_wrong_) canary_ = tested ? "" : tested.error().Line();
+    if (!away) {
+      canary_wrong_ = !tested;
+      impostor_ = !tested && tested.error().Slug() == "impostor";
+    }
+    if (!identity) return;
+    // Another token than the one that the keyrings name, or than the one first met, is an impostor (K9).
     const auto expected = !recorded.empty() ? recorded : token_ ? token_->serial : identity->serial;
     if (identity->serial != expected || (token_ && *token_ != *identity)) {
       canary_ = "impostor: the token in the slot is " + identity->serial + ", the keyrings are in " + expected;
       canary_wrong_ = true;
-    } else {
-      token_ = identity;
+      impostor_ = true;
+      return;
     }
-    // Strange keys stop ceremonies (governance sweeps for itself), not services: contact and a completed sweep are
-    // enough.
-    verified_ = verified_ || (canary_.empty() && swept);
+    token_ = *identity;
+    if (sweep_.empty() && std::chrono::steady_clock::now() < sweep_due_) return;
   }
+  LookAtKeys(identity->serial);
+}
+
+void Lifecycle::LookAtKeys(const std::string& serial) {
+  const auto settled = governance_.Reconcile();
+  const auto faults = governance_.Sweep(serial);
+  const MutexLock lock(mutex_);
+  sweep_due_ = std::chrono::steady_clock::now() + schedule_.sweep;
+  sweep_.clear();
+  if (!settled) sweep_ = settled.error().Line();
+  if (!faults)
+    sweep_ = faults.error().Line();
+  else if (!faults->empty())
+    sweep_ = faults->front() + (faults->size() > 1 ? " (and " + std::to_string(faults->size() - 1) + " more)" : "");
+  // Strange keys stop ceremonies (governance sweeps for itself), not services: contact and a completed sweep are
+  // enough.
+  verified_ = verified_ || faults.has_value();
 }
 
 ApplianceState Lifecycle::State() const {
@@ -122,9 +178,11 @@ Status Lifecycle::Report() const {
   status.state = State();
   status.control = ledger_.HeadOf(ledger::Log::kControl);
   status.evidence = ledger_.HeadOf(ledger::Log::kEvidence);
+  status.hosts = key_ops_.Links();
   const bool failed = ledger_.Failed();
   const MutexLock lock(mutex_);
   status.token = token_;
+  status.token_state = JudgeToken({status.hosts, impostor_, canary_wrong_, canary_.empty(), sweep_.empty()});
   status.checks = {{"canary", canary_.empty(), canary_},
                    {"template-sweep", sweep_.empty(), sweep_},
                    {"ledger", !failed, failed ? "the ledger cannot record" : ""}};

@@ -17,6 +17,30 @@ namespace strongroom::appliance {
 enum class ApplianceState : std::uint8_t { kUninitialised, kLocked, kOperational, kDegraded, kFailed };
 std::string_view ToString(ApplianceState state);
 
+/// TokenState is a token's, as /v1/status names it.
+enum class TokenState : std::uint8_t {
+  kDown,        // no supervisor listens
+  kConnecting,  // its supervisor is there, no host is ready
+  kVerifying,   // a host is there, its canary has not passed yet
+  kReady,
+  kDegraded,    // it serves with fewer hosts than it should, or its canary or its sweep found something wrong
+  kImpostor,    // another token than the recorded one: not used (K9)
+  kPinLatched,  // the PIN was refused and is not tried again (P8)
+};
+std::string_view ToString(TokenState state);
+std::string_view ToString(hsm::LinkState state);
+
+/// TokenFindings is what is known of a token.
+struct TokenFindings {
+  std::vector<hsm::LinkState> links;  // one a host
+  bool impostor = false;
+  bool canary_wrong = false;   // the token answered, and not as it should
+  bool canary_passed = false;  // the latest canary passed
+  bool sweep_clean = false;    // the latest template sweep found nothing
+};
+/// JudgeToken names the state that follows. Pure.
+TokenState JudgeToken(const TokenFindings& findings);
+
 struct Check {
   std::string name;
   bool ok = false;
@@ -26,7 +50,9 @@ struct Check {
 struct Status {
   ApplianceState state = ApplianceState::kLocked;
   std::vector<Check> checks;
-  std::optional<hsm::TokenIdentity> token;
+  std::optional<hsm::TokenIdentity> token;  // as last seen
+  TokenState token_state = TokenState::kDown;
+  std::vector<hsm::LinkState> hosts;
   ledger::Head control;
   ledger::Head evidence;
 };
@@ -35,11 +61,16 @@ struct Status {
 ApplianceState JudgeState(bool ledger_failed, bool initialised, bool verified, bool token_ok);
 
 /// Lifecycle watches the token in a thread of its own: first contact runs the self-test, compares the token's keys with
-/// the record and settles cut-off executions; then the canary runs every `interval` (K9). Until first contact the
+/// the record and settles cut-off executions. From then on canary and identity are looked at every `canary`, keys and
+/// templates every `sweep`, and each of them four times a second while it is not well (K3, K9). Until first contact the
 /// appliance is locked. Thread-safe.
 class Lifecycle {
  public:
-  Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, std::chrono::milliseconds interval);
+  struct Schedule {
+    std::chrono::milliseconds canary{2000};
+    std::chrono::milliseconds sweep{120000};
+  };
+  Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Schedule schedule);
   ~Lifecycle();
 
   ApplianceState State() const EXCLUDES(mutex_);
@@ -53,11 +84,12 @@ class Lifecycle {
  private:
   void WatchLoop() EXCLUDES(mutex_);
   void Look() EXCLUDES(mutex_);
+  void LookAtKeys(const std::string& serial) EXCLUDES(mutex_);
 
   ledger::Ledger& ledger_;
   hsm::KeyOps& key_ops_;
   Governance& governance_;
-  const std::chrono::milliseconds interval_;
+  const Schedule schedule_;
   mutable Mutex mutex_;
   CondVar wake_;
   bool stopping_ GUARDED_BY(mutex_) = false;
@@ -66,6 +98,8 @@ class Lifecycle {
   std::string canary_ GUARDED_BY(mutex_) = "not run yet";  // empty: passed
   std::string sweep_ GUARDED_BY(mutex_) = "not run yet";
   bool canary_wrong_ GUARDED_BY(mutex_) = false;
+  bool impostor_ GUARDED_BY(mutex_) = false;
+  std::chrono::steady_clock::time_point sweep_due_ GUARDED_BY(mutex_);
   std::thread watcher_;
 };
 

@@ -40,6 +40,11 @@ Error TokenError(CK_RV rv, const char* call) {
     error.code = Code::kPinRejected;
     error.detail = rv == CKR_PIN_LOCKED ? "the token's PIN is locked" : "the token refused the PIN";
   }
+  if (rv == CKR_SESSION_COUNT) {
+    error.code = Code::kUnavailable;
+    error.detail = "the token has no session free: close other applications' or lower [tokend] hosts";
+    error.slug = "sessions-exhausted";
+  }
   return error;
 }
 

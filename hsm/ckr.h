@@ -17,7 +17,8 @@ enum class RvClass : std::uint8_t {
 };
 RvClass Classify(CK_RV rv);
 
-/// TokenError makes the Error of a failed call: kPinRejected for RvClass::kPin, else kTokenFault. `call` is a PKCS#11
+/// TokenError makes the Error of a failed call: kPinRejected for RvClass::kPin, kUnavailable with slug
+/// `sessions-exhausted` for CKR_SESSION_COUNT (P9), else kTokenFault. `call` is a PKCS#11
 /// function's name.
 Error TokenError(CK_RV rv, const char* call);
 

@@ -6,7 +6,8 @@ namespace strongroom::hsm {
 namespace {
 
 using Writer = BasicWireWriter<ScratchBytes>;
-enum Kind : std::uint8_t { kGreeting = 0, kExecute = 1, kGenerate = 2, kInventory = 3, kSelfTest = 4, kIdentity = 5 };
+enum Kind : std::uint8_t { kNotice = 0, kExecute = 1, kGenerate = 2, kInventory = 3, kSelfTest = 4, kIdentity = 5 };
+constexpr std::uint64_t kNoDeadline = ~std::uint64_t{0};
 enum OpKind : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4 };
 
 Writer Begin(std::uint64_t id, Kind kind) {
@@ -36,6 +37,21 @@ KeyRef GetRef(WireReader& in) {
   return ref;
 }
 
+void Put(Writer& out, OpDeadline deadline) {
+  out.U64(deadline == OpDeadline::max()
+              ? kNoDeadline
+              : static_cast<std::uint64_t>(
+                    std::chrono::duration_cast<std::chrono::milliseconds>(deadline.time_since_epoch()).count()));
+}
+OpDeadline GetDeadline(WireReader& in) {
+  const auto millis = in.U64();
+  // More than the clock can hold is no deadline at all.
+  if (millis > static_cast<std::uint64_t>(
+                   std::chrono::duration_cast<std::chrono::milliseconds>(OpDeadline::max().time_since_epoch()).count()))
+    return OpDeadline::max();
+  return OpDeadline(std::chrono::milliseconds(millis));
+}
+
 void Put(Writer& out, const KeyOp& op) {
   if (const auto* wrap = std::get_if<WrapOp>(&op)) {
     out.U8(kWrap);
@@ -61,6 +77,7 @@ void Put(Writer& out, const KeyOp& op) {
     out.Raw(datakey->context);
     out.U8(datakey->want_plaintext ? 1 : 0);
   }
+  Put(out, DeadlineOf(op));
 }
 
 bool GetFlag(WireReader& in) {
@@ -73,7 +90,7 @@ Bytes GetBytes(WireReader& in) {
   return {view.begin(), view.end()};
 }
 
-Result<KeyOp> GetOp(WireReader& in) {
+Result<KeyOp> GetOpBody(WireReader& in) {
   switch (in.U8()) {
     case kWrap: {
       WrapOp op;
@@ -108,6 +125,12 @@ Result<KeyOp> GetOp(WireReader& in) {
     default:
       return Invalid("a frame has an unknown operation");
   }
+}
+
+Result<KeyOp> GetOp(WireReader& in) {
+  auto op = GetOpBody(in);
+  if (op) DeadlineOf(*op) = GetDeadline(in);
+  return op;
 }
 
 void PutStatus(Writer& out, const std::optional<Error>& error) {
@@ -218,9 +241,10 @@ Result<Request> DecodeRequest(ByteView frame) {
 }
 
 ScratchBytes EncodeResponse(const Response& response) {
-  if (const auto* greeting = std::get_if<Greeting>(&response.body)) {
-    auto out = Begin(0, kGreeting);
-    out.U16(greeting->version);
+  if (const auto* notice = std::get_if<Notice>(&response.body)) {
+    auto out = Begin(0, kNotice);
+    out.U16(notice->version);
+    out.U8(static_cast<std::uint8_t>(notice->word));
     return Finish(std::move(out));
   }
   if (const auto* results = std::get_if<ExecuteResponse>(&response.body)) {
@@ -272,9 +296,13 @@ Result<Response> DecodeResponse(ByteView frame) {
   response.id = in.U64();
   Error error;
   switch (in.U8()) {
-    case kGreeting:
-      response.body = Greeting{in.U16()};
+    case kNotice: {
+      const auto version = in.U16();
+      const auto word = in.U8();
+      if (response.id != 0 || word > static_cast<std::uint8_t>(HostWord::kLeaving)) in.Fail();
+      response.body = Notice{static_cast<HostWord>(word), version};
       break;
+    }
     case kExecute: {
       ExecuteResponse results;
       const auto count = in.U16();

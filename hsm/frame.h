@@ -4,7 +4,10 @@
 //   frame    = length (u32, of what follows, 1 to kMaxFrame)  id (u64)  kind (u8)  body
 //   request  : 1 Execute, 2 Generate, 3 Inventory, 4 SelfTest, 5 Identity; ids are the client's and not 0
 //   response : the request's id and kind; body = status, and the kind's value when the status is ok
-//   greeting : id 0, kind 0, body = protocol version (u16): the host's first frame on a connection
+//   an operation ends with its deadline (u64, milliseconds of CLOCK_MONOTONIC, all ones = none)
+//   notice   : id 0, kind 0, body = protocol version (u16)  word (u8): 0 I serve, 1 the PIN is latched, 2 I leave.
+//              0 is a host's first frame on a connection; 1 is the supervisor's, who then closes; after 2 the client
+//              sends nothing more, ends its side, and has every answer that it is owed before the host ends the other
 //   status   = 0 | code + 1 (u8)  detail (text)  slug (text)  ck_rv (u64)
 // Every parse is total: an unknown kind, a wrong length or a left-over byte is kInvalid and closes the connection.
 
@@ -19,7 +22,7 @@
 
 namespace strongroom::hsm {
 
-inline constexpr std::uint16_t kProtocolVersion = 1;
+inline constexpr std::uint16_t kProtocolVersion = 2;
 inline constexpr std::size_t kMaxFrame = 16U << 20;
 inline constexpr std::size_t kMaxOpsInFrame = 256;
 
@@ -55,11 +58,13 @@ struct InventoryResponse {
 struct IdentityResponse {
   Result<TokenIdentity> outcome;
 };
-struct Greeting {
-  std::uint16_t version = 0;
+enum class HostWord : std::uint8_t { kServing = 0, kPinLatched = 1, kLeaving = 2 };
+struct Notice {
+  HostWord word = HostWord::kServing;
+  std::uint16_t version = kProtocolVersion;
 };
 using ResponseBody =
-    std::variant<Greeting, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse, IdentityResponse>;
+    std::variant<Notice, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse, IdentityResponse>;
 struct Response {
   std::uint64_t id = 0;
   ResponseBody body;

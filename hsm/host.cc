@@ -5,10 +5,15 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <chrono>
+#include <optional>
 #include <vector>
 
 namespace strongroom::hsm {
 namespace {
+
+constexpr std::size_t kMaxConnections = 64;
+constexpr auto kLeaveBound = std::chrono::seconds(5);
 
 Result<void> CountAndGenerate(KeyOps& ops, const Clock& clock, GenerateRequest request) {
   TRY_ASSIGN(const auto roster, crypto::Roster::Parse(request.roster_text));
@@ -31,6 +36,7 @@ bool ServeOne(int fd, KeyOps& ops, const Clock& clock, const HostDuties& duties,
   duties.begin();
   const auto answer = EncodeResponse(Answer(ops, clock, std::move(*request)));
   duties.end();
+  duties.after();
   return WriteFrame(fd, answer).has_value();
 }
 
@@ -43,7 +49,7 @@ UniqueFd AcceptChecked(int listener, const std::set<uid_t>& allowed_uids) {
     return {};
   }
   SetIoTimeout(fd.get(), 5000);
-  if (!WriteFrame(fd.get(), EncodeResponse({0, Greeting{kProtocolVersion}}))) return {};
+  if (!WriteFrame(fd.get(), EncodeResponse({0, Notice{HostWord::kServing}}))) return {};
   return fd;
 }
 
@@ -66,14 +72,17 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request) {
 
 HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_uids, KeyOps& ops, const Clock& clock,
                      const HostDuties& duties) {
+  using Now = std::chrono::steady_clock;
   std::vector<UniqueFd> connections;
   ScratchBytes frame;
+  std::optional<Now::time_point> leave_by;
   while (true) {
-    std::vector<pollfd> polls = {{stop_fd, POLLIN, 0},
-                                 {listener, static_cast<short>(connections.size() < 64 ? POLLIN : 0), 0}};
+    const bool accepts = !leave_by && connections.size() < kMaxConnections;
+    std::vector<pollfd> polls = {{leave_by ? -1 : stop_fd, POLLIN, 0}, {accepts ? listener : -1, POLLIN, 0}};
     for (const auto& connection : connections) polls.push_back({connection.get(), POLLIN, 0});
-    if (poll(polls.data(), polls.size(), -1) < 0 && errno != EINTR) return kHostBroken;
-    if (polls[0].revents != 0) return kHostDone;
+    const auto wait =
+        leave_by ? std::chrono::duration_cast<std::chrono::milliseconds>(*leave_by - Now::now()).count() : -1;
+    if (poll(polls.data(), polls.size(), static_cast<int>(wait)) < 0 && errno != EINTR) return kHostBroken;
     std::vector<UniqueFd> kept;
     for (std::size_t i = 0; i < connections.size(); ++i) {
       if (polls[i + 2].revents == 0 || ServeOne(connections[i].get(), ops, clock, duties, frame))
@@ -83,6 +92,12 @@ HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_u
     connections = std::move(kept);
     if (polls[1].revents != 0)
       if (auto fd = AcceptChecked(listener, allowed_uids)) connections.push_back(std::move(fd));
+    if (polls[0].revents != 0) {
+      leave_by = Now::now() + kLeaveBound;
+      const auto notice = EncodeResponse({0, Notice{HostWord::kLeaving}});
+      std::erase_if(connections, [&](const UniqueFd& fd) { return !WriteFrame(fd.get(), notice); });
+    }
+    if (leave_by && (connections.empty() || Now::now() >= *leave_by)) return kHostDone;
   }
 }
 

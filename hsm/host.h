@@ -30,11 +30,15 @@ struct HostDuties {
   std::function<void()> begin = [] {};
   std::function<void()> end = [] {};
   std::function<bool()> broken = [] { return false; };
+  /// Called after each frame: what is worn asks its supervisor for leave here.
+  std::function<void()> after = [] {};
 };
 
-/// ServeFrames accepts connections of `allowed_uids` on `listener` and answers their frames one after another, until
-/// `stop_fd` becomes readable (kHostDone) or `duties.broken()` is true after a frame (kHostBroken). A connection that
-/// sends a malformed frame is closed.
+/// ServeFrames accepts connections of `allowed_uids` on `listener` and answers their frames, one of each connection in
+/// turn, so that a connection waits for at most one frame of each other (P2). When `stop_fd` becomes readable it tells
+/// every connection that it leaves, answers what they have sent until they end (5 seconds at most), and returns
+/// kHostDone: nobody is refused. Returns kHostBroken as soon as `duties.broken()` is true after a frame. A connection
+/// that sends a malformed frame is closed.
 HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_uids, KeyOps& ops, const Clock& clock,
                      const HostDuties& duties);
 

@@ -21,7 +21,7 @@ HostPool::Lane& HostPool::Pick() {
   Lane* best = nullptr;
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
     auto& lane = *lanes_[(first + i) % lanes_.size()];
-    if (lane.ops->Connected() && (best == nullptr || lane.under_way < best->under_way)) best = &lane;
+    if (lane.ops->Link() == LinkState::kUp && (best == nullptr || lane.under_way < best->under_way)) best = &lane;
   }
   return best != nullptr ? *best : *lanes_[first % lanes_.size()];
 }
@@ -38,12 +38,32 @@ Result<void> HostPool::Generate(crypto::ExecutionGrant grant, const KeySpec& spe
   return lanes_[0]->ops->Generate(std::move(grant), spec);
 }
 Result<std::vector<KeyRecord>> HostPool::Inventory() { return Pick().ops->Inventory(); }
-Result<TokenIdentity> HostPool::Identity() { return Pick().ops->Identity(); }
+
+Result<TokenIdentity> HostPool::Identity() {
+  std::optional<TokenIdentity> known;
+  for (auto& lane : lanes_) {
+    if (lane->ops->Link() != LinkState::kUp) continue;
+    auto identity = lane->ops->Identity();
+    if (!identity && identity.error().code == Code::kUnavailable) continue;
+    if (!identity) return identity;
+    if (known && *known != *identity)
+      return Integrity("the hosts of this token see two: " + known->serial + " and " + identity->serial, "impostor");
+    known = std::move(*identity);
+  }
+  if (known) return std::move(*known);
+  return Pick().ops->Identity();
+}
+
+std::vector<LinkState> HostPool::Links() {
+  std::vector<LinkState> links;
+  for (auto& lane : lanes_) links.push_back(lane->ops->Link());
+  return links;
+}
 
 Result<void> HostPool::SelfTest() {
   bool any = false;
   for (auto& lane : lanes_) {
-    if (!lane->ops->Connected()) continue;
+    if (lane->ops->Link() != LinkState::kUp) continue;
     auto tested = lane->ops->SelfTest();
     // A host that goes away meanwhile is being replaced: the others decide.
     if (!tested && tested.error().code != Code::kUnavailable) return tested;

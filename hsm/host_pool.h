@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "hsm/remote_key_ops.h"
@@ -22,7 +23,9 @@ class HostPool final : public KeyOps {
   Result<std::vector<KeyRecord>> Inventory() override;
   /// SelfTest asks every connected host; the first failure is the answer.
   Result<void> SelfTest() override;
+  /// Identity asks every connected host: one that sees another token than the others is kIntegrity, slug `impostor`.
   Result<TokenIdentity> Identity() override;
+  std::vector<LinkState> Links() override;
 
  private:
   struct Lane {

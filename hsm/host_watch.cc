@@ -18,9 +18,7 @@ std::int64_t Now() {
 
 }  // namespace
 
-void HostWatch::Unmap::operator()(std::atomic<std::int64_t>* page) const {
-  (void)munmap(static_cast<void*>(page), kPage);
-}
+void HostWatch::Unmap::operator()(Page* page) const { (void)munmap(static_cast<void*>(page), kPage); }
 
 Result<HostWatch> HostWatch::Make() {
   UniqueFd fd(memfd_create("strongroom-host-watch", MFD_CLOEXEC));
@@ -34,15 +32,20 @@ Result<HostWatch> HostWatch::Map(int fd) {
   void* page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (page == MAP_FAILED) return Io("no shared memory for watching hosts");
   HostWatch watch;
-  static_assert(std::atomic<std::int64_t>::is_always_lock_free);
-  watch.busy_since_.reset(static_cast<std::atomic<std::int64_t>*>(page));
+  static_assert(std::atomic<std::int64_t>::is_always_lock_free && std::atomic<std::uint32_t>::is_always_lock_free);
+  watch.page_.reset(static_cast<Page*>(page));
   return watch;
 }
 
-void HostWatch::Begin() { busy_since_->store(Now()); }
+void HostWatch::Begin() { page_->busy_since.store(Now()); }
+
+void HostWatch::Clear() {
+  page_->busy_since.store(0);
+  page_->asks_to_leave.store(0);
+}
 
 std::int64_t HostWatch::BusyMillis() const {
-  const auto since = busy_since_->load();
+  const auto since = page_->busy_since.load();
   return since == 0 ? 0 : Now() - since;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 // The port to a token. Each operation is whole: a caller never sees a session, a handle or a PKCS#11 call.
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -24,24 +25,31 @@ struct KeyRef {
   bool operator==(const KeyRef&) const = default;
 };
 
+/// An operation that is still waiting at its `deadline` is not run any more: kUnavailable, slug `deadline` (P4). The
+/// clock is CLOCK_MONOTONIC, one for all processes of a machine.
+using OpDeadline = std::chrono::steady_clock::time_point;
+
 /// WrapOp wraps a DEK of 16 to 512 bytes, bound to a context digest. Yields `blob`.
 struct WrapOp {
   KeyRef key;
   SecretBytes dek;
   crypto::Digest context{};
+  OpDeadline deadline = OpDeadline::max();
 };
 /// UnwrapOp yields `plaintext`; with `rewrap_to` also `blob`, the same DEK freshly wrapped under that key.
 struct UnwrapOp {
   KeyRef key;
   Bytes blob;
   crypto::Digest context{};
-  std::optional<KeyRef> rewrap_to;
+  std::optional<KeyRef> rewrap_to = std::nullopt;
+  OpDeadline deadline = OpDeadline::max();
 };
 /// RewrapOp moves a blob from one KEK to another and yields `blob`. kwp to kwp stays inside the token (K6).
 struct RewrapOp {
   KeyRef from;
   KeyRef to;
   Bytes blob;
+  OpDeadline deadline = OpDeadline::max();
 };
 /// DataKeyOp draws a DEK from the token's generator and wraps it. Yields `blob`, and `plaintext` if wanted.
 struct DataKeyOp {
@@ -49,6 +57,7 @@ struct DataKeyOp {
   std::uint16_t bytes = 32;
   crypto::Digest context{};
   bool want_plaintext = false;
+  OpDeadline deadline = OpDeadline::max();
 };
 using KeyOp = std::variant<WrapOp, UnwrapOp, RewrapOp, DataKeyOp>;
 
@@ -82,6 +91,14 @@ struct TokenIdentity {
   bool operator==(const TokenIdentity&) const = default;
 };
 
+/// LinkState says how a token host can be reached. In the process itself it is always kUp.
+enum class LinkState : std::uint8_t {
+  kDown,        // nobody listens
+  kConnecting,  // its supervisor is there, the host is not ready yet
+  kPinLatched,  // its supervisor does not try the PIN again (P8)
+  kUp,
+};
+
 /// KeyOps is thread-safe and blocking. Common failures: kUnwrapFailed (every cryptographic one, K5), kNotFound (no such
 /// KEK in the token), kInvalid (sizes), kUnavailable (token side away; whether an operation ran is not known, and it
 /// must not be sent again for the caller), kOverloaded, kTokenFault.
@@ -99,6 +116,8 @@ class KeyOps {
   /// SelfTest runs known answers of both suites through the token and compares its identity (K9).
   virtual Result<void> SelfTest() = 0;
   virtual Result<TokenIdentity> Identity() = 0;
+  /// Links tells of each host of the token whether it can be reached now. Does not block.
+  virtual std::vector<LinkState> Links() { return {LinkState::kUp}; }
 
   /// Find returns the record of one key, nullopt when the token has none with this id.
   Result<std::optional<KeyRecord>> Find(const crypto::KeyId& key) {
@@ -109,6 +128,14 @@ class KeyOps {
     return std::optional<KeyRecord>();
   }
 };
+
+/// DeadlineOf returns an operation's deadline, whichever it is.
+inline OpDeadline& DeadlineOf(KeyOp& op) {
+  return std::visit([](auto& o) -> OpDeadline& { return o.deadline; }, op);
+}
+inline OpDeadline DeadlineOf(const KeyOp& op) {
+  return std::visit([](const auto& o) { return o.deadline; }, op);
+}
 
 /// CheckGrantNamesKey is what every implementation asks before it generates.
 inline Result<void> CheckGrantNamesKey(const crypto::ProposalText& proposal, const KeySpec& spec) {

@@ -10,15 +10,21 @@ RemoteKeyOps::~RemoteKeyOps() {
   {
     const MutexLock lock(mutex_);
     stopping_ = true;
-    if (socket_) (void)shutdown(socket_->get(), SHUT_RDWR);
+    if (wire_) (void)shutdown(wire_->fd.get(), SHUT_RDWR);
     changed_.NotifyAll();
   }
   reader_.join();
 }
 
-bool RemoteKeyOps::Connected() const {
+LinkState RemoteKeyOps::Link() const {
   const MutexLock lock(mutex_);
-  return connected_;
+  return link_;
+}
+
+void RemoteKeyOps::SetLink(LinkState state) {
+  const MutexLock lock(mutex_);
+  link_ = state;
+  changed_.NotifyAll();
 }
 
 void RemoteKeyOps::FailAll(const Error& error) {
@@ -37,20 +43,27 @@ void RemoteKeyOps::ReadLoop() {
       const MutexLock lock(mutex_);
       if (stopping_) return;
     }
-    if (auto fd = ConnectLocal(options_.socket_path, options_.peer_uid)) {
-      const auto socket = std::make_shared<UniqueFd>(std::move(*fd));
-      SetSendTimeout(socket->get(), static_cast<int>(options_.deadline.count()));
+    auto fd = ConnectLocal(options_.socket_path, options_.peer_uid);
+    if (!fd) {
+      SetLink(LinkState::kDown);
+    } else {
+      const auto wire = std::make_shared<Wire>(std::move(*fd));
+      SetSendTimeout(wire->fd.get(), static_cast<int>(options_.deadline.count()));
       {
         const MutexLock lock(mutex_);
         if (stopping_) return;
-        socket_ = socket;
+        wire_ = wire;
+        // What the supervisor has said holds until somebody says otherwise.
+        if (link_ != LinkState::kPinLatched) link_ = LinkState::kConnecting;
       }
-      Serve(socket->get());
+      Serve(*wire);
       const MutexLock lock(mutex_);
-      if (connected_) pause = std::chrono::milliseconds(10);
-      connected_ = false;
-      (void)shutdown(socket->get(), SHUT_RDWR);
-      socket_.reset();
+      if (link_ != LinkState::kPinLatched) {
+        link_ = LinkState::kConnecting;
+        pause = std::chrono::milliseconds(10);
+      }
+      (void)shutdown(wire->fd.get(), SHUT_RDWR);
+      wire_.reset();
       FailAll(Unavailable("the token host went away while the operation ran"));
     }
     const MutexLock lock(mutex_);
@@ -60,22 +73,31 @@ void RemoteKeyOps::ReadLoop() {
   }
 }
 
-void RemoteKeyOps::Serve(int fd) {
+void RemoteKeyOps::Serve(Wire& wire) {
   ScratchBytes frame;
-  // The greeting comes when a host accepts; until then the connection waits in the supervisor's backlog.
-  if (!ReadFrame(fd, frame)) return;
-  const auto greeting = DecodeResponse(frame);
-  const auto* hello = greeting ? std::get_if<Greeting>(&greeting->body) : nullptr;
-  if (hello == nullptr || hello->version != kProtocolVersion) return;
-  {
-    const MutexLock lock(mutex_);
-    connected_ = true;
-    changed_.NotifyAll();
-  }
-  while (ReadFrame(fd, frame)) {
+  // The first word comes when a host accepts; until then the connection waits in the supervisor's backlog.
+  bool greeted = false;
+  while (ReadFrame(wire.fd.get(), frame)) {
     auto response = DecodeResponse(frame);
     Zeroise(frame.data(), frame.size());
     if (!response) return;
+    if (const auto* notice = std::get_if<Notice>(&response->body)) {
+      if (notice->version != kProtocolVersion) return;
+      if (notice->word == HostWord::kLeaving) {
+        // New calls wait for the next host. What was sent is still answered, up to the end of the stream.
+        SetLink(LinkState::kConnecting);
+        const MutexLock lock(wire.mutex);
+        wire.leaving = true;
+        (void)shutdown(wire.fd.get(), SHUT_WR);
+        continue;
+      }
+      if (greeted) return;
+      SetLink(notice->word == HostWord::kPinLatched ? LinkState::kPinLatched : LinkState::kUp);
+      if (notice->word == HostWord::kPinLatched) return;
+      greeted = true;
+      continue;
+    }
+    if (!greeted) return;
     const MutexLock lock(mutex_);
     const auto found = pending_.find(response->id);
     if (found == pending_.end()) continue;  // its caller's deadline has passed
@@ -86,39 +108,59 @@ void RemoteKeyOps::Serve(int fd) {
   }
 }
 
+bool RemoteKeyOps::Send(Wire& wire, ByteView frame) {
+  const MutexLock lock(wire.mutex);
+  if (wire.leaving) return false;
+  // A broken write ends the connection: the reader then fails every call in flight, this one too.
+  if (!WriteFrame(wire.fd.get(), frame)) (void)shutdown(wire.fd.get(), SHUT_RDWR);
+  return true;
+}
+
+Result<std::shared_ptr<RemoteKeyOps::Wire>> RemoteKeyOps::AwaitWire(OpDeadline until) {
+  while (link_ != LinkState::kUp && !stopping_) {
+    if (link_ == LinkState::kPinLatched)
+      return Unavailable(
+          "the token has refused the PIN and it is not tried again: correct the PIN file, then run "
+          "strongroom-tokend --config FILE --clear-pin-latch",
+          "pin-latched");
+    if (!changed_.WaitUntil(mutex_, until) && link_ != LinkState::kUp)
+      return Unavailable("the token side is not connected");
+  }
+  if (stopping_) return Unavailable("the token side is closing");
+  return wire_;
+}
+
 template <class Encode>
 Result<ResponseBody> RemoteKeyOps::Call(Encode encode) {
-  const auto pending = std::make_shared<Pending>();
-  std::uint64_t id = 0;
-  std::shared_ptr<UniqueFd> socket;
-  {
-    const auto until = std::chrono::steady_clock::now() + options_.patience;
-    const MutexLock lock(mutex_);
-    while (!connected_ && !stopping_)
-      if (!changed_.WaitUntil(mutex_, until) && !connected_) return Unavailable("the token side is not connected");
-    if (stopping_) return Unavailable("the token side is closing");
-    id = next_id_++;
-    pending_.emplace(id, pending);
-    socket = socket_;
-  }
-  {
-    const auto frame = encode(id);
-    const MutexLock lock(write_mutex_);
-    // A broken write ends the connection: the reader then fails every call in flight, this one too.
-    if (!WriteFrame(socket->get(), frame)) (void)shutdown(socket->get(), SHUT_RDWR);
-  }
-  const auto until = std::chrono::steady_clock::now() + options_.deadline;
-  const MutexLock lock(mutex_);
-  while (!pending->done) {
-    if (!pending->ready.WaitUntil(mutex_, until) && !pending->done) {
-      // The host hangs or the frame would run after its caller has gone (P4): this connection is over for everyone on
-      // it.
-      pending_.erase(id);
-      (void)shutdown(socket->get(), SHUT_RDWR);
-      return Unavailable("the token did not answer within its deadline");
+  const auto patience = std::chrono::steady_clock::now() + options_.patience;
+  while (true) {
+    const auto pending = std::make_shared<Pending>();
+    std::uint64_t id = 0;
+    std::shared_ptr<Wire> wire;
+    {
+      const MutexLock lock(mutex_);
+      TRY_ASSIGN(wire, AwaitWire(patience));
+      id = next_id_++;
+      pending_.emplace(id, pending);
     }
+    const auto until = std::chrono::steady_clock::now() + options_.deadline;
+    if (!Send(*wire, encode(id))) {
+      // Nothing of it has left this process, so the next host may have it.
+      const MutexLock lock(mutex_);
+      pending_.erase(id);
+      continue;
+    }
+    const MutexLock lock(mutex_);
+    while (!pending->done) {
+      if (!pending->ready.WaitUntil(mutex_, until) && !pending->done) {
+        // The host hangs: this connection is over for everyone on it.
+        pending_.erase(id);
+        (void)shutdown(wire->fd.get(), SHUT_RDWR);
+        return Unavailable("the token did not answer within its deadline");
+      }
+    }
+    return std::move(*pending->answer);
   }
-  return std::move(*pending->answer);
 }
 
 std::vector<Result<KeyOpOutput>> RemoteKeyOps::Execute(std::span<const KeyOp> ops) {

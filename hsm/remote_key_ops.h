@@ -16,7 +16,8 @@ namespace strongroom::hsm {
 
 /// RemoteKeyOps sends each call as one frame and waits for its answer; many calls may be in flight from many threads. A
 /// reader thread connects, reconnects and hands out answers. When the host dies, calls in flight fail with kUnavailable
-/// and are never sent again; calls that come while it is away wait for its return, up to `patience`.
+/// and are never sent again; calls that come while it is away wait for its return, up to `patience`, unless its
+/// supervisor says that the PIN is latched. A host that leaves in order still answers what was sent.
 class RemoteKeyOps final : public KeyOps {
  public:
   struct Options {
@@ -36,8 +37,8 @@ class RemoteKeyOps final : public KeyOps {
   Result<void> SelfTest() override;
   Result<TokenIdentity> Identity() override;
 
-  /// Connected tells whether a host is serving this connection now.
-  bool Connected() const EXCLUDES(mutex_);
+  std::vector<LinkState> Links() override { return {Link()}; }
+  LinkState Link() const EXCLUDES(mutex_);
 
  private:
   struct Pending {
@@ -45,20 +46,30 @@ class RemoteKeyOps final : public KeyOps {
     bool done = false;
     std::optional<Result<ResponseBody>> answer;
   };
+  // Wire is one connection. Who writes holds its mutex; after the host's last word nothing is written any more.
+  struct Wire {
+    explicit Wire(UniqueFd socket) : fd(std::move(socket)) {}
+    const UniqueFd fd;
+    Mutex mutex;
+    bool leaving GUARDED_BY(mutex) = false;
+  };
+  // Send writes a frame; false when the host was leaving and not a byte of it was sent.
+  static bool Send(Wire& wire, ByteView frame);
   // Call sends the frame that `encode` makes for a fresh id and returns the answer's body.
   template <class Encode>
-  Result<ResponseBody> Call(Encode encode) EXCLUDES(mutex_, write_mutex_);
+  Result<ResponseBody> Call(Encode encode) EXCLUDES(mutex_);
   void ReadLoop();
-  void Serve(int fd) EXCLUDES(mutex_);
+  void Serve(Wire& wire) EXCLUDES(mutex_);
+  void SetLink(LinkState state) EXCLUDES(mutex_);
+  Result<std::shared_ptr<Wire>> AwaitWire(OpDeadline until) REQUIRES(mutex_);
   void FailAll(const Error& error) REQUIRES(mutex_);
 
   const Options options_;
   mutable Mutex mutex_;
-  Mutex write_mutex_;
   CondVar changed_;
   bool stopping_ GUARDED_BY(mutex_) = false;
-  bool connected_ GUARDED_BY(mutex_) = false;
-  std::shared_ptr<UniqueFd> socket_ GUARDED_BY(mutex_);
+  LinkState link_ GUARDED_BY(mutex_) = LinkState::kDown;
+  std::shared_ptr<Wire> wire_ GUARDED_BY(mutex_);
   std::uint64_t next_id_ GUARDED_BY(mutex_) = 1;
   std::map<std::uint64_t, std::shared_ptr<Pending>> pending_ GUARDED_BY(mutex_);
   std::thread reader_;

@@ -7,6 +7,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <systemd/sd-daemon.h>
@@ -19,8 +20,10 @@
 #include <cstdlib>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <vector>
 
+#include "hsm/frame.h"
 #include "hsm/host.h"
 #include "hsm/host_pool.h"
 #include "hsm/host_watch.h"
@@ -97,6 +100,7 @@ struct Slot {
   Clock::time_point not_before;  // when the next one may start
   std::chrono::milliseconds pause{0};
   int tries = 0;
+  bool leaving = false;
   bool starting() const { return pid > 0 && static_cast<bool>(ready); }
 };
 
@@ -116,9 +120,12 @@ class Supervisor {
       slots_.back().listener = std::move(*listener);
       slots_.back().watch.emplace(std::move(*watch));
     }
+    if (std::filesystem::exists(LatchPath(config_))) EnterLatch();
     while (!exit_status_) {
-      StartNext();
+      if (latched_) LookAtLatch();
+      if (!latched_) StartNext();
       KillHung();
+      LetOneLeave();
       if (!exit_status_) Wait();
     }
     StopAll();
@@ -126,6 +133,35 @@ class Supervisor {
   }
 
  private:
+  // While the PIN is latched no host starts; those that are logged in go on, and who connects to the place of another
+  // is told. The operator's --clear-pin-latch ends it.
+  void EnterLatch() {
+    if (std::exchange(latched_, true)) return;
+    (void)Complain(LatchedError(config_));
+    (void)sd_notify(0, "READY=1\nSTATUS=the PIN is latched");
+  }
+  void LookAtLatch() {
+    if (std::filesystem::exists(LatchPath(config_))) return;
+    spdlog::info("the PIN latch was cleared: trying the PIN once more");
+    latched_ = false;
+  }
+  static void TellLatched(const Slot& slot, const std::set<uid_t>& allowed) {
+    const UniqueFd fd(accept4(slot.listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    const auto uid = fd ? PeerUid(fd.get()) : Result<uid_t>(Io("no peer"));
+    if (uid && allowed.contains(*uid)) (void)WriteFrame(fd.get(), EncodeResponse({0, Notice{HostWord::kPinLatched}}));
+  }
+
+  // A worn host leaves in order, one at a time, and not while another starts.
+  void LetOneLeave() {
+    if (std::any_of(slots_.begin(), slots_.end(), [](const Slot& s) { return s.pid < 0 || s.starting() || s.leaving; }))
+      return;
+    const auto worn = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.watch->AsksToLeave(); });
+    if (worn == slots_.end()) return;
+    spdlog::info("host {} ({}) has done its share of operations: replacing it", worn->number, worn->pid);
+    worn->leaving = true;
+    (void)kill(worn->pid, SIGTERM);
+  }
+
   // Hosts of one token start one at a time: three logins at once fail on SoftHSM although the PIN is right.
   void StartNext() {
     if (std::any_of(slots_.begin(), slots_.end(), [](const Slot& s) { return s.starting(); })) return;
@@ -156,7 +192,7 @@ class Supervisor {
     if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return Io("no pipe");
     UniqueFd read_end(pipe_ends[0]);
     const UniqueFd write_end(pipe_ends[1]);
-    slot.watch->End();
+    slot.watch->Clear();
     const pid_t supervisor = getpid();
     const pid_t pid = fork();
     if (pid < 0) return Io("cannot start a host process");
@@ -174,6 +210,7 @@ class Supervisor {
       _exit(1);
     }
     slot.pid = pid;
+    slot.leaving = false;
     slot.ready = std::move(read_end);
     slot.started = Clock::now();
     ++slot.tries;
@@ -188,7 +225,7 @@ class Supervisor {
                                         : slot.watch->BusyMillis() > config_.hang_seconds * 1000;
       if (!hung) continue;
       spdlog::error("host {} hangs in a call to the token: killed", slot.pid);
-      slot.watch->End();
+      slot.watch->Clear();
       (void)kill(slot.pid, SIGKILL);
     }
   }
@@ -199,12 +236,15 @@ class Supervisor {
     auto until = Clock::now() + std::chrono::milliseconds(500);
     for (auto& slot : slots_) {
       if (slot.starting()) starting = &slot;
-      if (slot.pid < 0) until = std::min(until, std::max(slot.not_before, Clock::now()));
+      if (slot.pid < 0 && !latched_) until = std::min(until, std::max(slot.not_before, Clock::now()));
     }
     if (starting != nullptr) {
       polls.push_back({starting->ready.get(), POLLIN, 0});
       until = Clock::now() + std::chrono::milliseconds(500);
     }
+    const auto told_from = polls.size();
+    if (latched_)
+      for (const auto& slot : slots_) polls.push_back({slot.pid < 0 ? slot.listener.get() : -1, POLLIN, 0});
     const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
     (void)poll(polls.data(), polls.size(), static_cast<int>(std::max<std::int64_t>(0, wait + 1)));
     if (StopAsked(signals_.get())) {
@@ -221,6 +261,8 @@ class Supervisor {
         starting->pause = std::chrono::milliseconds(0);
       }
     }
+    for (std::size_t i = told_from; i < polls.size(); ++i)
+      if (polls[i].revents != 0) TellLatched(slots_[i - told_from], config_.allowed_uids);
     Reap();
   }
 
@@ -243,14 +285,18 @@ class Supervisor {
   void Buried(Slot& slot, int status) {
     const int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     if (code == kHostPinRejected) {
-      const auto latched = Latch(config_);
-      exit_status_ = Complain(latched ? LatchedError(config_) : latched.error());
+      if (const auto latched = Latch(config_); !latched) {
+        exit_status_ = Complain(latched.error());
+        return;
+      }
+      EnterLatch();
       return;
     }
     if (!served_ && (code == kHostRefused || slot.tries >= kFirstStartTries)) {
       exit_status_ = 1;  // the host has said why
       return;
     }
+    if (slot.leaving && code == kHostDone) return;  // its replacement starts at once
     if (WIFSIGNALED(status))
       spdlog::warn("host {} was killed by signal {}; starting another", slot.number, WTERMSIG(status));
     else
@@ -289,6 +335,7 @@ class Supervisor {
   const UniqueFd signals_;
   std::vector<Slot> slots_;
   bool served_ = false;
+  bool latched_ = false;
   std::optional<int> exit_status_;
 };
 
@@ -302,7 +349,6 @@ int RunSupervisor(const TokendConfig& config, const std::string& config_path, co
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
     return Complain(
         Conflict("another strongroom-tokend serves this token (" + config.state_dir + "/lock)", "already-running"));
-  if (std::filesystem::exists(LatchPath(config))) return Complain(LatchedError(config));
   return Supervisor(config, config_path, self).Run();
 }
 
@@ -327,11 +373,12 @@ int RunHost(const TokendConfig& config, bool pin_retry) {
   auto ops =
       uri ? TokenKeyOps::Open(std::move(*uri), clock, pin_retry) : Result<std::unique_ptr<TokenKeyOps>>(uri.error());
   if (!ops) {
-    // The supervisor reports a refused PIN itself, with the latch that it writes.
+    // The supervisor reports a refused PIN itself, with the latch that it writes; a PIN that was not even tried has its
+    // own reason.
     if (ops.error().code != Code::kPinRejected || ops.error().ck_rv == 0) (void)Complain(ops.error());
     switch (ops.error().code) {
       case Code::kPinRejected:
-        return ops.error().ck_rv == 0 ? kHostRefused : kHostPinRejected;
+        return kHostPinRejected;
       case Code::kTokenFault:
       case Code::kUnavailable:
         return kHostBroken;
@@ -346,6 +393,9 @@ int RunHost(const TokendConfig& config, bool pin_retry) {
   duties.begin = [&] { watch->Begin(); };
   duties.end = [&] { watch->End(); };
   duties.broken = [&] { return (*ops)->Broken(); };
+  duties.after = [&] {
+    if ((*ops)->Operations() >= config.recycle_operations) watch->AskToLeave();
+  };
   return ServeFrames(listener.get(), stop.get(), config.allowed_uids, **ops, clock, duties);
 }
 

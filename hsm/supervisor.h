@@ -7,7 +7,8 @@ namespace strongroom::hsm {
 /// RunSupervisor serves one token until SIGTERM or SIGINT: it holds the listening socket, starts a host that inherits
 /// it, and replaces the host whenever that dies, so that clients see a pause and nothing else. A first host that is
 /// refused ends it with the host's reason. A rejected PIN is latched durably in the state directory: no host starts
-/// again until `ClearPinLatch`. `self` is the program to start as host. Returns the exit status.
+/// again until `ClearPinLatch`, clients are told so, and the supervisor stays. `self` is the program to start as host.
+/// Returns the exit status.
 int RunSupervisor(const TokendConfig& config, const std::string& config_path, const std::string& self);
 
 /// RunHost is the host's whole life; the supervisor hands it the listening socket and a pipe for "ready" as descriptors

@@ -12,6 +12,17 @@ namespace {
 constexpr std::size_t kIvBytes = 12;
 constexpr std::size_t kTagBytes = 16;
 constexpr std::size_t kDigestBytes = 32;
+constexpr CK_ULONG kSessionsOfAHost = 3;
+
+// The ceiling that the token reports (P9): 0 is unlimited, all ones is unknown.
+Result<void> CheckSessionCeiling(const CK_TOKEN_INFO& info) {
+  for (const CK_ULONG most : {info.ulMaxSessionCount, info.ulMaxRwSessionCount})
+    if (most != CK_EFFECTIVELY_INFINITE && most != CK_UNAVAILABLE_INFORMATION && most < kSessionsOfAHost)
+      return Invalid("the token allows " + std::to_string(most) + " sessions, each host needs " +
+                         std::to_string(kSessionsOfAHost) + ": raise the token's limit",
+                     "sessions-exhausted");
+  return {};
+}
 
 CK_BYTE* Ck(ByteView bytes) { return const_cast<CK_BYTE*>(bytes.data()); }
 
@@ -49,18 +60,20 @@ Result<std::unique_ptr<TokenKeyOps>> TokenKeyOps::Open(TokenUri uri, const Clock
                  "the token reports a wrong PIN since the last login: not tried; correct the PIN file, then run "
                  "strongroom-tokend --clear-pin-latch",
                  "pin-rejected", 0, __func__};
+  TRY(CheckSessionCeiling(info));
   TRY_ASSIGN(auto keeper, Session::Open(*module, slot));
   TRY(keeper.Login(pin));
   TRY_ASSIGN(auto worker, Session::Open(*module, slot));
+  TRY_ASSIGN(auto control, Session::Open(*module, slot));
   const auto identity = IdentityOf(info, profile);
   std::unique_ptr<TokenKeyOps> ops(new TokenKeyOps(std::move(module), std::move(uri), slot, profile, identity,
-                                                   std::move(keeper), std::move(worker), clock));
+                                                   std::move(keeper), std::move(worker), std::move(control), clock));
   TRY(ops->SelfTest());
   return ops;
 }
 
 TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile,
-                         TokenIdentity identity, Session keeper, Session worker, const Clock& clock)
+                         TokenIdentity identity, Session keeper, Session worker, Session control, const Clock& clock)
     : module_(std::move(module)),
       uri_(std::move(uri)),
       slot_(slot),
@@ -68,7 +81,27 @@ TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_I
       identity_(std::move(identity)),
       clock_(clock),
       keeper_(std::move(keeper)),
-      worker_(std::move(worker)) {}
+      worker_(std::move(worker)),
+      control_(std::move(control)) {}
+
+// OnControl puts the calls of its scope on the control session.
+class TokenKeyOps::OnControl {
+ public:
+  explicit OnControl(TokenKeyOps& ops) STRONGROOM_TSA(no_thread_safety_analysis) : ops_(ops) {
+    ops_.at_ = &ops_.control_;
+  }
+  ~OnControl() STRONGROOM_TSA(no_thread_safety_analysis) { ops_.at_ = &ops_.worker_; }
+  OnControl(const OnControl&) = delete;
+  OnControl& operator=(const OnControl&) = delete;
+
+ private:
+  TokenKeyOps& ops_;
+};
+
+std::uint64_t TokenKeyOps::Operations() const {
+  const MutexLock lock(mutex_);
+  return operations_;
+}
 
 bool TokenKeyOps::Broken() const {
   const MutexLock lock(mutex_);
@@ -84,6 +117,11 @@ std::vector<Result<KeyOpOutput>> TokenKeyOps::Execute(std::span<const KeyOp> ops
       results.emplace_back(Unavailable("the token has failed; its host is being replaced"));
       continue;
     }
+    if (DeadlineOf(op) != OpDeadline::max() && std::chrono::steady_clock::now() > DeadlineOf(op)) {
+      results.emplace_back(Unavailable("the request waited longer than its deadline", "deadline"));
+      continue;
+    }
+    ++operations_;
     results.push_back(
         std::visit([this](const auto& o) STRONGROOM_TSA(no_thread_safety_analysis) { return Run(o); }, op));
   }
@@ -129,7 +167,7 @@ Result<KeyOpOutput> TokenKeyOps::Run(const DataKeyOp& op) {
   KeyOpOutput out;
   TRY_ASSIGN(auto dek, SecretBytes::Allocate(op.bytes));
   const auto bytes = dek.Write(SecretAccess());
-  if (const CK_RV rv = module_->fn().C_GenerateRandom(worker_.handle(), bytes.data(), bytes.size()); rv != CKR_OK)
+  if (const CK_RV rv = module_->fn().C_GenerateRandom(at_->handle(), bytes.data(), bytes.size()); rv != CKR_OK)
     return Fault(rv, "C_GenerateRandom", nullptr);
   TRY_ASSIGN(out.blob, WrapDek(op.key, dek.Read(SecretAccess()), op.context));
   if (op.want_plaintext) out.plaintext = std::move(dek);
@@ -166,7 +204,7 @@ Result<SecretBytes> TokenKeyOps::UnwrapDek(const KeyRef& key, ByteView blob, cry
     }
     const auto room = payload->Write(SecretAccess());
     CK_ATTRIBUTE value{CKA_VALUE, room.data(), room.size()};
-    const CK_RV rv = module_->fn().C_GetAttributeValue(worker_.handle(), object, &value, 1);
+    const CK_RV rv = module_->fn().C_GetAttributeValue(at_->handle(), object, &value, 1);
     DestroyTransit(object);
     if (rv == CKR_BUFFER_TOO_SMALL) return UnwrapFailed();
     if (rv != CKR_OK) return Fault(rv, "C_GetAttributeValue", nullptr);
@@ -184,11 +222,11 @@ Result<SecretBytes> TokenKeyOps::UnwrapDek(const KeyRef& key, ByteView blob, cry
   TRY_ASSIGN(auto dek, SecretBytes::Allocate(sealed.size()));  // before the Init: nothing may fail between the two
   auto params = GcmParams(iv, context);
   CK_MECHANISM mechanism{profile_.gcm, &params, sizeof params};
-  if (const CK_RV rv = module_->fn().C_DecryptInit(worker_.handle(), &mechanism, kek); rv != CKR_OK)
+  if (const CK_RV rv = module_->fn().C_DecryptInit(at_->handle(), &mechanism, kek); rv != CKR_OK)
     return Fault(rv, "C_DecryptInit", &key);
   CK_ULONG size = sealed.size();
   if (const CK_RV rv =
-          module_->fn().C_Decrypt(worker_.handle(), Ck(sealed), sealed.size(), dek.Write(SecretAccess()).data(), &size);
+          module_->fn().C_Decrypt(at_->handle(), Ck(sealed), sealed.size(), dek.Write(SecretAccess()).data(), &size);
       rv != CKR_OK)
     return BlobRefused(rv, "C_Decrypt", key);
   if (size != sealed.size() - kTagBytes) return UnwrapFailed();
@@ -200,7 +238,7 @@ Result<Bytes> TokenKeyOps::WrapObject(CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE obj
   CK_MECHANISM mechanism{profile_.kwp, nullptr, 0};
   Bytes blob(1024);
   CK_ULONG size = blob.size();
-  if (const CK_RV rv = module_->fn().C_WrapKey(worker_.handle(), &mechanism, kek, object, blob.data(), &size);
+  if (const CK_RV rv = module_->fn().C_WrapKey(at_->handle(), &mechanism, kek, object, blob.data(), &size);
       rv != CKR_OK)
     return Fault(rv, "C_WrapKey", nullptr);
   blob.resize(size);
@@ -217,7 +255,7 @@ Result<CK_OBJECT_HANDLE> TokenKeyOps::UnwrapObject(const KeyRef& key, ByteView b
   auto ck = ToCk(attributes);
   CK_MECHANISM mechanism{profile_.kwp, nullptr, 0};
   CK_OBJECT_HANDLE object = 0;
-  if (const CK_RV rv = module_->fn().C_UnwrapKey(worker_.handle(), &mechanism, kek, Ck(blob), blob.size(), ck.data(),
+  if (const CK_RV rv = module_->fn().C_UnwrapKey(at_->handle(), &mechanism, kek, Ck(blob), blob.size(), ck.data(),
                                                  ck.size(), &object);
       rv != CKR_OK)
     return BlobRefused(rv, "C_UnwrapKey", key);
@@ -232,25 +270,25 @@ Result<CK_OBJECT_HANDLE> TokenKeyOps::CreateTransit(ByteView value, CK_KEY_TYPE 
   auto ck = ToCk(attributes);
   ck.push_back({CKA_VALUE, Ck(value), value.size()});
   CK_OBJECT_HANDLE object = 0;
-  if (const CK_RV rv = module_->fn().C_CreateObject(worker_.handle(), ck.data(), ck.size(), &object); rv != CKR_OK)
+  if (const CK_RV rv = module_->fn().C_CreateObject(at_->handle(), ck.data(), ck.size(), &object); rv != CKR_OK)
     return Fault(rv, "C_CreateObject", nullptr);
   return object;
 }
 
 void TokenKeyOps::DestroyTransit(CK_OBJECT_HANDLE object) {
-  // A transit object that will not go would pile up unseen: treat it as the device fault that it is.
-  if (const CK_RV rv = module_->fn().C_DestroyObject(worker_.handle(), object); rv != CKR_OK)
-    (void)Fault(rv == CKR_OBJECT_HANDLE_INVALID ? CKR_SESSION_HANDLE_INVALID : rv, "C_DestroyObject", nullptr);
+  // One that is gone already went with its session. One that will not go would pile up unseen: a fault like any other.
+  const CK_RV rv = module_->fn().C_DestroyObject(at_->handle(), object);
+  if (rv != CKR_OK && rv != CKR_OBJECT_HANDLE_INVALID) (void)Fault(rv, "C_DestroyObject", nullptr);
 }
 
 Result<Bytes> TokenKeyOps::GcmEncrypt(CK_OBJECT_HANDLE kek, ByteView iv, ByteView aad, ByteView plain) {
   auto params = GcmParams(iv, aad);
   CK_MECHANISM mechanism{profile_.gcm, &params, sizeof params};
-  if (const CK_RV rv = module_->fn().C_EncryptInit(worker_.handle(), &mechanism, kek); rv != CKR_OK)
+  if (const CK_RV rv = module_->fn().C_EncryptInit(at_->handle(), &mechanism, kek); rv != CKR_OK)
     return Fault(rv, "C_EncryptInit", nullptr);
   Bytes sealed(plain.size() + kTagBytes);
   CK_ULONG size = sealed.size();
-  if (const CK_RV rv = module_->fn().C_Encrypt(worker_.handle(), Ck(plain), plain.size(), sealed.data(), &size);
+  if (const CK_RV rv = module_->fn().C_Encrypt(at_->handle(), Ck(plain), plain.size(), sealed.data(), &size);
       rv != CKR_OK)
     return Fault(rv, "C_Encrypt", nullptr);
   if (size != sealed.size())
@@ -260,19 +298,19 @@ Result<Bytes> TokenKeyOps::GcmEncrypt(CK_OBJECT_HANDLE kek, ByteView iv, ByteVie
 
 Result<std::array<std::uint8_t, 16>> TokenKeyOps::TokenRandom() {
   std::array<std::uint8_t, 16> random{};
-  if (const CK_RV rv = module_->fn().C_GenerateRandom(worker_.handle(), random.data(), random.size()); rv != CKR_OK)
+  if (const CK_RV rv = module_->fn().C_GenerateRandom(at_->handle(), random.data(), random.size()); rv != CKR_OK)
     return Fault(rv, "C_GenerateRandom", nullptr);
   return random;
 }
 
 Result<std::vector<CK_OBJECT_HANDLE>> TokenKeyOps::FindObjects(std::vector<Attribute> pattern, std::size_t most) {
   auto ck = ToCk(pattern);
-  if (const CK_RV rv = module_->fn().C_FindObjectsInit(worker_.handle(), ck.data(), ck.size()); rv != CKR_OK)
+  if (const CK_RV rv = module_->fn().C_FindObjectsInit(at_->handle(), ck.data(), ck.size()); rv != CKR_OK)
     return Fault(rv, "C_FindObjectsInit", nullptr);
   std::vector<CK_OBJECT_HANDLE> found(most);
   CK_ULONG count = 0;
-  const CK_RV rv = module_->fn().C_FindObjects(worker_.handle(), found.data(), found.size(), &count);
-  (void)module_->fn().C_FindObjectsFinal(worker_.handle());
+  const CK_RV rv = module_->fn().C_FindObjects(at_->handle(), found.data(), found.size(), &count);
+  (void)module_->fn().C_FindObjectsFinal(at_->handle());
   if (rv != CKR_OK) return Fault(rv, "C_FindObjects", nullptr);
   found.resize(count);
   return found;
@@ -284,7 +322,7 @@ Result<std::vector<Attribute>> TokenKeyOps::ReadAttributes(CK_OBJECT_HANDLE obje
   for (const auto type : types) {
     Attribute attribute{type, Bytes(256)};
     CK_ATTRIBUTE ck{type, attribute.value.data(), attribute.value.size()};
-    const CK_RV rv = module_->fn().C_GetAttributeValue(worker_.handle(), object, &ck, 1);
+    const CK_RV rv = module_->fn().C_GetAttributeValue(at_->handle(), object, &ck, 1);
     if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_BUFFER_TOO_SMALL)
       continue;  // not reported: JudgeKek says so
     if (rv != CKR_OK) return Fault(rv, "C_GetAttributeValue", nullptr);
@@ -328,9 +366,12 @@ Error TokenKeyOps::Fault(CK_RV rv, const char* call, const KeyRef* key) {
       error.code = Code::kUnavailable;
       break;
     case RvClass::kSession: {
+      {
+        const Session gone = std::move(*at_);  // first: the token's session ceiling may be reached (P9)
+      }
       auto fresh = Session::Open(*module_, slot_);
       if (fresh)
-        worker_ = std::move(*fresh);
+        *at_ = std::move(*fresh);
       else
         broken_ = true;
       error.code = Code::kUnavailable;
@@ -355,6 +396,7 @@ Error TokenKeyOps::BlobRefused(CK_RV rv, const char* call, const KeyRef& key) {
     case RvClass::kAmbiguous: {
       // SoftHSM says CKR_GENERAL_ERROR to bad ciphertext and to a vanished token alike: ask it for the key once more.
       handles_.erase(key.key);
+      const OnControl session(*this);  // the worker's may be in the middle of something
       const auto still_there = Locate(key);
       if (still_there) return UnwrapFailed();
       broken_ = true;
@@ -371,6 +413,7 @@ Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& 
   if (clock_.Now() > used.proposal().execute_by)
     return Expired("the proposal's time for execution has passed", "proposal-expired");
   const MutexLock lock(mutex_);
+  const OnControl session(*this);
   if (broken_) return Unavailable("the token has failed; its host is being replaced");
   if (spec.ref.token != identity_.serial) return NotFound("this host serves token " + identity_.serial, "key-missing");
   TRY_ASSIGN(const auto existing, FindObjects({{CKA_ID, Bytes(spec.ref.key.begin(), spec.ref.key.end())}}, 1));
@@ -380,14 +423,13 @@ Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& 
   auto ck = ToCk(attributes);
   CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
   CK_OBJECT_HANDLE key = 0;
-  if (const CK_RV rv = module_->fn().C_GenerateKey(worker_.handle(), &mechanism, ck.data(), ck.size(), &key);
-      rv != CKR_OK)
+  if (const CK_RV rv = module_->fn().C_GenerateKey(at_->handle(), &mechanism, ck.data(), ck.size(), &key); rv != CKR_OK)
     return Fault(rv, "C_GenerateKey", nullptr);
   auto reported = ReadAttributes(key, KekReadBack(profile_));
   const auto fault = reported ? JudgeKek(*reported, spec.ref, profile_) : reported.error().Line();
   if (!fault.empty()) {
     // Only a key that is known to be gone may be called so; else whoever asked has to look once the token is back.
-    const CK_RV destroyed = module_->fn().C_DestroyObject(worker_.handle(), key);
+    const CK_RV destroyed = module_->fn().C_DestroyObject(at_->handle(), key);
     if (destroyed != CKR_OK) {
       broken_ = true;
       return Error{Code::kUnavailable,
@@ -403,6 +445,7 @@ Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& 
 
 Result<std::vector<KeyRecord>> TokenKeyOps::Inventory() {
   const MutexLock lock(mutex_);
+  const OnControl session(*this);
   if (broken_) return Unavailable("the token has failed; its host is being replaced");
   TRY_ASSIGN(const auto objects,
              FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), BoolAttribute(CKA_TOKEN, true)}, 65536));
@@ -431,6 +474,7 @@ Result<std::vector<KeyRecord>> TokenKeyOps::Inventory() {
 
 Result<TokenIdentity> TokenKeyOps::Identity() {
   const MutexLock lock(mutex_);
+  const OnControl session(*this);
   const auto info = module_->TokenInfo(slot_);
   if (!info) return Fault(info.error().ck_rv, "C_GetTokenInfo", nullptr);
   return IdentityOf(*info, profile_);
@@ -439,6 +483,7 @@ Result<TokenIdentity> TokenKeyOps::Identity() {
 Result<void> TokenKeyOps::SelfTest() {
   TRY_ASSIGN(const auto now, Identity());
   const MutexLock lock(mutex_);
+  const OnControl session(*this);
   if (now != identity_) {
     broken_ = true;
     return Integrity("the token in the slot is another one than at start", "impostor");

@@ -14,8 +14,9 @@
 
 namespace strongroom::hsm {
 
-/// TokenKeyOps serves one token with one worker session, beside a keeper session that stays logged in. Calls from
-/// several threads queue for the session. After a device-level fault `Broken()` is true and stays so: the process is to
+/// TokenKeyOps serves one token with three sessions: a keeper that stays logged in, one for the operations of services,
+/// and one that is reserved for control (P2). A call holds its session from start to end (P1); calls from several
+/// threads queue. After a device-level fault `Broken()` is true and stays so: the process is to
 /// be replaced, some modules heal only by being loaded anew.
 class TokenKeyOps final : public KeyOps {
  public:
@@ -32,11 +33,14 @@ class TokenKeyOps final : public KeyOps {
   Result<TokenIdentity> Identity() override EXCLUDES(mutex_);
 
   bool Broken() const EXCLUDES(mutex_);
+  /// Operations counts what has been executed since Open.
+  std::uint64_t Operations() const EXCLUDES(mutex_);
 
  private:
   TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile,
-              TokenIdentity identity, Session keeper, Session worker, const Clock& clock);
+              TokenIdentity identity, Session keeper, Session worker, Session control, const Clock& clock);
 
+  class OnControl;
   Result<KeyOpOutput> Run(const WrapOp& op) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const UnwrapOp& op) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const RewrapOp& op) REQUIRES(mutex_);
@@ -71,6 +75,9 @@ class TokenKeyOps final : public KeyOps {
   mutable Mutex mutex_;
   Session keeper_ GUARDED_BY(mutex_);
   Session worker_ GUARDED_BY(mutex_);
+  Session control_ GUARDED_BY(mutex_);
+  Session* at_ GUARDED_BY(mutex_) = &worker_;  // the session of the call under way
+  std::uint64_t operations_ GUARDED_BY(mutex_) = 0;
   std::map<crypto::KeyId, CK_OBJECT_HANDLE> handles_ GUARDED_BY(mutex_);
   std::set<crypto::KeyId> seen_ GUARDED_BY(mutex_);  // keys that this host has found before
   bool broken_ GUARDED_BY(mutex_) = false;

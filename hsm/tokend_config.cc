@@ -29,6 +29,9 @@ Result<TokendConfig> ReadTokendConfig(const std::string& path) {
                                                 : nullptr;
     if (text != nullptr && value.is_string()) {
       *text = value.as_string()->get();
+    } else if (key == "recycle-operations" && value.is_integer()) {
+      if (value.as_integer()->get() < 1000) return Invalid(path + ": recycle-operations is 1000 or more");
+      config.recycle_operations = static_cast<std::uint64_t>(value.as_integer()->get());
     } else if ((key == "hosts" || key == "hang-seconds") && value.is_integer()) {
       const auto number = value.as_integer()->get();
       const std::int64_t most = key == "hosts" ? 16 : 600;

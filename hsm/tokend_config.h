@@ -17,6 +17,8 @@ namespace strongroom::hsm {
 ///   softhsm-conf SoftHSM's own configuration, for SoftHSM alone
 ///   so-pin-file  read by --init-token alone
 ///   hosts        host processes for the token, 1 (the default) to 16; the first alone changes custody
+///   recycle-operations  after how many operations a host is replaced, in order and one at a time, because SoftHSM
+///                keeps some 235 bytes of each session object for ever; 1000 up, default 1000000
 ///   hang-seconds how long one request may be inside the token before its host is killed, 1 to 600, default 10
 struct TokendConfig {
   std::string uri;
@@ -27,6 +29,7 @@ struct TokendConfig {
   std::string so_pin_file;
   unsigned hosts = 1;
   std::int64_t hang_seconds = 10;
+  std::uint64_t recycle_operations = 1000000;
 };
 
 /// ReadTokendConfig reads the [tokend] table; [server] and [ledger] belong to strongroomd and are passed over. An

@@ -287,14 +287,21 @@ bj::value Api::StatusJson() const {
     checks.push_back(bj::object{{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
   out["checks"] = std::move(checks);
   bj::array tokens;
-  if (status.token)
-    tokens.push_back(bj::object{{"serial", status.token->serial},
-                                {"label", status.token->label},
-                                {"model", status.token->model},
-                                {"manufacturer", status.token->manufacturer},
-                                {"profile", status.token->profile}});
+  bj::object token{{"state", appliance::ToString(status.token_state)}};
+  bj::array hosts;
+  for (const auto host : status.hosts) hosts.push_back(bj::string(appliance::ToString(host)));
+  token["hosts"] = std::move(hosts);
+  if (status.token) {
+    token["serial"] = status.token->serial;
+    token["label"] = status.token->label;
+    token["model"] = status.token->model;
+    token["manufacturer"] = status.token->manufacturer;
+    token["profile"] = status.token->profile;
+  }
+  tokens.push_back(std::move(token));
   out["tokens"] = std::move(tokens);
-  out["pool"] = bj::object{{"queued_items", broker_.Queued()}};
+  out["pool"] = bj::object{{"queued_interactive", broker_.Queued(appliance::Lane::kInteractive)},
+                           {"queued_bulk", broker_.Queued(appliance::Lane::kBulk)}};
   const auto head = [](const ledger::Head& h) { return bj::object{{"size", h.size}, {"root", ToHex(h.root)}}; };
   out["ledger"] = bj::object{{"control", head(status.control)}, {"evidence", head(status.evidence)}};
   return out;

@@ -10,7 +10,9 @@ namespace strongroom::netapi {
 /// ServerConfig is the [server] and [ledger] tables of a configuration file:
 ///   [server] listen ("127.0.0.1:8443"), certificate, key, client-ca (PEM files), tokend-socket, tokend-uid (default:
 ///   this user),
-///            io-threads (1 to 16, default 2), token-hosts (1 to 16, default 1: as many as [tokend] has)
+///            io-threads (1 to 16, default 2), token-hosts (1 to 16, default 1: as many as [tokend] has),
+///            canary-seconds (1 to 60, default 2: how often known answers and the token's identity are checked),
+///            sweep-seconds (1 to 3600, default 120: how often the token's keys and their templates are)
 ///   [ledger] directory, map-gib (1 to 4096, default 64: the most that the database may grow to)
 struct ServerConfig {
   std::string address;
@@ -22,6 +24,8 @@ struct ServerConfig {
   uid_t tokend_uid = 0;
   unsigned token_hosts = 1;
   unsigned io_threads = 2;
+  unsigned canary_seconds = 2;
+  unsigned sweep_seconds = 120;
   std::string data_directory;
   std::size_t map_bytes = 0;
 };

@@ -67,19 +67,24 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   hsm::RemoteKeyOps::Options remote;
   remote.socket_path = config.tokend_socket;
   remote.peer_uid = config.tokend_uid;
-  hsm::HostPool key_ops(remote, config.token_hosts);
-  appliance::Governance governance(**ledger, key_ops, clock, std::move(*state));
+  // Three lanes, each with connections of its own: a host serves its connections in turn, so that none waits for
+  // another's queue (P2).
+  hsm::HostPool control(remote, config.token_hosts), interactive(remote, config.token_hosts),
+      bulk(remote, config.token_hosts);
+  appliance::Governance governance(**ledger, control, clock, std::move(*state));
   if (!first_boot.empty()) {
     const auto done = FirstBoot(governance, first_boot);
     if (!done) return Complain(done.error());
     std::cout << "initialised: roster 1 is in the ledger\n";
     return 0;
   }
-  appliance::Lifecycle lifecycle(**ledger, key_ops, governance, std::chrono::seconds(1));
+  appliance::Lifecycle lifecycle(
+      **ledger, control, governance,
+      {std::chrono::seconds(config.canary_seconds), std::chrono::seconds(config.sweep_seconds)});
   appliance::Broker::Options broker_options;
   broker_options.workers = 2 + config.token_hosts;  // one group in each host, others waiting for the disk
   appliance::Broker broker(
-      **ledger, key_ops, clock, [&] { return governance.Snapshot(); }, broker_options);
+      **ledger, {interactive, bulk}, clock, [&] { return governance.Snapshot(); }, broker_options);
   netapi::Api api(**ledger, governance, broker, lifecycle);
   netapi::Server::Options options;
   options.address = config.address;

@@ -237,8 +237,10 @@ class DevAppliance {
         for (const auto& check : status->get_object().at("checks").get_array()) {
           if (TextOf(check, "ok") == "true") continue;
           last += (last.empty() ? "" : "; ") + TextOf(check, "name") + ": " + TextOf(check, "detail");
-          // An impostor does not turn into the right token by waiting.
-          if (TextOf(check, "detail").starts_with("impostor")) return Unavailable(last, "not-started");
+          // Waiting turns no impostor into the right token, and no refused PIN into the right one.
+          const auto detail = TextOf(check, "detail");
+          if (detail.starts_with("impostor") || detail.starts_with("pin-latched"))
+            return Unavailable(last, "not-started");
         }
         const auto ready = client->Call("GET", "/v1/health/ready");
         if (ready && ready->status == 200) return {};

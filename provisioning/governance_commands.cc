@@ -63,6 +63,15 @@ void PrintProposal(const bj::value& p) {
   std::cout << "\n" << TextOf(p, "text");
 }
 
+void PrintToken(const bj::value& token) {
+  std::cout << "token:    " << TextOf(token, "state") << ", hosts";
+  for (const auto& host : token.get_object().at("hosts").get_array()) std::cout << " " << host.get_string().c_str();
+  if (token.get_object().contains("serial"))
+    std::cout << "; " << TextOf(token, "serial") << " '" << TextOf(token, "label") << "' (" << TextOf(token, "model")
+              << ", profile " << TextOf(token, "profile") << ")";
+  std::cout << "\n";
+}
+
 }  // namespace
 
 int ShowStatus(const CliSession& session) {
@@ -72,9 +81,7 @@ int ShowStatus(const CliSession& session) {
     for (const auto& check : s.get_object().at("checks").get_array())
       rows.push_back({TextOf(check, "name"), TextOf(check, "ok"), TextOf(check, "detail")});
     PrintTable(rows);
-    for (const auto& token : s.get_object().at("tokens").get_array())
-      std::cout << "token:    " << TextOf(token, "serial") << " '" << TextOf(token, "label") << "' ("
-                << TextOf(token, "model") << ", profile " << TextOf(token, "profile") << ")\n";
+    for (const auto& token : s.get_object().at("tokens").get_array()) PrintToken(token);
     for (const auto* log : {"control", "evidence"}) {
       const auto& head = s.get_object().at("ledger").get_object().at(log);
       std::cout << "ledger:   " << log << " " << TextOf(head, "size") << " entries, root " << TextOf(head, "root")

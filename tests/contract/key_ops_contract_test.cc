@@ -350,6 +350,15 @@ const Implementation kImplementations[] = {
     {"Remote", [] { return std::unique_ptr<Subject>(new RemoteSubject()); }},
     {"Pool", [] { return std::unique_ptr<Subject>(new PoolSubject()); }},
 };
+// P4, on every implementation: what has expired is not run.
+TEST_P(KeyOpsContract, P4_AnExpiredOperationIsNotRun) {
+  const auto ref = MakeKey(Suite::kKwp);
+  WrapOp late{ref, *SecretBytes::Allocate(32), {}, std::chrono::steady_clock::now() - std::chrono::milliseconds(5)};
+  EXPECT_EQ(One(std::move(late)).error().Slug(), "deadline");
+  WrapOp early{ref, *SecretBytes::Allocate(32), {}, std::chrono::steady_clock::now() + std::chrono::hours(1)};
+  EXPECT_TRUE(One(std::move(early)));
+}
+
 INSTANTIATE_TEST_SUITE_P(All, KeyOpsContract, testing::ValuesIn(kImplementations),
                          [](const auto& i) { return std::string(i.param.name); });
 

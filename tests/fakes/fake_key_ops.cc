@@ -125,6 +125,8 @@ std::vector<Result<hsm::KeyOpOutput>> FakeKeyOps::Execute(std::span<const hsm::K
   for (const auto& op : ops) {
     if (away_)
       results.emplace_back(Unavailable("the fake token is away"));
+    else if (hsm::DeadlineOf(op) < std::chrono::steady_clock::now())
+      results.emplace_back(Unavailable("the request waited longer than its deadline", "deadline"));
     else
       results.push_back(Run(op));
   }

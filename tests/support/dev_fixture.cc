@@ -4,6 +4,7 @@
 
 #include <boost/json/object.hpp>
 #include <cstdlib>
+#include <fstream>
 
 namespace strongroom::tests {
 
@@ -22,6 +23,13 @@ void DevFixture::Up() {
   const auto value = netapi::ParseJson(up->out.substr(0, up->out.find_last_not_of('\n') + 1));
   ASSERT_TRUE(value) << up->out;
   url_ = std::string(std::string_view(value->get_object().at("url").get_string()));
+}
+
+void DevFixture::Restart(const std::function<std::string(std::string)>& edit) {
+  (void)provisioning::RunProcess({Program("strongroom"), "dev", "down", "--dir", Dir()});
+  const auto text = edit(ReadFile(Path("strongroom.toml")));
+  std::ofstream(Path("strongroom.toml")) << text;
+  Up();
 }
 
 provisioning::ProcessOutcome DevFixture::Run(const std::string& principal, std::vector<std::string> arguments,

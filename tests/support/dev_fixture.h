@@ -1,6 +1,7 @@
 #pragma once
 // A real appliance, made by the real `strongroom dev up`, in a folder that goes with the object.
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,6 +26,8 @@ class DevFixture {
   static std::string Program(const std::string& name);
   /// Up runs `dev up` and fails the test when that fails.
   void Up();
+  /// Restart stops the daemons, applies `edit` to strongroom.toml, and starts them again.
+  void Restart(const std::function<std::string(std::string)>& edit);
   /// Run runs the CLI as a principal.
   provisioning::ProcessOutcome Run(const std::string& principal, std::vector<std::string> arguments,
                                    const std::string& input = {}) const;

@@ -20,9 +20,8 @@ SoftHsmFixture::SoftHsmFixture() {
   }
 }
 
-std::string SoftHsmFixture::uri_text() const {
-  return std::string("pkcs11:token=kek-test?module-path=") + kSoftHsmModule +
-         "&pin-source=file:" + dir_.File("kek.pin");
+std::string SoftHsmFixture::uri_text(const std::string& module) const {
+  return "pkcs11:token=kek-test?module-path=" + module + "&pin-source=file:" + dir_.File("kek.pin");
 }
 
 hsm::TokenUri SoftHsmFixture::uri() const { return *hsm::TokenUri::Parse(uri_text()); }

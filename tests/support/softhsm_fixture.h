@@ -13,7 +13,8 @@ inline constexpr const char* kSoftHsmModule = "/usr/lib/softhsm/libsofthsm2.so";
 class SoftHsmFixture {
  public:
   SoftHsmFixture();
-  std::string uri_text() const;
+  /// uri_text names the token through a module, SoftHSM's own unless another is given.
+  std::string uri_text(const std::string& module = kSoftHsmModule) const;
   hsm::TokenUri uri() const;
   std::string conf() const { return dir_.File("softhsm2.conf"); }
   const TempDir& dir() const { return dir_; }

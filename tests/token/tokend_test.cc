@@ -7,7 +7,9 @@
 
 #include <atomic>
 #include <fstream>
+#include <functional>
 #include <random>
+#include <set>
 #include <sstream>
 #include <thread>
 
@@ -15,6 +17,7 @@
 #include "hsm/remote_key_ops.h"
 #include "hsm/softhsm_guard.h"
 #include "provisioning/process.h"
+#include "tests/support/faulty_module.h"
 #include "tests/support/quorum_fixture.h"
 #include "tests/support/softhsm_fixture.h"
 
@@ -27,8 +30,8 @@ class Tokend : public testing::Test {
  protected:
   ~Tokend() override { Stop(); }
   std::string WriteConfig() {
-    return token_.dir().Write("config.toml", "[tokend]\nuri = \"" + token_.uri_text() + "\"\nsocket = \"" + Socket() +
-                                                 "\"\nstate-dir = \"" + token_.dir().File("state") +
+    return token_.dir().Write("config.toml", "[tokend]\nuri = \"" + token_.uri_text(module_path_) + "\"\nsocket = \"" +
+                                                 Socket() + "\"\nstate-dir = \"" + token_.dir().File("state") +
                                                  "\"\nsofthsm-conf = \"" + token_.conf() + "\"\n" + more_config_);
   }
   std::string Socket() { return token_.dir().File("t.sock"); }
@@ -69,6 +72,7 @@ class Tokend : public testing::Test {
   }
 
   tests::SoftHsmFixture token_;
+  std::string module_path_ = tests::kSoftHsmModule;
   std::string more_config_;
   pid_t pid_ = -1;
   int stop_status_ = -1;
@@ -125,21 +129,27 @@ TEST_F(Tokend, AMissingPinFileIsOneLineAndNonZero) {
   EXPECT_EQ(Lines(outcome.err), 1) << outcome.err;
 }
 
+// P8: the supervisor stays, tells whoever connects, starts no host, and goes on when its operator says so.
 TEST_F(Tokend, P8_AWrongPinIsTriedOnceAndLatched) {
+  const tests::FaultyModule module(token_.dir().path(), STRONGROOM_BIN_DIR);
+  module.Order("C_Login log");
+  module_path_ = module.path();
   (void)token_.dir().Write("kek.pin", "wrong-pin\n");
-  const auto first = RunToEnd();
-  EXPECT_EQ(first.status, 1);
-  EXPECT_EQ(Lines(first.err), 1) << first.err;
-  const auto latched = RunToEnd();
-  EXPECT_EQ(latched.status, 1);
-  EXPECT_NE(latched.err.find("pin-latched"), std::string::npos) << latched.err;
-  EXPECT_EQ(Lines(latched.err), 1) << latched.err;
-  (void)token_.dir().Write("kek.pin", token_.pin() + "\n");
-  EXPECT_NE(RunToEnd().err.find("pin-latched"), std::string::npos) << "a right PIN does not clear the latch by itself";
-  EXPECT_EQ(RunToEnd({"--clear-pin-latch"}).status, 0);
   Start();
   RemoteKeyOps remote(Options());
-  EXPECT_TRUE(remote.SelfTest());
+  EXPECT_EQ(remote.SelfTest().error().Slug(), "pin-latched") << "at once, not after the patience";
+  EXPECT_EQ(remote.Link(), LinkState::kPinLatched);
+  Stop();
+  (void)token_.dir().Write("kek.pin", token_.pin() + "\n");
+  Start();
+  EXPECT_EQ(remote.SelfTest().error().code, Code::kUnavailable)
+      << "neither a restart nor a right PIN clears the latch by itself";
+  EXPECT_EQ(module.Logged("C_Login"), 1U) << "tried once";
+  EXPECT_EQ(RunToEnd({"--clear-pin-latch"}).status, 0);
+  const auto until = std::chrono::steady_clock::now() + 10s;
+  while (remote.Link() != LinkState::kUp && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  EXPECT_TRUE(remote.SelfTest()) << "without a restart";
+  EXPECT_EQ(module.Logged("C_Login"), 2U);
 }
 
 TEST_F(Tokend, AMissingTokenOrModuleIsOneLine) {
@@ -179,7 +189,7 @@ class TokendUnderLoad : public Tokend {
  protected:
   // Serve starts the supervisor with `hosts` hosts and makes a KEK.
   void Serve(unsigned hosts) {
-    more_config_ = "hosts = " + std::to_string(hosts) + "\nhang-seconds = 2\n";
+    more_config_ += "hosts = " + std::to_string(hosts) + "\nhang-seconds = 2\n";
     Start();
     pool_ = std::make_unique<HostPool>(Options(), hosts);
     const auto identity = pool_->Identity();
@@ -189,6 +199,12 @@ class TokendUnderLoad : public Tokend {
     key_ = {identity->serial, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp};
     const auto made = pool_->Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, identity->serial), {key_, "kek"});
     ASSERT_TRUE(made) << made.error().Line();
+  }
+  // True when `condition` holds within the bound.
+  static bool Soon(const std::function<bool()>& condition, std::chrono::seconds bound = 20s) {
+    const auto until = std::chrono::steady_clock::now() + bound;
+    while (!condition() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    return condition();
   }
   std::vector<pid_t> Hosts() {
     std::istringstream in(
@@ -205,6 +221,7 @@ class TokendUnderLoad : public Tokend {
 // restarting anything; with one host and with two.
 TEST_F(TokendUnderLoad, KilledHostsCostAPauseAndNoWrongAnswer) {
   for (const unsigned hosts : {1U, 2U}) {
+    more_config_.clear();
     Serve(hosts);
     {
       Load load(*pool_, key_, 4);
@@ -254,6 +271,130 @@ TEST_F(TokendUnderLoad, P7_AHostThatStandsStillIsReplaced) {
   EXPECT_NE(kill(pids[1], 0), 0) << "the still one is gone";
   EXPECT_TRUE(load.Goes(200));
   EXPECT_EQ(load.wrong, 0);
+}
+
+// P7: a call that does not come back is ended with its host; the other goes on, and nobody else waits.
+TEST_F(TokendUnderLoad, P7_AHungCallIsEndedByKillingItsHost) {
+  const tests::FaultyModule module(token_.dir().path(), STRONGROOM_BIN_DIR);
+  module_path_ = module.path();
+  Serve(2);
+  Load load(*pool_, key_, 4);
+  ASSERT_TRUE(load.Goes());
+  const auto hung = Hosts()[1];
+  module.Order("C_WrapKey hang pid " + std::to_string(hung));
+  EXPECT_TRUE(load.Goes(500, 10s)) << "the other host goes on";
+  EXPECT_TRUE(Soon([&] { return kill(hung, 0) != 0; })) << "the hung one is gone";
+  module.Heal();
+  EXPECT_TRUE(Soon([&] { return Hosts().size() == 2; }));
+  EXPECT_TRUE(load.Goes(500));
+  EXPECT_EQ(load.wrong, 0);
+}
+
+// A module that crashes takes its host along and nothing else.
+TEST_F(TokendUnderLoad, P10_ACrashedModuleCostsItsHostAlone) {
+  const tests::FaultyModule module(token_.dir().path(), STRONGROOM_BIN_DIR);
+  module_path_ = module.path();
+  Serve(2);
+  Load load(*pool_, key_, 4);
+  for (int i = 0; i < 5; ++i) {
+    ASSERT_TRUE(load.Goes());
+    const auto pids = Hosts();
+    ASSERT_FALSE(pids.empty());
+    module.Order("C_WrapKey crash pid " + std::to_string(pids.back()));
+    EXPECT_TRUE(Soon([&] { return kill(pids.back(), 0) != 0; }));
+    module.Heal();
+  }
+  EXPECT_TRUE(load.Goes(200));
+  EXPECT_EQ(load.wrong, 0);
+}
+
+// SoftHSM leaks with each session object, so hosts are replaced by operation count: in order, without a single refused
+// call, with one host and with two.
+TEST_F(TokendUnderLoad, WornHostsAreReplacedWithoutARefusedCall) {
+  for (const unsigned hosts : {1U, 2U}) {
+    more_config_ = "recycle-operations = 1000\n";
+    Serve(hosts);
+    {
+      Load load(*pool_, key_, 4);
+      std::set<pid_t> seen;
+      EXPECT_TRUE(Soon([&] {
+        for (const auto pid : Hosts()) seen.insert(pid);
+        return seen.size() >= 4U * hosts;
+      })) << seen.size();
+      EXPECT_TRUE(load.Goes(200));
+      EXPECT_EQ(load.refused, 0);
+      EXPECT_EQ(load.wrong, 0);
+    }
+    pool_.reset();
+    Stop();
+  }
+}
+
+// P2: a control call waits for at most one frame of each other connection, however many bulk frames wait.
+TEST_F(TokendUnderLoad, P2_AControlCallOvertakesABulkFlood) {
+  Serve(1);
+  HostPool bulk(Options(), 1);
+  std::atomic<bool> stop{false};
+  std::atomic<int> frames{0};
+  std::vector<std::thread> flood;
+  for (int t = 0; t < 8; ++t)
+    flood.emplace_back([&] {
+      while (!stop) {
+        std::vector<KeyOp> ops;
+        for (int i = 0; i < 256; ++i) ops.emplace_back(DataKeyOp{key_, 32, {}, false});
+        (void)bulk.Execute(ops);
+        ++frames;
+      }
+    });
+  EXPECT_TRUE(Soon([&] { return frames > 10; }));
+  int before = frames, most = 0;
+  for (int i = 0; i < 20; ++i) {
+    before = frames;
+    EXPECT_TRUE(pool_->Identity());
+    most = std::max(most, frames - before);
+  }
+  stop = true;
+  for (auto& t : flood) t.join();
+  EXPECT_LE(most, 3) << "bulk frames that were answered while one control call waited, eight of them in the queue";
+}
+
+// A frame with a wrong length, an unknown operation, or cut off by its sender's death ends its connection and nothing
+// else.
+TEST_F(TokendUnderLoad, P5_BadFramesEndTheirConnectionAlone) {
+  Serve(1);
+  const auto host = Hosts()[0];
+  std::vector<KeyOp> one;
+  one.emplace_back(DataKeyOp{key_, 32, {}, false});
+  const auto good = EncodeExecute(7, one);
+  const auto changed = [&](std::size_t at, std::uint8_t value) {
+    Bytes frame(good.begin(), good.end());
+    frame[at] = value;
+    return frame;
+  };
+  const std::vector<std::pair<std::string, Bytes>> bad = {
+      {"no length", {0, 0, 0, 0}},
+      {"a length beyond the bound", {0xff, 0xff, 0xff, 0xff}},
+      {"a length shorter than its content", changed(3, good[3] - 1U)},
+      {"an unknown kind", changed(12, 99)},
+      {"an unknown operation", changed(15, 99)},
+      {"request id 0", changed(11, 0)},
+  };
+  for (const auto& [name, frame] : bad) {
+    const auto fd = ConnectLocal(Socket(), geteuid());
+    ASSERT_TRUE(fd);
+    ScratchBytes greeting;
+    ASSERT_TRUE(ReadFrame(fd->get(), greeting)) << name;
+    (void)WriteFrame(fd->get(), frame);
+    ScratchBytes answer;
+    EXPECT_FALSE(ReadFrame(fd->get(), answer)) << name << ": closed, not answered";
+    EXPECT_TRUE(pool_->SelfTest()) << name;
+  }
+  for (std::size_t cut = 1; cut < good.size(); cut += 11) {  // the sender dies in mid-frame
+    const auto fd = ConnectLocal(Socket(), geteuid());
+    (void)WriteFrame(fd->get(), ByteView(good).first(cut));
+  }
+  EXPECT_TRUE(pool_->SelfTest());
+  EXPECT_EQ(Hosts(), std::vector<pid_t>{host}) << "the same host all along";
 }
 
 // SoftHSM rewrites token.object at every login: 300 kills at random moments of a host's start must not cost the token.

@@ -16,18 +16,19 @@ TEST(Admission, BoundsAreOneTenantsAndEveryones) {
   EXPECT_TRUE(queue.Admit("b", 4));
   queue.Push(Lane::kInteractive, "b", 4, "b1");
   EXPECT_EQ(queue.Admit("c", 1).error().Slug(), "overloaded");
-  EXPECT_EQ(queue.Take(100, true), (std::vector<std::string>{"b1", "a1"})) << "interactive first";
+  EXPECT_EQ(queue.Take(Lane::kBulk, 100), std::vector<std::string>{"a1"});
+  EXPECT_EQ(queue.Take(Lane::kInteractive, 100), std::vector<std::string>{"b1"});
   EXPECT_TRUE(queue.empty());
   EXPECT_TRUE(queue.Admit("a", 6)) << "what has been taken counts no more";
 }
 
-TEST(Admission, P2_BulkIsTakenOnlyWhenAskedFor) {
+TEST(Admission, P2_AGroupIsOfOneLane) {
   Queue queue({});
   queue.Push(Lane::kBulk, "a", 1, "bulk");
-  EXPECT_TRUE(queue.Take(10, false).empty());
+  EXPECT_TRUE(queue.Take(Lane::kInteractive, 10).empty());
   queue.Push(Lane::kInteractive, "a", 1, "now");
-  EXPECT_EQ(queue.Take(10, false), std::vector<std::string>{"now"});
-  EXPECT_EQ(queue.Take(10, true), std::vector<std::string>{"bulk"});
+  EXPECT_EQ(queue.Take(Lane::kInteractive, 10), std::vector<std::string>{"now"});
+  EXPECT_EQ(queue.Take(Lane::kBulk, 10), std::vector<std::string>{"bulk"});
 }
 
 // P3: a tenant who sends a hundred times as much gets no more than the others while they have work waiting.
@@ -39,7 +40,7 @@ TEST(Admission, P3_AHundredfoldFloodGetsAnEqualShare) {
     for (const auto* tenant : {"x", "y"}) queue.Push(Lane::kInteractive, tenant, 1, tenant);
   int taken = 0;
   while (served["x"] < 1000 || served["y"] < 1000) {
-    for (const auto& tenant : queue.Take(256, true)) {
+    for (const auto& tenant : queue.Take(Lane::kInteractive, 256)) {
       ++served[tenant];
       ++taken;
     }
@@ -56,7 +57,7 @@ TEST(Admission, P3_TurnsAreCountedInItems) {
   for (int i = 0; i < 1600; ++i) queue.Push(Lane::kBulk, "singles", 1, "singles");
   std::map<std::string, int> items;
   for (int round = 0; round < 5; ++round)
-    for (const auto& tenant : queue.Take(256, true)) items[tenant] += tenant == "batches" ? 16 : 1;
+    for (const auto& tenant : queue.Take(Lane::kBulk, 256)) items[tenant] += tenant == "batches" ? 16 : 1;
   EXPECT_NEAR(items["batches"], items["singles"], 32);
 }
 

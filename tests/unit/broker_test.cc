@@ -25,7 +25,7 @@ class BrokerTest : public testing::Test {
   void Start(Broker::Options options) {
     broker.reset();
     broker = std::make_unique<Broker>(
-        *w.ledger, w.token, w.clock, [this] { return w.governance->Snapshot(); }, options);
+        *w.ledger, Broker::TokenLanes{w.token, w.token}, w.clock, [this] { return w.governance->Snapshot(); }, options);
   }
   DataRequest Request(const std::string& principal, const std::string& keyring, Operation operation,
                       std::vector<DataItem> items) {

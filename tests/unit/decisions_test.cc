@@ -33,6 +33,25 @@ TEST(LifecycleState, FailsClosedInItsOrder) {
   EXPECT_EQ(JudgeState(false, true, true, true), ApplianceState::kOperational);
 }
 
+TEST(TokenStates, EachIsNamedAndTheWorstComesFirst) {
+  using enum hsm::LinkState;
+  const auto judge = [](std::vector<hsm::LinkState> links, bool impostor = false, bool wrong = false,
+                        bool passed = true, bool clean = true) {
+    return JudgeToken({std::move(links), impostor, wrong, passed, clean});
+  };
+  EXPECT_EQ(judge({kDown, kDown}), TokenState::kDown);
+  EXPECT_EQ(judge({kDown, kConnecting}), TokenState::kConnecting);
+  EXPECT_EQ(judge({kPinLatched, kConnecting}), TokenState::kPinLatched);
+  EXPECT_EQ(judge({kUp}, false, false, false), TokenState::kVerifying);
+  EXPECT_EQ(judge({kUp}), TokenState::kReady);
+  EXPECT_EQ(judge({kUp, kDown}), TokenState::kDegraded) << "one host of two";
+  EXPECT_EQ(judge({kUp, kPinLatched}), TokenState::kDegraded) << "who is logged in goes on";
+  EXPECT_EQ(judge({kUp}, false, true, false), TokenState::kDegraded) << "a wrong canary";
+  EXPECT_EQ(judge({kUp}, false, false, true, false), TokenState::kDegraded) << "a strange key";
+  EXPECT_EQ(judge({kUp}, true), TokenState::kImpostor);
+  EXPECT_EQ(judge({kDown}, true), TokenState::kImpostor) << "what was seen once holds until another is seen";
+}
+
 // L5: does a flood of refusals stay bounded, and is what was left out counted?
 TEST(RefusalMeter, L5_FloodIsBoundedAndCounted) {
   RefusalMeter meter;

@@ -1,0 +1,151 @@
+// The states of a token as a running service names them, and that each bad one fails closed.
+
+#include <gtest/gtest.h>
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <chrono>
+#include <thread>
+
+#include "netapi/json.h"
+#include "tests/support/dev_fixture.h"
+#include "tests/support/faulty_module.h"
+
+namespace strongroom::tests {
+namespace {
+
+using namespace std::chrono_literals;
+using provisioning::RunProcess;
+
+// An appliance whose token answers through the fault-injecting module, looked at every second.
+class TokenStates : public testing::Test {
+ protected:
+  TokenStates() : module_(where_.path(), STRONGROOM_BIN_DIR) {
+    f_.Restart([&](std::string text) {
+      const std::string real = "/usr/lib/softhsm/libsofthsm2.so", server = "[server]\n";
+      text.replace(text.find(real), real.size(), module_.path());
+      text.replace(text.find(server), server.size(), server + "canary-seconds = 1\nsweep-seconds = 1\n");
+      return text;
+    });
+    monitor_ = f_.ClientFor("monitor-1");
+    service_ = f_.ClientFor("service-1");
+  }
+  boost::json::value Status() { return *netapi::ParseJson(monitor_->Call("GET", "/v1/status")->body); }
+  std::string TokenState() {
+    return std::string(std::string_view(Status().at("tokens").at(0).at("state").get_string()));
+  }
+  std::string Detail(std::string_view check) {
+    const auto status = Status();
+    for (const auto& c : status.at("checks").get_array())
+      if (std::string_view(c.at("name").get_string()) == check)
+        return std::string(std::string_view(c.at("detail").get_string()));
+    return "no such check";
+  }
+  bool Becomes(const std::string& state) {
+    const auto until = std::chrono::steady_clock::now() + 20s;
+    while (TokenState() != state && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+    return TokenState() == state;
+  }
+  // The service's answer to a data key: the status, and the slug of a refusal.
+  std::pair<unsigned, std::string> Ask() {
+    const std::string body = R"({"bytes":32})";
+    const auto answer = service_->Call("POST", "/v1/keyrings/install/datakey", {body.data(), body.size()});
+    const auto value = netapi::ParseAnswer(*answer);
+    return {answer->status, value ? "" : std::string(value.error().Slug())};
+  }
+
+  TempDir where_;
+  FaultyModule module_;
+  DevFixture f_;
+  std::unique_ptr<netapi::Client> monitor_, service_;
+};
+
+TEST_F(TokenStates, K9_AWrongCanaryClosesTheServiceUntilItIsRight) {
+  ASSERT_TRUE(Becomes("ready"));
+  EXPECT_EQ(Ask().first, 200U);
+  module_.Order("C_WrapKey corrupt");
+  EXPECT_TRUE(Becomes("degraded")) << TokenState();
+  EXPECT_NE(Detail("canary").find("canary"), std::string::npos) << Detail("canary");
+  EXPECT_EQ(Ask(), std::make_pair(503U, std::string("not-operational")));
+  EXPECT_EQ(monitor_->Call("GET", "/v1/health/ready")->status, 503U);
+  module_.Heal();
+  EXPECT_TRUE(Becomes("ready")) << TokenState() << Detail("canary");
+  EXPECT_EQ(Ask().first, 200U);
+}
+
+TEST_F(TokenStates, K9_AnImpostorIsNotUsed) {
+  ASSERT_TRUE(Becomes("ready"));
+  module_.Order("C_GetTokenInfo impostor");
+  EXPECT_TRUE(Becomes("impostor")) << TokenState();
+  EXPECT_EQ(Ask(), std::make_pair(503U, std::string("not-operational")));
+  EXPECT_EQ(f_.Run("operator-1", {"propose", "keyring.rotate", "--keyring", "install", "--reason", "r"}).status, 0)
+      << "proposals are not the token's";
+  module_.Heal();
+  EXPECT_TRUE(Becomes("ready")) << TokenState();
+  EXPECT_EQ(Ask().first, 200U);
+}
+
+// K3: a key that nobody recorded, put into the token behind the service's back, is seen by the sweep, stops ceremonies,
+// and leaves services alone; once it is gone, so is the alarm.
+TEST_F(TokenStates, K3_AStrangeKeyStopsCeremoniesNotServices) {
+  ASSERT_TRUE(Becomes("ready"));
+  // The PIN goes from its file to the tool's environment, and not over a command line.
+  const auto tool = [&](const std::string& more) {
+    return *RunProcess({"sh", "-c",
+                        "export SOFTHSM2_CONF='" + f_.Path("token/softhsm2.conf") + "' PIN=$(cat '" +
+                            f_.Path("token/kek.pin") +
+                            "') && exec pkcs11-tool --module /usr/lib/softhsm/libsofthsm2.so --token-label "
+                            "strongroom-kek --login --pin env:PIN " +
+                            more});
+  };
+  const auto made = tool("--keygen --key-type AES:32 --id 0102 --label stranger");
+  ASSERT_EQ(made.status, 0) << made.err;
+  EXPECT_TRUE(Becomes("degraded"));
+  EXPECT_NE(Detail("template-sweep"), "");
+  EXPECT_EQ(Ask().first, 200U) << "services go on";
+  const auto id =
+      f_.Run("operator-1", {"--json", "propose", "keyring.rotate", "--keyring", "install", "--reason", "r"});
+  ASSERT_EQ(id.status, 0) << id.err;
+  const auto proposal = *netapi::ParseJson(id.out.substr(0, id.out.size() - 1));
+  const std::string name(std::string_view(proposal.at("id").get_string()));
+  for (const std::string custodian : {"custodian-1", "custodian-2"})
+    ASSERT_EQ(f_.Run(custodian, {"approve", name, "--key", f_.Path("approvers/" + custodian)}).status, 0);
+  const auto refused = f_.Run("operator-1", {"execute", name});
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_NE(refused.err.find("token-inventory"), std::string::npos) << refused.err;
+  ASSERT_EQ(tool("--delete-object --type secrkey --id 0102").status, 0);
+  EXPECT_TRUE(Becomes("ready")) << Detail("template-sweep");
+  EXPECT_EQ(f_.Run("operator-1", {"execute", name}).status, 0) << "nothing was consumed by the refusal";
+}
+
+// What a person sees from a latched PIN to service again, without a restart of strongroomd.
+TEST_F(TokenStates, P8_ALatchedPinIsNamedAndClearedWithoutARestart) {
+  ASSERT_TRUE(Becomes("ready"));
+  const auto pin = ReadFile(f_.Path("token/kek.pin"));
+  std::ofstream(f_.Path("token/kek.pin")) << "wrong-pin\n";
+  (void)kill(f_.HostPid(), SIGKILL);
+  EXPECT_TRUE(Becomes("pin-latched")) << TokenState();
+  EXPECT_EQ(Ask(), std::make_pair(503U, std::string("pin-latched")));
+  EXPECT_NE(f_.Run("operator-1", {"status"}).out.find("pin-latched"), std::string::npos);
+  std::ofstream(f_.Path("token/kek.pin")) << pin;
+  EXPECT_EQ(RunProcess(
+                {DevFixture::Program("strongroom-tokend"), "--config", f_.Path("strongroom.toml"), "--clear-pin-latch"})
+                ->status,
+            0);
+  EXPECT_TRUE(Becomes("ready")) << TokenState();
+  EXPECT_EQ(Ask().first, 200U);
+}
+
+// A supervisor that is gone is down; one whose hosts do not come up is connecting.
+TEST_F(TokenStates, DownAndConnectingAreToldApart) {
+  ASSERT_TRUE(Becomes("ready"));
+  module_.Order("C_Login return 0x5");  // a login that fails, though the PIN is right
+  (void)kill(f_.HostPid(), SIGKILL);
+  EXPECT_TRUE(Becomes("connecting")) << TokenState();
+  (void)kill(f_.PidOf("tokend.pid"), SIGKILL);
+  EXPECT_TRUE(Becomes("down")) << TokenState();
+  EXPECT_EQ(Ask().first, 503U);
+}
+
+}  // namespace
+}  // namespace strongroom::tests

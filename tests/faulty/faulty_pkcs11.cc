@@ -1,0 +1,179 @@
+// A PKCS#11 module that passes every call on to SoftHSM and does harm where it is told to, so that tests can have any
+// CK_RV at any call, a hang, a crash, a wrong byte, another token or a session ceiling (P10).
+//
+// Its orders stand in the file "<path of this .so>.faults", read anew at each call; a line is
+//   <function> <action> [pid N] [times N]
+//   action: return 0xNN | hang | crash | corrupt | impostor | ceiling N | log
+// `times` counts in this process. `ceiling` is for C_OpenSession (CKR_SESSION_COUNT beyond N open ones) and
+// C_GetTokenInfo (reported). `corrupt` flips a bit of what C_WrapKey or C_Encrypt returns. `impostor` changes the
+// reported serial. `log` appends a line to "<path>.log".
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <sstream>
+#include <string>
+
+#include "hsm/cryptoki.h"
+
+namespace {
+
+struct Order {
+  std::string function, action;
+  unsigned long value = 0;
+  long pid = 0;
+  int times = -1;
+};
+
+CK_FUNCTION_LIST* real = nullptr;
+CK_FUNCTION_LIST functions;
+std::atomic<long> open_sessions{0};
+std::mutex mutex;
+std::map<std::string, int> done;  // of each line, how often in this process
+
+std::string OwnPath() {
+  Dl_info info{};
+  return dladdr(reinterpret_cast<void*>(&OwnPath), &info) != 0 ? info.dli_fname : "";
+}
+
+// The first order that applies to a call and has one of the wanted actions.
+std::optional<Order> OrderFor(const std::string& function, const std::string& wanted) {
+  static const std::string path = OwnPath();
+  std::ifstream file(path + ".faults");
+  for (std::string line; std::getline(file, line);) {
+    std::istringstream in(line);
+    Order order;
+    in >> order.function >> order.action;
+    if (order.function != function || wanted.find(order.action) == std::string::npos) continue;
+    if (order.action == "return" || order.action == "ceiling") {
+      std::string number;
+      in >> number;
+      order.value = std::stoul(number, nullptr, 0);
+    }
+    long number = 0;
+    for (std::string word; in >> word >> number;) {
+      if (word == "pid") order.pid = number;
+      if (word == "times") order.times = static_cast<int>(number);
+    }
+    if (order.pid != 0 && order.pid != getpid()) continue;
+    const std::scoped_lock lock(mutex);
+    if (order.times >= 0 && done[line]++ >= order.times) continue;
+    return order;
+  }
+  return std::nullopt;
+}
+
+std::optional<CK_RV> Harm(const char* function) {
+  if (OrderFor(function, "log")) std::ofstream(OwnPath() + ".log", std::ios::app) << function << "\n";
+  const auto order = OrderFor(function, "return hang crash");
+  if (!order) return std::nullopt;
+  if (order->action == "crash") (void)raise(SIGSEGV);
+  while (order->action == "hang") (void)pause();
+  return order->value;
+}
+
+#define PASS_ON(name, parameters, arguments)          \
+  CK_RV name parameters {                             \
+    if (const auto rv = Harm("C_" #name)) return *rv; \
+    return real->C_##name arguments;                  \
+  }
+PASS_ON(GetSlotList, (CK_BBOOL a, CK_SLOT_ID* b, CK_ULONG* c), (a, b, c))
+PASS_ON(Login, (CK_SESSION_HANDLE a, CK_USER_TYPE b, CK_UTF8CHAR* c, CK_ULONG d), (a, b, c, d))
+PASS_ON(CreateObject, (CK_SESSION_HANDLE a, CK_ATTRIBUTE* b, CK_ULONG c, CK_OBJECT_HANDLE* d), (a, b, c, d))
+PASS_ON(DestroyObject, (CK_SESSION_HANDLE a, CK_OBJECT_HANDLE b), (a, b))
+PASS_ON(GetAttributeValue, (CK_SESSION_HANDLE a, CK_OBJECT_HANDLE b, CK_ATTRIBUTE* c, CK_ULONG d), (a, b, c, d))
+PASS_ON(FindObjectsInit, (CK_SESSION_HANDLE a, CK_ATTRIBUTE* b, CK_ULONG c), (a, b, c))
+PASS_ON(FindObjects, (CK_SESSION_HANDLE a, CK_OBJECT_HANDLE* b, CK_ULONG c, CK_ULONG* d), (a, b, c, d))
+PASS_ON(FindObjectsFinal, (CK_SESSION_HANDLE a), (a))
+PASS_ON(EncryptInit, (CK_SESSION_HANDLE a, CK_MECHANISM* b, CK_OBJECT_HANDLE c), (a, b, c))
+PASS_ON(DecryptInit, (CK_SESSION_HANDLE a, CK_MECHANISM* b, CK_OBJECT_HANDLE c), (a, b, c))
+PASS_ON(GenerateKey, (CK_SESSION_HANDLE a, CK_MECHANISM* b, CK_ATTRIBUTE* c, CK_ULONG d, CK_OBJECT_HANDLE* e),
+        (a, b, c, d, e))
+PASS_ON(UnwrapKey,
+        (CK_SESSION_HANDLE a, CK_MECHANISM* b, CK_OBJECT_HANDLE c, CK_BYTE* d, CK_ULONG e, CK_ATTRIBUTE* f, CK_ULONG g,
+         CK_OBJECT_HANDLE* h),
+        (a, b, c, d, e, f, g, h))
+PASS_ON(GenerateRandom, (CK_SESSION_HANDLE a, CK_BYTE* b, CK_ULONG c), (a, b, c))
+
+CK_RV WrapKey(CK_SESSION_HANDLE a, CK_MECHANISM* b, CK_OBJECT_HANDLE c, CK_OBJECT_HANDLE d, CK_BYTE* e, CK_ULONG* f) {
+  if (const auto rv = Harm("C_WrapKey")) return *rv;
+  const CK_RV rv = real->C_WrapKey(a, b, c, d, e, f);
+  if (rv == CKR_OK && OrderFor("C_WrapKey", "corrupt")) e[0] ^= 1;
+  return rv;
+}
+// A failed C_Encrypt or C_Decrypt ends its operation (PKCS#11 v2.40 section 5.8.2): so it is really called.
+CK_RV Decrypt(CK_SESSION_HANDLE a, CK_BYTE* b, CK_ULONG c, CK_BYTE* d, CK_ULONG* e) {
+  const auto harm = Harm("C_Decrypt");
+  const CK_RV rv = real->C_Decrypt(a, b, c, d, e);
+  return harm.value_or(rv);
+}
+CK_RV Encrypt(CK_SESSION_HANDLE a, CK_BYTE* b, CK_ULONG c, CK_BYTE* d, CK_ULONG* e) {
+  if (const auto harm = Harm("C_Encrypt")) {
+    (void)real->C_Encrypt(a, b, c, d, e);
+    return *harm;
+  }
+  const CK_RV rv = real->C_Encrypt(a, b, c, d, e);
+  if (rv == CKR_OK && OrderFor("C_Encrypt", "corrupt")) d[0] ^= 1;
+  return rv;
+}
+CK_RV OpenSession(CK_SLOT_ID a, CK_FLAGS b, void* c, CK_NOTIFY d, CK_SESSION_HANDLE* e) {
+  if (const auto rv = Harm("C_OpenSession")) return *rv;
+  const auto ceiling = OrderFor("C_OpenSession", "ceiling");
+  if (ceiling && open_sessions >= static_cast<long>(ceiling->value)) return CKR_SESSION_COUNT;
+  const CK_RV rv = real->C_OpenSession(a, b, c, d, e);
+  if (rv == CKR_OK) ++open_sessions;
+  return rv;
+}
+CK_RV CloseSession(CK_SESSION_HANDLE a) {
+  if (const auto rv = Harm("C_CloseSession")) return *rv;
+  const CK_RV rv = real->C_CloseSession(a);
+  if (rv == CKR_OK) --open_sessions;
+  return rv;
+}
+CK_RV GetTokenInfo(CK_SLOT_ID a, CK_TOKEN_INFO* b) {
+  if (const auto rv = Harm("C_GetTokenInfo")) return *rv;
+  const CK_RV rv = real->C_GetTokenInfo(a, b);
+  if (rv == CKR_OK && OrderFor("C_GetTokenInfo", "impostor")) b->serialNumber[0] ^= 1;
+  if (const auto ceiling = OrderFor("C_GetTokenInfo", "ceiling"); rv == CKR_OK && ceiling)
+    b->ulMaxSessionCount = b->ulMaxRwSessionCount = ceiling->value;
+  return rv;
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST** list) {
+  if (real == nullptr) {
+    void* library = dlopen("/usr/lib/softhsm/libsofthsm2.so", RTLD_NOW | RTLD_LOCAL);
+    if (library == nullptr) return CKR_GENERAL_ERROR;
+    const auto get = reinterpret_cast<CK_C_GetFunctionList>(dlsym(library, "C_GetFunctionList"));
+    if (get == nullptr || get(&real) != CKR_OK) return CKR_GENERAL_ERROR;
+    functions = *real;
+    functions.C_GetSlotList = GetSlotList;
+    functions.C_GetTokenInfo = GetTokenInfo;
+    functions.C_OpenSession = OpenSession;
+    functions.C_CloseSession = CloseSession;
+    functions.C_Login = Login;
+    functions.C_CreateObject = CreateObject;
+    functions.C_DestroyObject = DestroyObject;
+    functions.C_GetAttributeValue = GetAttributeValue;
+    functions.C_FindObjectsInit = FindObjectsInit;
+    functions.C_FindObjects = FindObjects;
+    functions.C_FindObjectsFinal = FindObjectsFinal;
+    functions.C_EncryptInit = EncryptInit;
+    functions.C_Encrypt = Encrypt;
+    functions.C_DecryptInit = DecryptInit;
+    functions.C_Decrypt = Decrypt;
+    functions.C_GenerateKey = GenerateKey;
+    functions.C_WrapKey = WrapKey;
+    functions.C_UnwrapKey = UnwrapKey;
+    functions.C_GenerateRandom = GenerateRandom;
+  }
+  *list = &functions;
+  return CKR_OK;
+}

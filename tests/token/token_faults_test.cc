@@ -1,0 +1,221 @@
+// What a token's failures do to operations: every CK_RV at every call, and what follows.
+
+#include <gtest/gtest.h>
+
+#include "hsm/ckr.h"
+#include "hsm/token_key_ops.h"
+#include "tests/support/faulty_module.h"
+#include "tests/support/quorum_fixture.h"
+#include "tests/support/softhsm_fixture.h"
+
+namespace strongroom::hsm {
+namespace {
+
+using crypto::Suite;
+using std::chrono::steady_clock;
+constexpr std::string_view kDek = "0123456789abcdef0123456789abcdef";
+
+class TokenFaults : public testing::Test {
+ protected:
+  TokenFaults() : module_(token_.dir().path(), STRONGROOM_BIN_DIR) {}
+  void SetUp() override {
+    Open();
+    ASSERT_TRUE(ops_);
+    const tests::QuorumFixture quorum;
+    const auto ring = crypto::RandomArray<16>();
+    const auto serial = ops_->Identity()->serial;
+    std::uint32_t version = 0;
+    for (auto* ref : {&kwp_, &kwp_next_, &gcm_}) {
+      const auto suite = ref == &gcm_ ? Suite::kGcm : Suite::kKwp;
+      *ref = {serial, crypto::MakeKeyId(ring, ++version), suite};
+      const auto made = ops_->Generate(quorum.Grant(ring, version, suite, serial), {*ref, "kek"});
+      ASSERT_TRUE(made) << made.error().Line();
+    }
+    wrapped_kwp_ = One(WrapOp{kwp_, Dek(), context_})->blob;
+    wrapped_gcm_ = One(WrapOp{gcm_, Dek(), context_})->blob;
+  }
+  Error Open() {
+    ops_.reset();
+    auto opened = TokenKeyOps::Open(*TokenUri::Parse(token_.uri_text(module_.path())), clock_);
+    if (!opened) return opened.error();
+    ops_ = std::move(*opened);
+    return {};
+  }
+  static SecretBytes Dek() { return *SecretBytes::CopyOf(AsBytes(kDek)); }
+  template <class Op>
+  Result<KeyOpOutput> One(Op op) {
+    std::vector<KeyOp> list;
+    list.emplace_back(std::move(op));
+    return std::move(ops_->Execute(list)[0]);
+  }
+  // Everything once: both suites, every operation.
+  std::vector<Result<KeyOpOutput>> All() {
+    std::vector<KeyOp> list;
+    list.emplace_back(WrapOp{kwp_, Dek(), context_});
+    list.emplace_back(UnwrapOp{kwp_, wrapped_kwp_, context_, kwp_next_});
+    list.emplace_back(RewrapOp{kwp_, kwp_next_, wrapped_kwp_});
+    list.emplace_back(DataKeyOp{kwp_, 32, context_, true});
+    list.emplace_back(WrapOp{gcm_, Dek(), context_});
+    list.emplace_back(UnwrapOp{gcm_, wrapped_gcm_, context_});
+    list.emplace_back(RewrapOp{gcm_, kwp_, wrapped_gcm_});
+    return ops_->Execute(list);
+  }
+  // No failure of the token may look like a success: what opens is the DEK.
+  static void ExpectNothingWrong(const std::vector<Result<KeyOpOutput>>& results, const std::string& when) {
+    for (const std::size_t unwrap : {1U, 5U})
+      if (results[unwrap]) EXPECT_EQ(AsText(results[unwrap]->plaintext.Read(SecretAccess())), kDek) << when;
+  }
+  static int Failures(const std::vector<Result<KeyOpOutput>>& results) {
+    return static_cast<int>(std::count_if(results.begin(), results.end(), [](const auto& r) { return !r; }));
+  }
+
+  tests::SoftHsmFixture token_;
+  tests::FaultyModule module_;
+  SystemClock clock_;
+  std::unique_ptr<TokenKeyOps> ops_;
+  KeyRef kwp_, kwp_next_, gcm_;
+  crypto::Digest context_ = crypto::Sha256(AsBytes("context"));
+  Bytes wrapped_kwp_, wrapped_gcm_;
+};
+
+// P5, P10: each CK_RV at each call, once. Nothing wrong comes out, nothing crashes, the class of the value decides
+// whether the host goes on, and whoever goes on works.
+TEST_F(TokenFaults, P10_AnyReturnValueAtAnyCall) {
+  int broken = 0, healed = 0, refused = 0;
+  for (const std::string call : {"C_GenerateRandom", "C_CreateObject", "C_WrapKey", "C_UnwrapKey",
+                                 "C_GetAttributeValue", "C_DestroyObject", "C_EncryptInit", "C_Encrypt",
+                                 "C_DecryptInit", "C_Decrypt", "C_OpenSession", "C_FindObjectsInit", "C_FindObjects"})
+    for (const CK_RV rv : {CKR_GENERAL_ERROR,
+                           CKR_FUNCTION_FAILED,
+                           CKR_HOST_MEMORY,
+                           CKR_ARGUMENTS_BAD,
+                           CKR_ATTRIBUTE_VALUE_INVALID,
+                           CKR_DATA_INVALID,
+                           CKR_DATA_LEN_RANGE,
+                           CKR_DEVICE_ERROR,
+                           CKR_DEVICE_MEMORY,
+                           CKR_DEVICE_REMOVED,
+                           CKR_ENCRYPTED_DATA_INVALID,
+                           CKR_ENCRYPTED_DATA_LEN_RANGE,
+                           CKR_FUNCTION_CANCELED,
+                           CKR_KEY_HANDLE_INVALID,
+                           CKR_OBJECT_HANDLE_INVALID,
+                           CKR_OPERATION_ACTIVE,
+                           CKR_OPERATION_NOT_INITIALIZED,
+                           CKR_PIN_INCORRECT,
+                           CKR_PIN_LOCKED,
+                           CKR_SESSION_CLOSED,
+                           CKR_SESSION_HANDLE_INVALID,
+                           CKR_SESSION_COUNT,
+                           CKR_TOKEN_NOT_PRESENT,
+                           CKR_TOKEN_NOT_RECOGNIZED,
+                           CKR_USER_NOT_LOGGED_IN,
+                           CKR_WRAPPED_KEY_INVALID,
+                           CKR_WRAPPED_KEY_LEN_RANGE,
+                           CKR_WRAPPING_KEY_HANDLE_INVALID,
+                           CKR_UNWRAPPING_KEY_HANDLE_INVALID,
+                           CKR_BUFFER_TOO_SMALL,
+                           CKR_CRYPTOKI_NOT_INITIALIZED,
+                           CKR_KEY_FUNCTION_NOT_PERMITTED,
+                           CKR_RANDOM_NO_RNG,
+                           CK_RV{CKR_VENDOR_DEFINED | 77}}) {
+      std::ostringstream when;
+      when << call << " returns 0x" << std::hex << rv;
+      module_.Order(call + " return " + std::to_string(rv) + " times 1");
+      const auto during = All();
+      module_.Heal();
+      ExpectNothingWrong(during, when.str());
+      refused += Failures(during);
+      if (ops_->Broken()) {
+        ++broken;
+        const auto rv_class = Classify(rv);
+        // A caller's error evicts nothing where a caller's bytes were looked at (P5).
+        if (call == "C_Decrypt" || call == "C_UnwrapKey") {
+          EXPECT_NE(rv_class, RvClass::kCallersData) << when.str();
+          EXPECT_NE(rv_class, RvClass::kAmbiguous) << when.str() << ": the token was fine when asked again";
+          EXPECT_NE(rv_class, RvClass::kSession) << when.str();
+        }
+        ASSERT_EQ(Open().detail, "") << when.str();
+        continue;
+      }
+      ++healed;
+      const auto after = All();
+      ExpectNothingWrong(after, when.str());
+      EXPECT_EQ(Failures(after), 0) << when.str() << ": the host went on, so it must work";
+    }
+  EXPECT_GT(broken, 50);
+  EXPECT_GT(healed, 100);
+  EXPECT_GT(refused, 200);
+}
+
+// P5: SoftHSM answers CKR_GENERAL_ERROR to bad ciphertext; a thousand of them evict no session.
+TEST_F(TokenFaults, P5_BadCiphertextEvictsNothing) {
+  module_.Order("C_OpenSession log");
+  auto bad_kwp = wrapped_kwp_, bad_gcm = wrapped_gcm_;
+  bad_kwp[9] ^= 1;
+  bad_gcm.back() ^= 1;
+  for (int i = 0; i < 500; ++i) {
+    EXPECT_EQ(One(UnwrapOp{kwp_, bad_kwp, context_}).error().code, Code::kUnwrapFailed);
+    EXPECT_EQ(One(UnwrapOp{gcm_, bad_gcm, context_}).error().code, Code::kUnwrapFailed);
+    EXPECT_EQ(One(RewrapOp{kwp_, kwp_next_, bad_kwp}).error().code, Code::kUnwrapFailed);
+  }
+  EXPECT_FALSE(ops_->Broken());
+  EXPECT_EQ(module_.Logged("C_OpenSession"), 0U) << "no session was replaced";
+  // And one that is lost is replaced alone.
+  module_.Order("C_OpenSession log\nC_WrapKey return " + std::to_string(CKR_SESSION_HANDLE_INVALID) + " times 1");
+  EXPECT_EQ(One(WrapOp{kwp_, Dek(), context_}).error().code, Code::kUnavailable);
+  EXPECT_EQ(Failures(All()), 0);
+  EXPECT_EQ(module_.Logged("C_OpenSession"), 1U);
+}
+
+// P4: an operation whose deadline has passed, or passes while others of its frame run, never reaches the token.
+TEST_F(TokenFaults, P4_ExpiredOperationsNeverReachTheToken) {
+  module_.Order("C_WrapKey log");
+  std::vector<KeyOp> list;
+  const auto now = steady_clock::now();
+  list.emplace_back(WrapOp{kwp_, Dek(), context_, now - std::chrono::milliseconds(1)});
+  list.emplace_back(WrapOp{kwp_, Dek(), context_, now + std::chrono::hours(1)});
+  list.emplace_back(RewrapOp{kwp_, kwp_next_, wrapped_kwp_, now - std::chrono::milliseconds(1)});
+  const auto results = ops_->Execute(list);
+  EXPECT_EQ(results[0].error().Slug(), "deadline");
+  EXPECT_TRUE(results[1]);
+  EXPECT_EQ(results[2].error().Slug(), "deadline");
+  EXPECT_EQ(module_.Logged("C_WrapKey"), 1U);
+}
+
+// P9: the ceiling that a token reports is respected before any login, one that shows only in CKR_SESSION_COUNT is
+// named, and a host needs no session more than it has, also when it replaces one.
+TEST_F(TokenFaults, P9_TheSessionCeilingIsHonoured) {
+  module_.Order("C_GetTokenInfo ceiling 2\nC_Login log");
+  EXPECT_EQ(Open().Slug(), "sessions-exhausted");
+  EXPECT_EQ(module_.Logged("C_Login"), 0U);
+  module_.Order("C_OpenSession ceiling 2");
+  EXPECT_EQ(Open().Slug(), "sessions-exhausted");
+  module_.Order("C_OpenSession ceiling 3");
+  ASSERT_EQ(Open().detail, "");
+  EXPECT_EQ(Failures(All()), 0);
+  module_.Order("C_OpenSession ceiling 3\nC_WrapKey return " + std::to_string(CKR_SESSION_CLOSED) + " times 1");
+  EXPECT_FALSE(One(WrapOp{kwp_, Dek(), context_}));
+  EXPECT_FALSE(ops_->Broken()) << "the lost session was given back before the new one was asked for";
+  EXPECT_EQ(Failures(All()), 0);
+  module_.Order("C_GetTokenInfo ceiling 0");
+  EXPECT_EQ(Open().detail, "") << "0 is unlimited";
+}
+
+// K9: a module that answers a known question wrongly is not used any more.
+TEST_F(TokenFaults, K9_AWrongKnownAnswerBreaksTheHost) {
+  for (const auto* order : {"C_WrapKey corrupt", "C_Encrypt corrupt"}) {
+    module_.Order(order);
+    EXPECT_EQ(ops_->SelfTest().error().Slug(), "canary");
+    EXPECT_TRUE(ops_->Broken());
+    EXPECT_EQ(One(UnwrapOp{kwp_, wrapped_kwp_, context_}).error().code, Code::kUnavailable);
+    EXPECT_EQ(Open().Slug(), "canary") << "nor does a new host begin";
+    module_.Heal();
+    ASSERT_EQ(Open().detail, "");
+  }
+  module_.Order("C_GetTokenInfo impostor");
+  EXPECT_EQ(ops_->SelfTest().error().Slug(), "impostor");
+}
+
+}  // namespace
+}  // namespace strongroom::hsm
