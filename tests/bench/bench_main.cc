@@ -1,12 +1,14 @@
 // strongroom_bench: figures as ratios, both sides in one run, interleaved, median of the rounds. `ci/bench` runs it.
 
+#include <signal.h>
+
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
-#include <cstring>
 #include <functional>
 #include <iostream>
 #include <thread>
@@ -23,7 +25,7 @@ namespace {
 
 namespace bj = boost::json;
 using Clock = std::chrono::steady_clock;
-constexpr auto kSlice = std::chrono::milliseconds(1500);
+std::chrono::milliseconds slice{1500};
 
 // Loop runs `work` in `threads` threads for one slice; `work` returns how many operations one call did. Yields
 // operations a second.
@@ -40,7 +42,7 @@ double Loop(unsigned threads, const std::function<std::function<int()>(unsigned)
       while (!stop) mine += work();
       done += mine;
     });
-  std::this_thread::sleep_until(begin + kSlice);
+  std::this_thread::sleep_until(begin + slice);
   stop = true;
   for (auto& thread : running) thread.join();
   return static_cast<double>(done) / std::chrono::duration<double>(Clock::now() - begin).count();
@@ -117,10 +119,30 @@ double Calls(const DevFixture& f, unsigned connections, const std::string& metho
   });
 }
 
+// WithoutEvidence is a dev appliance whose strongroomd is the bench's own build, which records no operation: the other
+// side of B6. It is never installed.
+class WithoutEvidence {
+ public:
+  explicit WithoutEvidence(unsigned hosts) : f_(hosts) {
+    (void)kill(f_.PidOf("strongroomd.pid"), SIGTERM);
+    while (kill(f_.PidOf("strongroomd.pid"), 0) == 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    const auto program = std::string(STRONGROOM_BENCH_DIR) + "/strongroomd";
+    if (!provisioning::StartDaemon({program, "--config", f_.Path("strongroom.toml")}, f_.Path("log/strongroomd.log"),
+                                   f_.Path("strongroomd.pid")))
+      std::abort();
+    f_.Up();  // waits until it is ready
+  }
+  const DevFixture& fixture() const { return f_; }
+
+ private:
+  DevFixture f_;
+};
+
 struct Row {
   std::string id, what;
-  std::function<double()> measure;
-  std::vector<double> values, ratios;
+  std::function<double()> ours;
+  std::function<double()> other;
+  std::vector<double> ours_seen = {}, other_seen = {}, ratios = {};
 };
 
 double Median(std::vector<double> v) {
@@ -128,55 +150,65 @@ double Median(std::vector<double> v) {
   return v[v.size() / 2];
 }
 
-int Run(bool json, int rounds, unsigned hosts) {
+struct Options {
+  bool json = false;
+  int rounds = 5;
+  unsigned hosts = 2;
+  std::string only;
+};
+
+int Run(const Options& options) {
   RawToken raw;
-  const DevFixture f(hosts);
+  const DevFixture f(options.hosts);
+  std::optional<WithoutEvidence> unrecorded;
   const std::string wrap = R"({"plaintext":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="})";
   std::string batch = "{\"items\":[";
   for (int i = 0; i < 100; ++i) batch += (i == 0 ? "" : ",") + wrap;
   batch += "]}";
   const std::string path = "/v1/keyrings/install/wrap";
-  std::vector<Row> rows;
-  rows.push_back(
-      {"B1", "single wrap, 16 connections / raw wrap", [&] { return Calls(f, 16, "POST", path, wrap, 1); }, {}, {}});
-  rows.push_back(
-      {"B1-64", "single wrap, 64 connections / raw wrap", [&] { return Calls(f, 64, "POST", path, wrap, 1); }, {}, {}});
-  rows.push_back({"B2",
-                  "batch wrap, 100 items, 8 connections / raw wrap",
-                  [&] { return Calls(f, 8, "POST", path, batch, 100); },
-                  {},
-                  {}});
-  rows.push_back({"floor",
-                  "constant answer, 16 connections / raw wrap",
-                  [&] { return Calls(f, 16, "GET", "/v1/health/live", "", 1); },
-                  {},
-                  {}});
-  std::vector<double> raws;
-  for (int round = 0; round < rounds; ++round) {
+  // The raw side is taken at the thread count that is best for it.
+  const auto raw_side = [&] { return std::max(raw.WrapsPerSecond(1), raw.WrapsPerSecond(2)); };
+  const auto singles = [&](const DevFixture& at, unsigned connections) {
+    return Calls(at, connections, "POST", path, wrap, 1);
+  };
+  std::vector<Row> rows = {
+      {"B1", "single wrap, 16 connections / raw wrap", [&] { return singles(f, 16); }, raw_side},
+      {"B1-64", "single wrap, 64 connections / raw wrap", [&] { return singles(f, 64); }, raw_side},
+      {"B2", "batch wrap, 100 items, 8 connections / raw wrap", [&] { return Calls(f, 8, "POST", path, batch, 100); },
+       raw_side},
+      {"B6", "single wrap, 64 connections / the same, evidence off", [&] { return singles(f, 64); },
+       [&] { return singles(unrecorded->fixture(), 64); }},
+      {"B12", "single wrap, 8 connections, our side / raw wrap", [&] { return singles(f, 8); }, raw_side},
+      {"floor", "constant answer, 16 connections / raw wrap",
+       [&] { return Calls(f, 16, "GET", "/v1/health/live", "", 1); }, raw_side},
+  };
+  if (!options.only.empty()) std::erase_if(rows, [&](const Row& row) { return row.id != options.only; });
+  if (std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.id == "B6"; }))
+    unrecorded.emplace(options.hosts);
+  for (int round = 0; round < options.rounds; ++round) {
     for (auto& row : rows) {
-      // The raw side stands right before each figure, at the thread count that is best for it.
-      const double side = std::max(raw.WrapsPerSecond(1), raw.WrapsPerSecond(2));
-      const double value = row.measure();
-      raws.push_back(side);
-      row.values.push_back(value);
-      row.ratios.push_back(value / side);
+      // The two sides stand next to each other in each round.
+      const double other = row.other(), ours = row.ours();
+      row.other_seen.push_back(other);
+      row.ours_seen.push_back(ours);
+      row.ratios.push_back(ours / other);
     }
-    std::cerr << "round " << round + 1 << " of " << rounds << "\n";
+    std::cerr << "round " << round + 1 << " of " << options.rounds << "\n";
   }
   bj::array out;
-  if (!json) std::printf("%-6s %-50s %12s %12s %8s\n", "id", "figure", "ours a s", "raw a s", "ratio");
+  if (!options.json) std::printf("%-6s %-56s %12s %12s %8s\n", "id", "figure", "ours a s", "other a s", "ratio");
   for (const auto& row : rows) {
-    if (json)
+    if (options.json)
       out.push_back(bj::object{{"id", row.id},
                                {"figure", row.what},
-                               {"ours", Median(row.values)},
-                               {"raw", Median(raws)},
+                               {"ours", Median(row.ours_seen)},
+                               {"other", Median(row.other_seen)},
                                {"ratio", Median(row.ratios)}});
     else
-      std::printf("%-6s %-50s %12.0f %12.0f %8.2f\n", row.id.c_str(), row.what.c_str(), Median(row.values),
-                  Median(raws), Median(row.ratios));
+      std::printf("%-6s %-56s %12.0f %12.0f %8.2f\n", row.id.c_str(), row.what.c_str(), Median(row.ours_seen),
+                  Median(row.other_seen), Median(row.ratios));
   }
-  if (json) std::cout << bj::serialize(out) << "\n";
+  if (options.json) std::cout << bj::serialize(out) << "\n";
   return 0;
 }
 
@@ -184,21 +216,17 @@ int Run(bool json, int rounds, unsigned hosts) {
 }  // namespace strongroom::tests
 
 int main(int argc, char** argv) {
-  bool json = false;
-  int rounds = 5;
-  unsigned hosts = 2;
-  for (int i = 1; i < argc; ++i) {
-    if (std::strcmp(argv[i], "--json") == 0)
-      json = true;
-    else if (std::strcmp(argv[i], "--rounds") == 0 && i + 1 < argc)
-      rounds = std::max(1, std::atoi(argv[++i]));
-    else if (std::strcmp(argv[i], "--hosts") == 0 && i + 1 < argc)
-      hosts = static_cast<unsigned>(std::max(1, std::atoi(argv[++i])));
-    else {
-      std::cerr << "usage: strongroom_bench [--json] [--rounds N] [--hosts N]\n";
-      return 2;
-    }
-  }
-  if (!strongroom::OpenSecretArena(4U << 20)) return 1;
-  return strongroom::tests::Run(json, rounds, hosts);
+  using namespace strongroom;
+  CLI::App app("Strongroom's figures as ratios, both sides in one run; docs/performance.md says what they mean.");
+  tests::Options options;
+  int slice_ms = 1500;
+  app.add_flag("--json", options.json, "one JSON document");
+  app.add_option("--rounds", options.rounds, "rounds, the median counts")->check(CLI::Range(1, 100));
+  app.add_option("--hosts", options.hosts, "token hosts of the service")->check(CLI::Range(1, 16));
+  app.add_option("--only", options.only, "one row, by its id");
+  app.add_option("--slice-ms", slice_ms, "how long each side runs in a round")->check(CLI::Range(100, 600000));
+  CLI11_PARSE(app, argc, argv);
+  tests::slice = std::chrono::milliseconds(slice_ms);
+  if (!OpenSecretArena(4U << 20)) return 1;
+  return tests::Run(options);
 }
