@@ -1,6 +1,8 @@
 #include "netapi/api.h"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
+#include <functional>
 
 #include "netapi/entry_json.h"
 #include "netapi/problem.h"
@@ -17,6 +19,19 @@ bj::object ListOf(bj::array items, bj::value next) {
   out["items"] = std::move(items);
   out["next"] = std::move(next);
   return out;
+}
+
+// Page is where a list goes on, and how much of it is asked for.
+struct Page {
+  std::string after;
+  std::size_t limit = 0;
+};
+Result<Page> PageOf(std::string_view query) {
+  Page page;
+  TRY_ASSIGN(page.after, QueryText(query, "after", {"after", "limit"}));
+  TRY_ASSIGN(page.limit, QueryNumber(query, "limit", 100, {"after", "limit"}));
+  if (page.limit < 1 || page.limit > 1000) return Invalid("limit is 1 to 1000");
+  return page;
 }
 
 bj::object ProposalJson(const appliance::ProposalView& view) {
@@ -102,14 +117,14 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
   };
   switch (matched.route->endpoint) {
     case Endpoint::kKeyringList:
-      return Keyrings(caller);
+      return Keyrings(matched.query, caller);
     case Endpoint::kKeyringShow:
       return KeyringShow(matched.values[0], caller);
     case Endpoint::kProposalFile:
       status = 201;
       return FileProposal(body, caller);
     case Endpoint::kProposalList:
-      return Proposals();
+      return Proposals(matched.query);
     case Endpoint::kProposalShow:
       return view(governance_.View(matched.values[0]));
     case Endpoint::kProposalVote:
@@ -181,12 +196,17 @@ bj::object Api::KeyringJson(const appliance::Keyring& keyring, const Caller& cal
   return out;
 }
 
-Result<bj::value> Api::Keyrings(const Caller& caller) const {
+Result<bj::value> Api::Keyrings(std::string_view query, const Caller& caller) const {
+  TRY_ASSIGN(const auto page, PageOf(query));
   const auto state = governance_.Snapshot();
   bj::array items;
-  for (const auto& [name, keyring] : state->keyrings)
-    if (caller.role != crypto::Role::kService || keyring->grants.Knows(caller.name))
-      items.push_back(KeyringJson(*keyring, caller));
+  std::string last;
+  for (auto at = state->keyrings.upper_bound(page.after); at != state->keyrings.end(); ++at) {
+    if (caller.role == crypto::Role::kService && !at->second->grants.Knows(caller.name)) continue;
+    if (items.size() == page.limit) return bj::value(ListOf(std::move(items), bj::string(last)));
+    items.push_back(KeyringJson(*at->second, caller));
+    last = at->first;
+  }
   return bj::value(ListOf(std::move(items), nullptr));
 }
 
@@ -234,11 +254,27 @@ Result<bj::value> Api::Vote(const std::string& id, std::string_view body) {
   return bj::value(ProposalJson(view));
 }
 
-Result<bj::value> Api::Proposals() const {
+// The newest comes first. A page goes on behind the proposal that its cursor names, whatever was filed meanwhile.
+Result<bj::value> Api::Proposals(std::string_view query) const {
+  TRY_ASSIGN(const auto page, PageOf(query));
   const auto state = governance_.Snapshot();
-  bj::array items;
+  using Key = std::pair<Millis, std::string>;
+  const auto key_of = [](const appliance::Proposal& p) { return Key(p.parsed.approve_by, p.id); };
+  std::optional<Key> after;
+  if (!page.after.empty()) {
+    const auto* proposal = state->FindProposal(page.after);
+    if (proposal == nullptr) return Invalid("query parameter 'after' is no proposal's id", "bad-cursor");
+    after = key_of(*proposal);
+  }
+  std::vector<Key> keys;
   for (const auto& [id, proposal] : state->proposals)
+    if (!after || key_of(*proposal) < *after) keys.push_back(key_of(*proposal));
+  std::sort(keys.begin(), keys.end(), std::greater<>());
+  bj::array items;
+  for (const auto& [time, id] : keys) {
+    if (items.size() == page.limit) return bj::value(ListOf(std::move(items), bj::string(keys[page.limit - 1].second)));
     if (const auto view = governance_.View(id)) items.push_back(ProposalJson(*view));
+  }
   return bj::value(ListOf(std::move(items), nullptr));
 }
 

@@ -53,12 +53,12 @@ class Api {
  private:
   Result<boost::json::value> Answer(const Matched& matched, const Caller& caller, std::string_view body,
                                     unsigned& status);
-  Result<boost::json::value> Keyrings(const Caller& caller) const;
+  Result<boost::json::value> Keyrings(std::string_view query, const Caller& caller) const;
   Result<boost::json::value> KeyringShow(const std::string& name, const Caller& caller) const;
   boost::json::object KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const;
   Result<boost::json::value> FileProposal(std::string_view body, const Caller& caller);
   Result<boost::json::value> Vote(const std::string& id, std::string_view body);
-  Result<boost::json::value> Proposals() const;
+  Result<boost::json::value> Proposals(std::string_view query) const;
   Result<boost::json::value> Entries(const Matched& matched) const;
   boost::json::value StatusJson() const;
 

@@ -49,7 +49,7 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
   }
   ServerConfig config;
   config.tokend_uid = geteuid();
-  std::int64_t io_threads = 2, canary = 2, sweep = 120, token_hosts = 1, map_gib = 64,
+  std::int64_t io_threads = 2, canary = 2, sweep = 120, idle = 60, body = 30, token_hosts = 1, map_gib = 64,
                uid = static_cast<std::int64_t>(config.tokend_uid);
   for (const auto& [name, value] : root) {
     if ((name != "tokend" && name != "server" && name != "ledger") || !value.is_table())
@@ -76,6 +76,10 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
         TRY(ReadNumber(path, node, full, 1, 60, canary));
       } else if (full == "server.sweep-seconds") {
         TRY(ReadNumber(path, node, full, 1, 3600, sweep));
+      } else if (full == "server.idle-seconds") {
+        TRY(ReadNumber(path, node, full, 1, 3600, idle));
+      } else if (full == "server.body-seconds") {
+        TRY(ReadNumber(path, node, full, 1, 3600, body));
       } else if (full == "server.tokend-uid") {
         TRY(ReadNumber(path, node, full, 0, 4294967295, uid));
       } else if (full == "ledger.map-gib") {
@@ -95,6 +99,8 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
   config.io_threads = static_cast<unsigned>(io_threads);
   config.canary_seconds = static_cast<unsigned>(canary);
   config.sweep_seconds = static_cast<unsigned>(sweep);
+  config.idle_seconds = static_cast<unsigned>(idle);
+  config.body_seconds = static_cast<unsigned>(body);
   config.token_hosts = static_cast<unsigned>(token_hosts);
   config.tokend_uid = static_cast<uid_t>(uid);
   config.map_bytes = static_cast<std::size_t>(map_gib) << 30;

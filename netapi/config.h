@@ -12,7 +12,9 @@ namespace strongroom::netapi {
 ///   this user),
 ///            io-threads (1 to 16, default 2), token-hosts (1 to 16, default 1: as many as [tokend] has),
 ///            canary-seconds (1 to 60, default 2: how often known answers and the token's identity are checked),
-///            sweep-seconds (1 to 3600, default 120: how often the token's keys and their templates are)
+///            sweep-seconds (1 to 3600, default 120: how often the token's keys and their templates are),
+///            idle-seconds (1 to 3600, default 60: how long a connection may take for its next request's headers),
+///            body-seconds (1 to 3600, default 30: for a body, and for an answer to be taken)
 ///   [ledger] directory, map-gib (1 to 4096, default 64: the most that the database may grow to)
 struct ServerConfig {
   std::string address;
@@ -26,6 +28,8 @@ struct ServerConfig {
   unsigned io_threads = 2;
   unsigned canary_seconds = 2;
   unsigned sweep_seconds = 120;
+  unsigned idle_seconds = 60;
+  unsigned body_seconds = 30;
   std::string data_directory;
   std::size_t map_bytes = 0;
 };

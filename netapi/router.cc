@@ -41,6 +41,11 @@ const std::vector<Route>& Routes() {
 }
 
 Result<Matched> Match(std::string_view method, std::string_view target) {
+  // The absolute form (RFC 9112 section 3.2.2): whose it is, TLS has settled.
+  if (const auto scheme = target.find("://"); scheme != std::string_view::npos && scheme < target.find('/')) {
+    const auto path_at = target.find('/', scheme + 3);
+    target = path_at == std::string_view::npos ? std::string_view("/") : target.substr(path_at);
+  }
   const auto question = target.find('?');
   const auto path = target.substr(0, question);
   const auto query = question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
@@ -69,10 +74,13 @@ Result<Matched> Match(std::string_view method, std::string_view target) {
 
 bool Allows(const Route& route, crypto::Role role) { return (route.roles & Bit(role)) != 0; }
 
-Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name, std::uint64_t fallback,
-                                  std::initializer_list<std::string_view> allowed) {
-  std::optional<std::uint64_t> found;
-  if (query.empty()) return fallback;
+namespace {
+
+// The value of `name`, nullopt when absent; refuses what is not allowed and what stands twice.
+Result<std::optional<std::string_view>> QueryValue(std::string_view query, std::string_view name,
+                                                   std::initializer_list<std::string_view> allowed) {
+  std::optional<std::string_view> found;
+  if (query.empty()) return found;
   for (const auto part : crypto::SplitWords(query, '&')) {
     const auto equals = part.find('=');
     const auto key = part.substr(0, equals);
@@ -80,9 +88,26 @@ Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name,
       return Invalid("unknown query parameter '" + std::string(key.substr(0, 40)) + "'", "unknown-field");
     if (key != name) continue;
     if (found) return Invalid("query parameter '" + std::string(name) + "' stands twice");
-    TRY_ASSIGN(found, crypto::ParseNumber(part.substr(equals + 1)));
+    found = part.substr(equals + 1);
   }
-  return found.value_or(fallback);
+  return found;
+}
+
+}  // namespace
+
+Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name, std::uint64_t fallback,
+                                  std::initializer_list<std::string_view> allowed) {
+  TRY_ASSIGN(const auto value, QueryValue(query, name, allowed));
+  if (!value) return fallback;
+  return crypto::ParseNumber(*value);
+}
+
+Result<std::string> QueryText(std::string_view query, std::string_view name,
+                              std::initializer_list<std::string_view> allowed) {
+  TRY_ASSIGN(const auto value, QueryValue(query, name, allowed));
+  if (!value) return std::string();
+  if (!crypto::IsName(*value)) return Invalid("query parameter '" + std::string(name) + "' is not one of ours");
+  return std::string(*value);
 }
 
 }  // namespace strongroom::netapi

@@ -57,6 +57,11 @@ struct Matched {
 /// taken as they are: a percent sign matches nothing, since no name holds one.
 Result<Matched> Match(std::string_view method, std::string_view target);
 
+/// QueryText reads a value of a query string, empty when absent; one that stands twice and names other than `allowed`
+/// are refused, as are values that are not names (text_rules.h).
+Result<std::string> QueryText(std::string_view query, std::string_view name,
+                              std::initializer_list<std::string_view> allowed);
+
 /// Allows tells whether a role may use the route.
 bool Allows(const Route& route, crypto::Role role);
 

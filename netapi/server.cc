@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <boost/asio/awaitable.hpp>
@@ -53,7 +54,12 @@ class Reservation {
 
 std::string RequestIdFor(const RequestParser& parser) {
   const auto given = View(parser.get()["Request-Id"]);
-  if (crypto::IsName(given)) return std::string(given);
+  const auto allowed = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+           c == '.';
+  };
+  if (!given.empty() && given.size() <= 64 && std::all_of(given.begin(), given.end(), allowed))
+    return std::string(given);
   return ToHex(crypto::RandomArray<8>());
 }
 
@@ -229,6 +235,15 @@ class Server::Impl {
                                 Invalid("not HTTP/1.1: " + ec.message(), "malformed-http"));
     if (ec) co_return false;
     const auto request_id = RequestIdFor(parser);
+    // Without exactly one Host a request of HTTP/1.1 is not one (RFC 9112 section 3.2).
+    if (parser.get().version() != 10 && parser.get().count(http::field::host) != 1)
+      co_return co_await Refuse(stream, parser, request_id,
+                                Invalid("not HTTP/1.1: a request has one Host field", "malformed-http"), false);
+    // What its sender takes for a body's end must be what is taken for it here.
+    const auto codings = parser.get().count(http::field::transfer_encoding);
+    if (codings > 1 || (codings == 1 && !beast::iequals(parser.get()[http::field::transfer_encoding], "chunked")))
+      co_return co_await Refuse(stream, parser, request_id,
+                                Invalid("the one transfer coding is chunked", "malformed-http"), false);
     auto matched = Match(View(parser.get().method_string()), View(parser.get().target()));
     const auto caller = api_.Identify(spki, matched && matched->route->gate == Gate::kAlways);
     if (!caller) {
@@ -369,11 +384,16 @@ class Server::Impl {
   }
 
   // Refuse answers with a problem without reading a body: the connection stays open only when there is none to read.
-  net::awaitable<bool> Refuse(TlsStream& stream, const RequestParser& parser, std::string request_id, Error error) {
+  net::awaitable<bool> Refuse(TlsStream& stream, const RequestParser& parser, std::string request_id, Error error,
+                              bool may_keep = true) {
     const bool unread =
         !parser.is_header_done() || parser.chunked() || parser.content_length_remaining().value_or(0) > 0;
-    co_return co_await Write(stream, ProblemReply(error, request_id), request_id,
-                             !unread && parser.get().keep_alive() && !stopping_);
+    // An answer to HEAD has no body (RFC 9110 section 9.3.2), and none of our routes takes HEAD.
+    const bool head = parser.is_header_done() && parser.get().method() == http::verb::head;
+    auto reply = ProblemReply(error, request_id);
+    if (head) reply.body.clear();
+    const bool keep = may_keep && !unread && !head && parser.get().keep_alive() && !stopping_;
+    co_return co_await Write(stream, std::move(reply), request_id, keep);
   }
 
   net::awaitable<bool> Write(TlsStream& stream, Reply reply, const std::string& request_id, bool keep) {

@@ -84,15 +84,14 @@ class StreamExchange {
   };
   // Shared is what outlives the exchange in a broker's hands: its answers may come after the client has gone.
   struct Shared {
-    explicit Shared(const net::any_io_executor& executor) : changed(executor) {}
+    explicit Shared(const net::any_io_executor& executor) : changed(executor, net::steady_timer::time_point::max()) {}
     std::deque<std::shared_ptr<Slot>> slots;  // in order of the lines
     bool input_done = false;                  // no more slots will come
     bool output_done = false;                 // the writer has ended
     bool failed = false;                      // the client is gone or does not read
-    net::steady_timer changed;                // cancelled to wake whoever waits
+    net::steady_timer changed;                // never expires; cancelled to wake whoever waits
     net::awaitable<void> Changed() {
-      ErrorCode ec;
-      changed.expires_at(net::steady_timer::time_point::max());
+      ErrorCode ec;  // its expiry is never set again: that would wake the others who wait
       co_await changed.async_wait(net::redirect_error(net::use_awaitable, ec));
     }
   };

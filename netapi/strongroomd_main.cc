@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 
 #include <CLI/CLI.hpp>
@@ -57,8 +58,17 @@ sigset_t BlockStopSignals() {
   return set;
 }
 
+// Each connection is a descriptor: as many as the system allows this process.
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   const auto stop_signals = BlockStopSignals();
+  RaiseFileLimit();
   auto ledger = ledger::Ledger::Open({config.data_directory, config.map_bytes});
   if (!ledger) return Complain(ledger.error());
   auto state = appliance::LoadVerified(**ledger);
@@ -90,6 +100,8 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   options.address = config.address;
   options.port = config.port;
   options.io_threads = config.io_threads;
+  options.idle_deadline = std::chrono::seconds(config.idle_seconds);
+  options.body_deadline = std::chrono::seconds(config.body_seconds);
   options.tls = {config.certificate, config.key, config.client_ca};
   auto server = netapi::Server::Start(options, api);
   if (!server) return Complain(server.error());

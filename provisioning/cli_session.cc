@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <cerrno>
 #include <cstdio>
@@ -76,6 +78,19 @@ Result<boost::json::value> CliSession::Ask(std::string_view method, std::string_
   return netapi::ParseAnswer(answer);
 }
 
+Result<boost::json::value> AskAll(const CliSession& session, const std::string& target) {
+  boost::json::array items;
+  std::string cursor;
+  do {
+    TRY_ASSIGN(auto page, session.Ask("GET", target + "?limit=1000" + (cursor.empty() ? "" : "&after=" + cursor)));
+    const auto* list = page.is_object() ? page.get_object().if_contains("items") : nullptr;
+    if (list == nullptr || !list->is_array()) return Integrity("the server answered something else than a list");
+    for (auto& item : page.get_object().at("items").get_array()) items.push_back(std::move(item));
+    cursor = TextOf(page, "next");
+  } while (cursor != "-");
+  return boost::json::value(boost::json::object{{"items", std::move(items)}, {"next", nullptr}});
+}
+
 namespace {
 void PrintError(const Error& error) {
   std::cerr << "strongroom: " << error.Line() << "\n";
@@ -109,6 +124,15 @@ std::string TextOf(const boost::json::value& object, std::string_view member) {
   if (value == nullptr || value->is_null()) return "-";
   if (const auto* text = value->if_string()) return std::string(std::string_view(*text));
   return boost::json::serialize(*value);
+}
+
+std::string NamesOf(const boost::json::value& object, std::string_view member) {
+  const auto* value = object.is_object() ? object.get_object().if_contains(member) : nullptr;
+  std::string out;
+  if (value != nullptr && value->is_array())
+    for (const auto& name : value->get_array())
+      out += (out.empty() ? "" : ", ") + (name.is_string() ? std::string(std::string_view(name.get_string())) : "?");
+  return out.empty() ? "-" : out;
 }
 
 Result<netapi::SecretText> ReadInput(const std::string& file) {

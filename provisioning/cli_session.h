@@ -23,6 +23,9 @@ struct CliSession {
   Result<boost::json::value> Ask(std::string_view method, std::string_view target, std::string_view body = {}) const;
 };
 
+/// AskAll follows a list's cursors to its end and returns one list with everything in it.
+Result<boost::json::value> AskAll(const CliSession& session, const std::string& target);
+
 /// Fail prints an error on one line of stderr, what to do next on a second where there is something to do, and returns
 /// the exit status.
 int Fail(const Error& error);
@@ -32,6 +35,8 @@ int FailUsage(const Error& error);
 void PrintJson(const boost::json::value& value);
 /// TextOf reads a member as text: strings as they are, null as "-", all else as JSON.
 std::string TextOf(const boost::json::value& object, std::string_view member);
+/// NamesOf joins an array of names with commas, - when there is none.
+std::string NamesOf(const boost::json::value& object, std::string_view member);
 /// ReadInput reads a file, or standard input for an empty name, at most 16 MiB.
 Result<netapi::SecretText> ReadInput(const std::string& file);
 /// WriteOutput writes a new file of mode 0600, or standard output for an empty name.

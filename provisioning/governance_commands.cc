@@ -55,10 +55,25 @@ std::vector<std::string> KeyringRow(const bj::value& k) {
 const std::vector<std::string> kKeyringHead = {"NAME",    "SUITE",    "CUSTODY",      "STATE",
                                                "PRIMARY", "VERSIONS", "LAST ROTATION"};
 
+// What the KEK of a version has done, as far as the caller may see it.
+std::string CountsOf(const bj::value& version) {
+  const auto* counts = version.get_object().if_contains("kek_counts");
+  if (counts == nullptr) return "-";
+  std::string out;
+  for (const auto* name : {"wraps", "unwraps", "rewraps_to", "rewraps_from"}) {
+    const auto count = TextOf(*counts, name);
+    if (count == "0") continue;
+    std::string words = name;
+    std::replace(words.begin(), words.end(), '_', ' ');
+    out += (out.empty() ? "" : ", ") + count + " " + words;
+  }
+  return out.empty() ? "none" : out;
+}
+
 void PrintProposal(const bj::value& p) {
   std::cout << "id:         " << TextOf(p, "id") << "\nstate:      " << TextOf(p, "state")
-            << "\napprovals:  " << TextOf(p, "approvals") << " of " << TextOf(p, "needed")
-            << " needed\nrejections: " << TextOf(p, "rejections") << "\n";
+            << "\napprovals:  " << NamesOf(p, "approvals") << " (" << TextOf(p, "needed")
+            << " needed)\nrejections: " << NamesOf(p, "rejections") << "\n";
   if (p.get_object().contains("outcome")) std::cout << "outcome:    " << TextOf(p, "outcome") << "\n";
   std::cout << "\n" << TextOf(p, "text");
 }
@@ -91,7 +106,7 @@ int ShowStatus(const CliSession& session) {
 }
 
 int ListKeyrings(const CliSession& session) {
-  return Print(session, session.Ask("GET", "/v1/keyrings"), [](const bj::value& list) {
+  return Print(session, AskAll(session, "/v1/keyrings"), [](const bj::value& list) {
     std::vector<std::vector<std::string>> rows = {kKeyringHead};
     for (const auto& k : Items(list)) rows.push_back(KeyringRow(k));
     PrintTable(rows);
@@ -103,10 +118,10 @@ int ShowKeyring(const CliSession& session, const std::string& name) {
     PrintTable({kKeyringHead, KeyringRow(k)});
     if (k.get_object().contains("grants")) std::cout << "grants: " << TextOf(k, "grants") << "\n";
     std::vector<std::vector<std::string>> rows = {
-        {"VERSION", "STATE", "SUITE", "ANNOUNCED", "ACTIVATED", "DEACTIVATED", "KEK COUNTS"}};
+        {"VERSION", "STATE", "SUITE", "ANNOUNCED", "ACTIVATED", "DEACTIVATED", "USES OF ITS KEK"}};
     for (const auto& v : k.get_object().at("versions").get_array())
       rows.push_back({TextOf(v, "version"), TextOf(v, "state"), TextOf(v, "suite"), TextOf(v, "announced"),
-                      TextOf(v, "activated"), TextOf(v, "deactivated"), TextOf(v, "kek_counts")});
+                      TextOf(v, "activated"), TextOf(v, "deactivated"), CountsOf(v)});
     PrintTable(rows);
   });
 }
@@ -151,7 +166,7 @@ int Propose(const CliSession& session, const ProposeOptions& options) {
 }
 
 int ListProposals(const CliSession& session) {
-  return Print(session, session.Ask("GET", "/v1/proposals"), [](const bj::value& list) {
+  return Print(session, AskAll(session, "/v1/proposals"), [](const bj::value& list) {
     std::vector<std::vector<std::string>> rows = {
         {"ID", "STATE", "OPERATION", "KEYRING", "REQUESTER", "APPROVALS", "APPROVE BY"}};
     for (const auto& p : Items(list))
@@ -209,8 +224,8 @@ int CastVote(const CliSession& session, const VoteOptions& options) {
   if (!options.signature_file.empty() && options.custodian.empty())
     return FailUsage(Invalid("--signature needs --custodian NAME"));
   return Print(session, Vote(session, options), [](const bj::value& p) {
-    std::cout << TextOf(p, "state") << ": approvals " << TextOf(p, "approvals") << " of " << TextOf(p, "needed")
-              << " needed\n";
+    std::cout << TextOf(p, "state") << ": approved by " << NamesOf(p, "approvals") << " (" << TextOf(p, "needed")
+              << " needed)\n";
   });
 }
 
