@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "crypto/base/secret.h"
+#include "provisioning/cli_pages.h"
 #include "provisioning/data_commands.h"
 #include "provisioning/dev_appliance.h"
 #include "provisioning/governance_commands.h"
@@ -40,10 +41,10 @@ void AddDev(CLI::App& app, Arguments& a, Command& run) {
       ->check(CLI::Range(1, 16));
   up->callback([&] { run = [&] { return DevUp(a.session, a.dir, a.port, a.token_hosts); }; });
   auto* down = dev->add_subcommand("down", "stop it; nothing is deleted");
-  down->add_option("--dir", a.dir)->required();
+  down->add_option("--dir", a.dir, "the directory of the appliance")->required();
   down->callback([&] { run = [&] { return DevDown(a.session, a.dir); }; });
   auto* env = dev->add_subcommand("env", "print export lines for a principal");
-  env->add_option("--dir", a.dir)->required();
+  env->add_option("--dir", a.dir, "the directory of the appliance")->required();
   env->add_option("--as", a.principal, "the principal, default operator-1");
   env->callback([&] { run = [&] { return DevEnv(a.session, a.dir, a.principal); }; });
 }
@@ -88,12 +89,12 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
     run = [&] { return ListKeyrings(a.session); };
   });
   auto* show = keyring->add_subcommand("show", "one keyring with its versions");
-  show->add_option("name", a.name)->required();
+  show->add_option("name", a.name, "the keyring's name")->required();
   show->callback([&] { run = [&] { return ShowKeyring(a.session, a.name); }; });
 
   auto* propose = app.add_subcommand("propose", "ask for a change of custody: keyring.create, keyring.rotate");
-  propose->add_option("operation", a.propose.operation)->required();
-  propose->add_option("--keyring", a.propose.keyring);
+  propose->add_option("operation", a.propose.operation, "keyring.create or keyring.rotate")->required();
+  propose->add_option("--keyring", a.propose.keyring, "the keyring that it is about");
   propose->add_option("--param", a.propose.params, "NAME=VALUE; create: suite, custody, grants; rotate: suite")
       ->allow_extra_args(false);
   propose->add_option("--reason", a.propose.reason, "why, one line; custodians read and sign it")->required();
@@ -101,16 +102,16 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   auto* proposal = app.add_subcommand("proposal", "look at proposals")->require_subcommand(1);
   proposal->add_subcommand("list", "all proposals")->callback([&] { run = [&] { return ListProposals(a.session); }; });
   auto* one = proposal->add_subcommand("show", "one proposal");
-  one->add_option("id", a.id)->required();
+  one->add_option("id", a.id, "the proposal's id")->required();
   one->add_flag("--text", a.text_only, "print the exact canonical text, nothing else");
   one->callback([&] { run = [&] { return ShowProposal(a.session, a.id, a.text_only); }; });
   auto* withdraw = proposal->add_subcommand("withdraw", "take back a proposal of one's own");
-  withdraw->add_option("id", a.id)->required();
+  withdraw->add_option("id", a.id, "the proposal's id")->required();
   withdraw->callback([&] { run = [&] { return Withdraw(a.session, a.id); }; });
 
   const auto add_vote = [&](const char* name, const char* help, crypto::Verdict verdict) {
     auto* command = app.add_subcommand(name, help);
-    command->add_option("id", a.vote.id)->required();
+    command->add_option("id", a.vote.id, "the proposal's id")->required();
     command->add_option("--key", a.vote.key_file,
                         "SSH key file (or a .pub whose private half ssh-agent holds); ssh-keygen signs with it");
     command->add_option("--signature", a.vote.signature_file,
@@ -124,7 +125,7 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   add_vote("approve", "show a proposal's text, sign it, submit the vote", crypto::Verdict::kApprove);
   add_vote("reject", "the same with verdict reject; one rejection is final", crypto::Verdict::kReject);
   auto* execute = app.add_subcommand("execute", "run an approved proposal, once, and wait for the outcome");
-  execute->add_option("id", a.id)->required();
+  execute->add_option("id", a.id, "the proposal's id")->required();
   execute->callback([&] { run = [&] { return Execute(a.session, a.id); }; });
 }
 
@@ -139,6 +140,44 @@ void AddLedger(CLI::App& app, Arguments& a, Command& run) {
       ledger->add_subcommand("rebuild", "make the state table anew from the control log of a stopped appliance");
   rebuild->add_option("--data", a.data_directory, "the data directory")->required();
   rebuild->callback([&] { run = [&] { return RebuildState(a.session, a.data_directory); }; });
+}
+
+void AddPages(CLI::App& app, Command& run) {
+  app.add_subcommand("man", "print the manual page: strongroom man | man -l -")->callback([&] {
+    run = [&app] {
+      std::cout << ManPage(app);
+      return kExitDone;
+    };
+  });
+  app.add_subcommand("completion", "print the completion script for bash: eval \"$(strongroom completion)\"")
+      ->callback([&] {
+        run = [&app] {
+          std::cout << BashCompletion(app);
+          return kExitDone;
+        };
+      });
+}
+
+// One line for what is wrong, one for what to do, as everywhere.
+int FailToParse(const CLI::App& app, const CLI::ParseError& error) {
+  std::string what = error.what();
+  what = what.substr(0, what.find('\n'));
+  const CLI::App* at = &app;
+  while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+  const auto extra = app.remaining(true);
+  const bool has_commands = !at->get_subcommands([](const CLI::App*) { return true; }).empty();
+  if (!extra.empty())
+    what = (extra.front().starts_with('-') ? "no such option: "
+            : has_commands                 ? "no such command: "
+                                           : "unexpected argument: ") +
+           extra.front();
+  else if (has_commands)
+    what = "a command is missing";
+  std::string path = "strongroom";
+  for (const auto* sub = &app; !sub->get_subcommands().empty(); path += " " + sub->get_name())
+    sub = sub->get_subcommands().front();
+  std::cerr << "strongroom: usage: " << what << "\nnext: see " << path << " --help\n";
+  return kExitUsage;
 }
 
 }  // namespace
@@ -161,10 +200,11 @@ int main(int argc, char** argv) {
   AddData(app, a, run);
   AddGovernance(app, a, run);
   AddLedger(app, a, run);
+  AddPages(app, run);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
-    return app.exit(e) == 0 ? kExitDone : kExitUsage;
+    return e.get_exit_code() == 0 ? app.exit(e) : FailToParse(app, e);
   }
   if (const auto safe = ForbidCoreDumps(); !safe) return Fail(safe.error());
   if (const auto arena = OpenSecretArena(1U << 20); !arena) return Fail(arena.error());

@@ -116,45 +116,6 @@ TEST(MainJob, CurlIsClientEnough) {
   EXPECT_EQ(done->out, "same\n") << done->err;
 }
 
-// Every command of the quickstart, as it stands there, in one shell that stops at the first failure.
-TEST(MainJob, TheQuickstartRunsAsWritten) {
-  TempDir dir;
-  std::filesystem::create_directories(dir.File("build/release"));
-  std::filesystem::create_directory_symlink(std::filesystem::path(DevFixture::Program("x")).parent_path(),
-                                            dir.File("build/release/bin"));
-  std::istringstream guide(ReadFile(STRONGROOM_QUICKSTART));
-  std::string script = "set -e\ncd '" + dir.path() + "'\ntrap 'strongroom dev down --dir ./sr >/dev/null' EXIT\n", line;
-  bool code = false;
-  int commands = 0;
-  while (std::getline(guide, line)) {
-    if (line.starts_with("```")) {
-      code = !code;
-    } else if (code) {
-      script += line + "\n";
-      ++commands;
-    }
-  }
-  EXPECT_GT(commands, 8);
-  const auto ran = provisioning::RunProcess({"bash", "-c", script});
-  EXPECT_EQ(ran->status, 0) << ran->err;
-  EXPECT_TRUE(ReadFile(dir.File("rewrapped.txt")).starts_with("srw1:"));
-  EXPECT_TRUE(ReadFile(dir.File("new.ndjson")).starts_with("{\"wrapped\":\"srw1:"));
-}
-
-// The example clients of docs/examples, as they stand there: Python and Node, standard library only.
-TEST(MainJob, ExampleClientsRun) {
-  DevFixture f;
-  const auto env = provisioning::RunProcess(
-      {DevFixture::Program("strongroom"), "dev", "env", "--dir", f.Dir(), "--as", "service-1"});
-  for (const std::string& example : {std::string("python3 ") + STRONGROOM_EXAMPLES + "/envelope.py",
-                                     std::string("node ") + STRONGROOM_EXAMPLES + "/envelope.mjs"}) {
-    const auto ran = provisioning::RunProcess({"sh", "-c", env->out + example});
-    EXPECT_EQ(ran->status, 0) << ran->err;
-    EXPECT_NE(ran->out.find("without its AAD: urn:strongroom:problem:unwrap-failed"), std::string::npos) << ran->out;
-    EXPECT_NE(ran->out.find("kept: srw1:"), std::string::npos) << ran->out;
-  }
-}
-
 // What dev up made: K1 as pkcs11-tool sees it, the layout that interface.md promises, nothing readable by others.
 TEST(MainJob, K1_PkcsToolSeesSealedKeysAndTheLayoutIsAsPromised) {
   DevFixture f;

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <set>
 #include <sstream>
@@ -84,10 +85,11 @@ TEST(DataBodies, LimitsAreInclusive) {
 }
 
 TEST(Router, RefusesUnknownPathsAndMethods) {
-  for (const auto* target :
-       {"/", "", "/v1", "/v1/keyrings/", "/v1/keyrings/a/b/c", "/v2/keyrings", "/v1/keyrings/a%2Fb/wrap",
-        "/v1/keyrings/../wrap", "//v1/keyrings", "/v1/keyrings/A/wrap", "*", "http://x/v1/keyrings"})
+  for (const auto* target : {"/", "", "/v1", "/v1/keyrings/", "/v1/keyrings/a/b/c", "/v2/keyrings",
+                             "/v1/keyrings/a%2Fb/wrap", "/v1/keyrings/../wrap", "//v1/keyrings", "/v1/keyrings/A/wrap",
+                             "*", "http://x", "/http://x/v1/keyrings", "http://x//v1/keyrings"})
     EXPECT_FALSE(Match("GET", target)) << target;
+  EXPECT_TRUE(Match("GET", "https://x:1/v1/keyrings")) << "the absolute form";
   EXPECT_EQ(Match("DELETE", "/v1/keyrings").error().Slug(), "method-not-allowed");
   EXPECT_EQ(Match("GET", "/v1/keyrings/a/wrap").error().Slug(), "method-not-allowed");
   EXPECT_EQ(Match("get", "/v1/keyrings").error().Slug(), "method-not-allowed");
@@ -168,21 +170,45 @@ TEST(ServerConfigFile, RefusesByNameAndLine) {
 namespace strongroom::netapi {
 namespace {
 
-// Does the contract name exactly the router's routes, in both directions? Paths and methods are read by their
-// indentation.
-TEST(OpenApi, NamesTheRoutersRoutesAndNoOthers) {
+// Does the contract name exactly the router's routes, with their roles, in both directions? Paths, methods and roles
+// are read by their indentation.
+TEST(OpenApi, NamesTheRoutersRoutesAndRolesAndNoOthers) {
   std::set<std::string> documented, routed;
   std::istringstream file(tests::ReadFile(STRONGROOM_OPENAPI));
-  std::string line, path;
+  std::string line, path, method;
   bool in_paths = false;
+  std::string roles;
+  const auto close = [&] {
+    if (!method.empty()) documented.insert(method + " " + path + roles);
+    method.clear();
+    roles.clear();
+  };
   while (std::getline(file, line)) {
-    if (!line.empty() && line[0] != ' ') in_paths = line == "paths:";
+    if (!line.empty() && line[0] != ' ') {
+      close();
+      in_paths = line == "paths:";
+    }
     if (!in_paths) continue;
-    if (line.starts_with("  /")) path = line.substr(2, line.find_last_of(':') - 2);
-    if (line.starts_with("    get:")) documented.insert("GET " + path);
-    if (line.starts_with("    post:")) documented.insert("POST " + path);
+    if (line.starts_with("  /")) {
+      close();
+      path = line.substr(2, line.find_last_of(':') - 2);
+    }
+    for (const auto* known : {"get", "post", "put", "delete"})
+      if (line == std::string("    ") + known + ":") {
+        close();
+        method = known;
+        std::transform(method.begin(), method.end(), method.begin(), [](unsigned char c) { return std::toupper(c); });
+      }
+    for (const auto* role : {"operator", "custodian", "auditor", "monitor", "service"})
+      if (line == std::string("        - ") + role) roles += std::string(" ") + role;
   }
-  for (const auto& route : Routes()) routed.insert(std::string(route.method) + " " + std::string(route.pattern));
+  for (const auto& route : Routes()) {
+    auto text = std::string(route.method) + " " + std::string(route.pattern);
+    using enum crypto::Role;
+    for (const auto role : {kOperator, kCustodian, kAuditor, kMonitor, kService})
+      if (Allows(route, role)) text += " " + std::string(crypto::ToString(role));
+    routed.insert(text);
+  }
   EXPECT_EQ(documented, routed);
   EXPECT_EQ(routed.size(), Routes().size());
 }

@@ -1,0 +1,49 @@
+# bash completion for strongroom. Made by strongroom completion; do not edit.
+_strongroom() {
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
+  local -a commands=('dev' 'dev up' 'dev down' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'ledger' 'ledger show' 'ledger rebuild' 'man' 'completion')
+  case $prev in
+    --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
+  esac
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    next=${path:+$path }${COMP_WORDS[i]}
+    for known in "${commands[@]}"; do
+      if [[ $known == "$next" ]]; then path=$next; break; fi
+    done
+  done
+  case $path in
+    '') words='dev wrap unwrap rewrap datakey inspect status keyring propose proposal approve reject execute ledger man completion --help --version --server --ca --cert --key --json' ;;
+    'dev') words='up down env --help' ;;
+    'dev up') words='--help --dir --port --token-hosts' ;;
+    'dev down') words='--help --dir' ;;
+    'dev env') words='--help --dir --as' ;;
+    'wrap') words='--help --keyring --aad --in --ndjson --out' ;;
+    'unwrap') words='--help --keyring --aad --in --ndjson --out' ;;
+    'rewrap') words='--help --keyring --in --ndjson --out' ;;
+    'datakey') words='--help --keyring --aad --bytes --plaintext --ndjson --in --out' ;;
+    'inspect') words='--help' ;;
+    'status') words='--help' ;;
+    'keyring') words='list show --help' ;;
+    'keyring list') words='--help' ;;
+    'keyring show') words='--help' ;;
+    'propose') words='--help --keyring --param --reason' ;;
+    'proposal') words='list show withdraw --help' ;;
+    'proposal list') words='--help' ;;
+    'proposal show') words='--help --text' ;;
+    'proposal withdraw') words='--help' ;;
+    'approve') words='--help --key --signature --custodian' ;;
+    'reject') words='--help --key --signature --custodian' ;;
+    'execute') words='--help' ;;
+    'ledger') words='show rebuild --help' ;;
+    'ledger show') words='--help --from --op' ;;
+    'ledger rebuild') words='--help --data' ;;
+    'man') words='--help' ;;
+    'completion') words='--help' ;;
+  esac
+  [[ -n $path && $cur == -* ]] && words+=' --help --version --server --ca --cert --key --json'
+  # Options are offered to whoever begins one, commands to everyone else.
+  [[ $cur == -* ]] || words=${words%%--*}
+  COMPREPLY=($(compgen -W "$words" -- "$cur"))
+}
+complete -F _strongroom strongroom
