@@ -19,8 +19,9 @@ namespace strongroom::appliance {
 /// Control calls do not queue here: they go to the token by themselves.
 enum class Lane : std::uint8_t { kInteractive = 0, kBulk = 1 };
 
-/// AdmissionQueue holds what waits, per lane and tenant. Tenants of a lane take turns, a quantum of items each, so that
-/// one who floods waits for himself. `T` is the broker's pending request.
+/// AdmissionQueue holds what waits, per lane and tenant. Tenants of a lane take turns, a quantum of items each; a
+/// request larger than that is paid for with the turns that follow, also by a tenant who comes back later. So one who
+/// floods, or asks for much at once, waits for himself. `T` is the broker's pending request.
 template <class T>
 class AdmissionQueue {
  public:
@@ -47,6 +48,10 @@ class AdmissionQueue {
     auto at = line.index.find(tenant);
     if (at == line.index.end()) {
       line.turns.push_back({tenant, {}, 0});
+      if (const auto debt = line.debts.find(tenant); debt != line.debts.end()) {
+        line.turns.back().credit = debt->second;
+        line.debts.erase(debt);
+      }
       at = line.index.emplace(tenant, std::prev(line.turns.end())).first;
     }
     at->second->waiting.push_back({items, std::move(request)});
@@ -77,18 +82,23 @@ class AdmissionQueue {
   struct Turn {
     std::string tenant;
     std::deque<Waiting> waiting;
-    std::size_t credit;  // items left of this turn
+    std::int64_t credit;  // items left of this turn; below zero: what is owed
   };
   struct Line {
     std::list<Turn> turns;  // front: whose turn it is
     std::map<std::string, typename std::list<Turn>::iterator, std::less<>> index;
+    std::map<std::string, std::int64_t, std::less<>> debts;  // of tenants with nothing waiting
     std::size_t items = 0;
   };
 
   void TakeFrom(Line& line, std::size_t most, std::size_t& count, std::vector<T>& taken) {
     while (count < most && !line.turns.empty()) {
       auto& turn = line.turns.front();
-      if (turn.credit == 0) turn.credit = limits_.quantum;
+      if (turn.credit <= 0) turn.credit += static_cast<std::int64_t>(limits_.quantum);
+      if (turn.credit <= 0) {  // still paying
+        line.turns.splice(line.turns.end(), line.turns, line.turns.begin());
+        continue;
+      }
       auto& next = turn.waiting.front();
       const auto items = next.items;
       count += items;
@@ -97,12 +107,12 @@ class AdmissionQueue {
       if (auto at = tenant_items_.find(turn.tenant); (at->second -= items) == 0) tenant_items_.erase(at);
       taken.push_back(std::move(next.request));
       turn.waiting.pop_front();
-      // A request larger than the turn is paid for by waiting longer: credit cannot go below zero, the turn just ends.
-      turn.credit -= std::min(turn.credit, items);
+      turn.credit -= static_cast<std::int64_t>(items);
       if (turn.waiting.empty()) {
+        if (turn.credit < 0) line.debts[turn.tenant] = turn.credit;
         line.index.erase(turn.tenant);
         line.turns.pop_front();
-      } else if (turn.credit == 0) {
+      } else if (turn.credit <= 0) {
         line.turns.splice(line.turns.end(), line.turns, line.turns.begin());
       }
     }

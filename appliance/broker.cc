@@ -109,9 +109,10 @@ std::size_t Broker::Queued(Lane lane) const {
   return queue_.ItemsOf(lane);
 }
 
-bool Broker::HasRoom(const std::string& tenant, std::size_t items) const {
+Result<void> Broker::Room(const std::string& tenant, std::size_t items) const {
   const MutexLock lock(mutex_);
-  return stopping_ || queue_.Admit(tenant, items).has_value();
+  if (stopping_) return {};  // Submit says so
+  return queue_.Admit(tenant, items);
 }
 
 // One worker is kept from bulk work, so that an interactive request finds one that is free or soon will be; and bulk

@@ -95,9 +95,9 @@ class Broker {
 
   /// Queued counts the items of a lane that wait.
   std::size_t Queued(Lane lane) const EXCLUDES(mutex_);
-  /// HasRoom tells whether `items` more of a tenant would be admitted now; a stream waits for it rather than fail its
-  /// lines.
-  bool HasRoom(const std::string& tenant, std::size_t items) const EXCLUDES(mutex_);
+  /// Room judges whether `items` more of a tenant would be admitted now: a stream waits for it rather than fail its
+  /// lines, and a body that would be refused need not be parsed.
+  Result<void> Room(const std::string& tenant, std::size_t items) const EXCLUDES(mutex_);
 
  private:
   struct Pending {

@@ -35,6 +35,7 @@ constexpr std::uint64_t kControlBodyLimit = std::uint64_t{64} << 10;
 constexpr std::uint64_t kBodyMemory = std::uint64_t{256} << 20;  // of all bodies that are being read or answered
 constexpr std::size_t kDrainLimit = std::size_t{256} << 10;
 constexpr unsigned kControlQueue = 64;
+constexpr auto kOverSharePause = std::chrono::milliseconds(250);  // before a 429
 
 // Reservation takes its share of a byte budget for as long as it lives; false when the budget is spent.
 class Reservation {
@@ -324,6 +325,10 @@ class Server::Impl {
 
   net::awaitable<Reply> AskBroker(const Matched& matched, const Caller& caller, const SecretText& body,
                                   const std::string& request_id) {
+    // Every item is an object of its own, so their braces tell how many there are before anything is parsed.
+    const auto braces = static_cast<std::size_t>(std::count(body.begin(), body.end(), '{'));
+    if (const auto room = api_.broker().Room(caller.name, std::max<std::size_t>(2, braces) - 1); !room)
+      co_return co_await Overload(room.error(), request_id);
     auto parsed = ParseDataBody(matched.route->operation, {body.data(), body.size()});
     if (!parsed) {
       api_.Refused(&matched, caller.name, request_id, parsed.error());
@@ -348,6 +353,7 @@ class Server::Impl {
               });
             },
             net::use_awaitable);
+    if (!*reply && HttpStatusOf(reply->error()) == 429) co_return co_await Overload(reply->error(), request_id);
     if (!*reply) co_return ProblemReply(reply->error(), request_id);
     auto& answers = **reply;
     if (!batch && !answers[0]) co_return ProblemReply(answers[0].error(), request_id);
@@ -356,6 +362,16 @@ class Server::Impl {
         std::all_of(answers.begin(), answers.end(), [](const auto& a) { return !a && HttpStatusOf(a.error()) == 503; }))
       co_return ProblemReply(answers[0].error(), request_id);
     co_return Reply{200, false, RenderDataReply(matched.route->operation, batch, answers, request_id)};
+  }
+
+  // Who asks for more than his share at once and again would spend everyone's processor on being refused: a 429 waits.
+  static net::awaitable<Reply> Overload(Error error, std::string request_id) {
+    if (HttpStatusOf(error) == 429) {
+      net::steady_timer pause(co_await net::this_coro::executor, kOverSharePause);
+      ErrorCode ec;
+      co_await pause.async_wait(net::redirect_error(net::use_awaitable, ec));
+    }
+    co_return ProblemReply(error, request_id);
   }
 
   net::awaitable<Reply> AskControl(const Matched& matched, const Caller& caller, const SecretText& body,

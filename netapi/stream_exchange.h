@@ -130,7 +130,7 @@ class StreamExchange {
 
   // AwaitRoom waits for the broker's admission instead of failing lines of a stream; false when the server stops.
   net::awaitable<bool> AwaitRoom(std::size_t items) {
-    while (!stopping_ && !broker_.HasRoom(tenant_, items)) {
+    while (!stopping_ && !broker_.Room(tenant_, items)) {
       net::steady_timer pause(shared_->changed.get_executor(), std::chrono::milliseconds(10));
       ErrorCode ec;
       co_await pause.async_wait(net::redirect_error(net::use_awaitable, ec));

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <thread>
+
 #include "hsm/ckr.h"
 #include "hsm/token_key_ops.h"
 #include "tests/support/faulty_module.h"
@@ -166,6 +169,27 @@ TEST_F(TokenFaults, P5_BadCiphertextEvictsNothing) {
   EXPECT_EQ(One(WrapOp{kwp_, Dek(), context_}).error().code, Code::kUnavailable);
   EXPECT_EQ(Failures(All()), 0);
   EXPECT_EQ(module_.Logged("C_OpenSession"), 1U);
+}
+
+// P1: an operation runs on the session that it began on; none asks for a second one, so none can wait for one, whatever
+// runs beside it.
+TEST_F(TokenFaults, P1_NoOperationAsksForASecondSession) {
+  module_.Order("C_OpenSession log\nC_OpenSession ceiling 3");
+  std::vector<std::thread> threads;
+  std::atomic<int> failed{0}, done{0};
+  for (int t = 0; t < 6; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 20; ++i) {
+        if (t == 0) failed += ops_->SelfTest() ? 0 : 1;
+        if (t == 1) failed += ops_->Inventory() ? 0 : 1;
+        if (t > 1) failed += Failures(All());
+        ++done;
+      }
+    });
+  for (auto& t : threads) t.join();
+  EXPECT_EQ(done, 120);
+  EXPECT_EQ(failed, 0);
+  EXPECT_EQ(module_.Logged("C_OpenSession"), 0U);
 }
 
 // P4: an operation whose deadline has passed, or passes while others of its frame run, never reaches the token.

@@ -61,5 +61,21 @@ TEST(Admission, P3_TurnsAreCountedInItems) {
   EXPECT_NEAR(items["batches"], items["singles"], 32);
 }
 
+// P3: ten times as much at once is ten times as long a wait, whether more of it stands behind or comes back each time.
+TEST(Admission, P3_LargeRequestsArePaidFor) {
+  for (const bool always_waiting : {true, false}) {
+    Queue queue({1U << 20, 1U << 20, 16});
+    std::map<std::string, int> items;
+    for (int i = 0; i < 50 && always_waiting; ++i) queue.Push(Lane::kInteractive, "large", 1000, "large");
+    for (int i = 0; i < 200; ++i) queue.Push(Lane::kInteractive, "small", 100, "small");
+    for (int round = 0; round < 100; ++round) {
+      if (!always_waiting && items["large"] <= items["small"]) queue.Push(Lane::kInteractive, "large", 1000, "large");
+      for (const auto& tenant : queue.Take(Lane::kInteractive, 256)) items[tenant] += tenant == "large" ? 1000 : 100;
+      if (items["small"] > 10000) break;
+    }
+    EXPECT_NEAR(items["large"], items["small"], 1100) << always_waiting;
+  }
+}
+
 }  // namespace
 }  // namespace strongroom::appliance
