@@ -54,6 +54,12 @@ bool IsName(std::string_view text) {
   return true;
 }
 
+bool IsUtf8(std::string_view text) {
+  for (std::size_t at = 0; at < text.size();)
+    if (NextCharacter(text, at) < 0) return false;
+  return true;
+}
+
 Result<void> CheckSignedLine(std::string_view text, std::size_t max_bytes) {
   if (text.empty()) return Invalid("the text is empty");
   if (text.size() > max_bytes) return Invalid("the text is longer than " + std::to_string(max_bytes) + " bytes");

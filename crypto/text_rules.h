@@ -10,6 +10,9 @@ namespace strongroom::crypto {
 /// IsName: 1 to 64 characters of a-z, 0-9 and inner '-'; what keyrings and principals are called.
 bool IsName(std::string_view text);
 
+/// IsUtf8 tells whether a text is well-formed UTF-8.
+bool IsUtf8(std::string_view text);
+
 /// CheckSignedLine holds a free text that people will sign to one visible line: well-formed UTF-8 of at most
 /// `max_bytes`, not empty, no leading or trailing blank, and no character that hides, reorders or breaks lines
 /// (controls, U+0085, U+2028/9, zero-width, bidirectional controls, U+FEFF, tag characters). Fails with kInvalid naming

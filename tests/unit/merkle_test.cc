@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
-#include <fstream>
+#include <map>
+#include <span>
+#include <vector>
 
 namespace strongroom::crypto {
 namespace {
@@ -49,6 +51,78 @@ TEST(Merkle, L1_KnownAnswers) {
     frontier.Append(LeafHash(*FromHex(leaves[i])));
     EXPECT_EQ(ToHex(frontier.Root()), roots[i + 1]) << i;
   }
+}
+
+// RFC 6962 sections 2.1.1 and 2.1.2, again as the RFC writes them.
+std::vector<Digest> RecursivePath(std::size_t m, std::span<const Bytes> leaves) {
+  if (leaves.size() <= 1) return {};
+  std::size_t k = 1;
+  while (k * 2 < leaves.size()) k *= 2;
+  auto path = m < k ? RecursivePath(m, leaves.first(k)) : RecursivePath(m - k, leaves.subspan(k));
+  path.push_back(m < k ? Recursive(leaves.subspan(k)) : Recursive(leaves.first(k)));
+  return path;
+}
+std::vector<Digest> RecursiveSubproof(std::size_t m, std::span<const Bytes> leaves, bool whole) {
+  if (m == leaves.size()) return whole ? std::vector<Digest>() : std::vector<Digest>{Recursive(leaves)};
+  std::size_t k = 1;
+  while (k * 2 < leaves.size()) k *= 2;
+  auto proof =
+      m <= k ? RecursiveSubproof(m, leaves.first(k), whole) : RecursiveSubproof(m - k, leaves.subspan(k), false);
+  proof.push_back(m <= k ? Recursive(leaves.subspan(k)) : Recursive(leaves.first(k)));
+  return proof;
+}
+
+// A tree whose complete subtrees are looked up in tiles, as the ledger does.
+class Tiled {
+ public:
+  void Append(const Bytes& leaf) {
+    grower_.Append(LeafHash(leaf), [&](const TileId& id, std::span<const Digest> hashes) {
+      tiles_[id].assign(hashes.begin(), hashes.end());
+    });
+  }
+  HashAt Hash() const {
+    return [this](unsigned level, std::uint64_t index) -> Result<Digest> {
+      const auto tile_level = level / 8;
+      const auto width = std::size_t{1} << (level % 8);
+      const auto first = index * width;
+      const auto tile = tiles_.find({static_cast<std::uint8_t>(tile_level), first / kTileWidth});
+      const auto hashes = tile != tiles_.end() ? std::span<const Digest>(tile->second) : grower_.Partial(tile_level);
+      if (hashes.size() < first % kTileWidth + width) return Integrity("no such subtree");
+      return SubtreeHash(hashes.subspan(first % kTileWidth, width));
+    };
+  }
+
+ private:
+  TileGrower grower_;
+  std::map<TileId, std::vector<Digest>> tiles_;
+};
+
+// Are roots and proofs those of the RFC for every size to 1025, and does each verify and no other?
+TEST(Merkle, L1_ProofsEqualTheRfcForAllSizesTo1025) {
+  std::vector<Bytes> leaves;
+  Tiled tree;
+  std::vector<Digest> roots = {Recursive({})};
+  for (std::size_t n = 1; n <= 1025; ++n) {
+    leaves.push_back(Bytes{static_cast<std::uint8_t>(n), static_cast<std::uint8_t>(n >> 8)});
+    tree.Append(leaves.back());
+    roots.push_back(*TreeRoot(n, tree.Hash()));
+    const std::size_t step = n < 70 || n > 1020 ? 1 : 97;
+    if (n < 70 || n % 64 < 2 || n > 1020) ASSERT_EQ(roots.back(), Recursive(leaves)) << n;
+    if (n % 8 != 1 && n >= 70) continue;
+    for (std::size_t m = 0; m < n; m += step) {
+      const auto path = *InclusionProof(m, n, tree.Hash());
+      if (n < 70) ASSERT_EQ(path, RecursivePath(m, leaves)) << m << " of " << n;
+      ASSERT_TRUE(VerifyInclusion(m, n, LeafHash(leaves[m]), path, roots[n])) << m << " of " << n;
+      ASSERT_FALSE(VerifyInclusion(m, n, LeafHash(leaves[m]), path, roots[n - 1]));
+      if (m + 1 < n) ASSERT_FALSE(VerifyInclusion(m + 1, n, LeafHash(leaves[m]), path, roots[n]));
+      const auto proof = *ConsistencyProof(m, n, tree.Hash());
+      if (n < 70 && m > 0) ASSERT_EQ(proof, RecursiveSubproof(m, leaves, true)) << m << " to " << n;
+      ASSERT_EQ(VerifyConsistency(m, n, roots[m], roots[n], proof).has_value(), m > 0) << m << " to " << n;
+      if (m > 1) ASSERT_FALSE(VerifyConsistency(m, n, roots[m - 1], roots[n], proof));
+    }
+  }
+  EXPECT_FALSE(InclusionProof(1025, 1025, tree.Hash()));
+  EXPECT_FALSE(ConsistencyProof(1026, 1025, tree.Hash()));
 }
 
 TEST(Merkle, ADamagedFrontierIsRefused) {
