@@ -25,7 +25,7 @@ std::uint64_t Number(const bj::value& v) {
 // Not every hash in a probe has 32 bytes: what has not is hashed, so that equal ones stay equal.
 std::optional<Digest> Hash(const bj::value& v) {
   const auto bytes = DecodeBase64(v.is_null() ? std::string() : Text(v), Base64::kStandardPadded);
-  if (!bytes) return std::nullopt;
+  if (!bytes || bytes->empty()) return std::nullopt;
   if (bytes->size() != 32) return Sha256(*bytes);
   Digest digest{};
   std::copy(bytes->begin(), bytes->end(), digest.begin());
