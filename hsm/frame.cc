@@ -6,7 +6,18 @@ namespace strongroom::hsm {
 namespace {
 
 using Writer = BasicWireWriter<ScratchBytes>;
-enum Kind : std::uint8_t { kNotice = 0, kExecute = 1, kGenerate = 2, kInventory = 3, kSelfTest = 4, kIdentity = 5 };
+enum Kind : std::uint8_t {
+  kNotice = 0,
+  kExecute = 1,
+  kGenerate = 2,
+  kInventory = 3,
+  kSelfTest = 4,
+  kIdentity = 5,
+  kSign = 6,
+  kCheckpointKey = 7,
+  kAnchors = 8
+};
+constexpr unsigned kMaxProof = 128;  // hashes: two for each level of a tree
 constexpr std::uint64_t kNoDeadline = ~std::uint64_t{0};
 enum OpKind : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4 };
 
@@ -160,6 +171,11 @@ std::optional<Error> ErrorOf(const Result<T>& result) {
   if (result) return std::nullopt;
   return result.error();
 }
+Result<Bytes> GetBlob(WireReader& in) {
+  Error error;
+  if (GetFailure(in, error)) return error;
+  return GetBytes(in);
+}
 Result<void> GetVoid(WireReader& in) {
   Error error;
   if (GetFailure(in, error)) return error;
@@ -188,9 +204,20 @@ ScratchBytes EncodeRequest(const Request& request) {
     for (const auto& vote : generate->votes) crypto::PutVote(out, vote);
     return Finish(std::move(out));
   }
-  const Kind kind = std::holds_alternative<InventoryRequest>(request.body)  ? kInventory
-                    : std::holds_alternative<SelfTestRequest>(request.body) ? kSelfTest
-                                                                            : kIdentity;
+  if (const auto* sign = std::get_if<SignRequest>(&request.body)) {
+    auto out = Begin(request.id, kSign);
+    out.Text(sign->head.origin);
+    out.U64(sign->head.size);
+    out.Raw(sign->head.root);
+    out.U16(static_cast<std::uint16_t>(sign->proof.size()));
+    for (const auto& hash : sign->proof) out.Raw(hash);
+    return Finish(std::move(out));
+  }
+  const Kind kind = std::holds_alternative<InventoryRequest>(request.body)       ? kInventory
+                    : std::holds_alternative<SelfTestRequest>(request.body)      ? kSelfTest
+                    : std::holds_alternative<CheckpointKeyRequest>(request.body) ? kCheckpointKey
+                    : std::holds_alternative<AnchorsRequest>(request.body)       ? kAnchors
+                                                                                 : kIdentity;
   return Finish(Begin(request.id, kind));
 }
 
@@ -232,6 +259,23 @@ Result<Request> DecodeRequest(ByteView frame) {
       break;
     case kIdentity:
       request.body = IdentityRequest();
+      break;
+    case kSign: {
+      SignRequest sign;
+      sign.head.origin = in.Text();
+      sign.head.size = in.U64();
+      sign.head.root = in.Array<32>();
+      const auto count = in.U16();
+      if (count > kMaxProof) return Invalid("a proof has too many hashes");
+      for (unsigned i = 0; i < count && in.ok(); ++i) sign.proof.push_back(in.Array<32>());
+      request.body = std::move(sign);
+      break;
+    }
+    case kCheckpointKey:
+      request.body = CheckpointKeyRequest();
+      break;
+    case kAnchors:
+      request.body = AnchorsRequest();
       break;
     default:
       return Invalid("a frame has an unknown kind");
@@ -281,6 +325,21 @@ ScratchBytes EncodeResponse(const Response& response) {
       for (const auto* field : {&value.serial, &value.label, &value.model, &value.manufacturer, &value.profile})
         out.Text(*field);
     }
+    return Finish(std::move(out));
+  }
+  const auto* sign = std::get_if<SignResponse>(&response.body);
+  const auto* key = std::get_if<CheckpointKeyResponse>(&response.body);
+  if (sign != nullptr || key != nullptr) {
+    const auto& outcome = sign != nullptr ? sign->outcome : key->outcome;
+    auto out = Begin(response.id, sign != nullptr ? kSign : kCheckpointKey);
+    PutStatus(out, ErrorOf(outcome));
+    if (outcome) out.Blob(*outcome);
+    return Finish(std::move(out));
+  }
+  if (const auto* anchors = std::get_if<AnchorsResponse>(&response.body)) {
+    auto out = Begin(response.id, kAnchors);
+    PutStatus(out, ErrorOf(anchors->outcome));
+    if (anchors->outcome) out.Blob(crypto::EncodeAnchors(*anchors->outcome));
     return Finish(std::move(out));
   }
   const auto* generate = std::get_if<GenerateResponse>(&response.body);
@@ -359,6 +418,19 @@ Result<Response> DecodeResponse(ByteView frame) {
            {&identity.serial, &identity.label, &identity.model, &identity.manufacturer, &identity.profile})
         *field = in.Text();
       response.body = IdentityResponse{std::move(identity)};
+      break;
+    }
+    case kSign:
+      response.body = SignResponse{GetBlob(in)};
+      break;
+    case kCheckpointKey:
+      response.body = CheckpointKeyResponse{GetBlob(in)};
+      break;
+    case kAnchors: {
+      if (GetFailure(in, error))
+        response.body = AnchorsResponse{error};
+      else
+        response.body = AnchorsResponse{crypto::DecodeAnchors(in.Blob())};
       break;
     }
     default:

@@ -2,9 +2,9 @@
 // What travels between strongroomd and a token host: length-prefixed frames, big-endian (crypto/base/wire.h).
 //
 //   frame    = length (u32, of what follows, 1 to kMaxFrame)  id (u64)  kind (u8)  body
-//   request  : 1 Execute, 2 Generate, 3 Inventory, 4 SelfTest, 5 Identity; ids are the client's and not 0
-//   response : the request's id and kind; body = status, and the kind's value when the status is ok
-//   an operation ends with its deadline (u64, milliseconds of CLOCK_MONOTONIC, all ones = none)
+//   request  : 1 Execute, 2 Generate, 3 Inventory, 4 SelfTest, 5 Identity, 6 SignCheckpoint, 7 CheckpointKey, 8
+//   Anchors; ids are the client's and not 0 response : the request's id and kind; body = status, and the kind's value
+//   when the status is ok an operation ends with its deadline (u64, milliseconds of CLOCK_MONOTONIC, all ones = none)
 //   notice   : id 0, kind 0, body = protocol version (u16)  word (u8): 0 I serve, 1 the PIN is latched, 2 I leave.
 //              0 is a host's first frame on a connection; 1 is the supervisor's, who then closes; after 2 the client
 //              sends nothing more, ends its side, and has every answer that it is owed before the host ends the other
@@ -22,7 +22,7 @@
 
 namespace strongroom::hsm {
 
-inline constexpr std::uint16_t kProtocolVersion = 2;
+inline constexpr std::uint16_t kProtocolVersion = 3;
 inline constexpr std::size_t kMaxFrame = 16U << 20;
 inline constexpr std::size_t kMaxOpsInFrame = 256;
 
@@ -39,7 +39,14 @@ struct GenerateRequest {
 struct InventoryRequest {};
 struct SelfTestRequest {};
 struct IdentityRequest {};
-using RequestBody = std::variant<ExecuteRequest, GenerateRequest, InventoryRequest, SelfTestRequest, IdentityRequest>;
+struct SignRequest {
+  crypto::Checkpoint head;  // without extensions
+  std::vector<crypto::Digest> proof;
+};
+struct CheckpointKeyRequest {};
+struct AnchorsRequest {};
+using RequestBody = std::variant<ExecuteRequest, GenerateRequest, InventoryRequest, SelfTestRequest, IdentityRequest,
+                                 SignRequest, CheckpointKeyRequest, AnchorsRequest>;
 struct Request {
   std::uint64_t id = 0;
   RequestBody body;
@@ -58,13 +65,22 @@ struct InventoryResponse {
 struct IdentityResponse {
   Result<TokenIdentity> outcome;
 };
+struct SignResponse {
+  Result<Bytes> outcome;
+};
+struct CheckpointKeyResponse {
+  Result<Bytes> outcome;
+};
+struct AnchorsResponse {
+  Result<std::vector<crypto::Anchor>> outcome;
+};
 enum class HostWord : std::uint8_t { kServing = 0, kPinLatched = 1, kLeaving = 2 };
 struct Notice {
   HostWord word = HostWord::kServing;
   std::uint16_t version = kProtocolVersion;
 };
-using ResponseBody =
-    std::variant<Notice, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse, IdentityResponse>;
+using ResponseBody = std::variant<Notice, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse,
+                                  IdentityResponse, SignResponse, CheckpointKeyResponse, AnchorsResponse>;
 struct Response {
   std::uint64_t id = 0;
   ResponseBody body;

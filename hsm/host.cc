@@ -65,6 +65,12 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request) {
     response.body = InventoryResponse{ops.Inventory()};
   else if (std::holds_alternative<SelfTestRequest>(request.body))
     response.body = SelfTestResponse{ops.SelfTest()};
+  else if (const auto* sign = std::get_if<SignRequest>(&request.body))
+    response.body = SignResponse{ops.SignCheckpoint(sign->head, sign->proof)};
+  else if (std::holds_alternative<CheckpointKeyRequest>(request.body))
+    response.body = CheckpointKeyResponse{ops.CheckpointKey()};
+  else if (std::holds_alternative<AnchorsRequest>(request.body))
+    response.body = AnchorsResponse{ops.ReadAnchors()};
   else
     response.body = IdentityResponse{ops.Identity()};
   return response;

@@ -25,6 +25,10 @@ class HostPool final : public KeyOps {
   Result<void> SelfTest() override;
   /// Identity asks every connected host: one that sees another token than the others is kIntegrity, slug `impostor`.
   Result<TokenIdentity> Identity() override;
+  /// Signing and the anchors are the first host's, like custody.
+  Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) override;
+  Result<Bytes> CheckpointKey() override;
+  Result<std::vector<crypto::Anchor>> ReadAnchors() override;
   std::vector<LinkState> Links() override;
 
  private:

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "crypto/anchor.h"
 #include "crypto/base/result.h"
 #include "crypto/base/secret.h"
 #include "crypto/digest.h"
@@ -116,6 +117,14 @@ class KeyOps {
   /// SelfTest runs known answers of both suites through the token and compares its identity (K9).
   virtual Result<void> SelfTest() = 0;
   virtual Result<TokenIdentity> Identity() = 0;
+  /// SignCheckpoint signs a log's head, shown by a consistency proof from the last one signed to extend it, and
+  /// remembers it in the token (L7, L8). Yields a DER ECDSA signature over the checkpoint's text. kForbidden for what
+  /// would fork or rewind a log or is another instance's (crypto/anchor.h), kNotFound (no-checkpoint-key).
+  virtual Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) = 0;
+  /// CheckpointKey is the public key of SignCheckpoint, SubjectPublicKeyInfo in DER.
+  virtual Result<Bytes> CheckpointKey() = 0;
+  /// ReadAnchors returns what the token remembers of each log.
+  virtual Result<std::vector<crypto::Anchor>> ReadAnchors() = 0;
   /// Links tells of each host of the token whether it can be reached now. Does not block.
   virtual std::vector<LinkState> Links() { return {LinkState::kUp}; }
 

@@ -214,6 +214,27 @@ Result<void> RemoteKeyOps::SelfTest() {
   return response.outcome;
 }
 
+Result<Bytes> RemoteKeyOps::SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) {
+  TRY_ASSIGN(auto response, Expect<SignResponse>(Call([&](std::uint64_t id) {
+               return EncodeRequest({id, SignRequest{head, {proof.begin(), proof.end()}}});
+             })));
+  return std::move(response.outcome);
+}
+
+Result<Bytes> RemoteKeyOps::CheckpointKey() {
+  TRY_ASSIGN(auto response, Expect<CheckpointKeyResponse>(Call([](std::uint64_t id) {
+               return EncodeRequest({id, CheckpointKeyRequest()});
+             })));
+  return std::move(response.outcome);
+}
+
+Result<std::vector<crypto::Anchor>> RemoteKeyOps::ReadAnchors() {
+  TRY_ASSIGN(auto response, Expect<AnchorsResponse>(Call([](std::uint64_t id) {
+               return EncodeRequest({id, AnchorsRequest()});
+             })));
+  return std::move(response.outcome);
+}
+
 Result<TokenIdentity> RemoteKeyOps::Identity() {
   TRY_ASSIGN(auto response, Expect<IdentityResponse>(Call([](std::uint64_t id) {
                return EncodeRequest({id, IdentityRequest()});

@@ -36,6 +36,9 @@ class RemoteKeyOps final : public KeyOps {
   Result<std::vector<KeyRecord>> Inventory() override;
   Result<void> SelfTest() override;
   Result<TokenIdentity> Identity() override;
+  Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) override;
+  Result<Bytes> CheckpointKey() override;
+  Result<std::vector<crypto::Anchor>> ReadAnchors() override;
 
   std::vector<LinkState> Links() override { return {Link()}; }
   LinkState Link() const EXCLUDES(mutex_);

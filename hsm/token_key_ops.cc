@@ -82,7 +82,8 @@ TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_I
       clock_(clock),
       keeper_(std::move(keeper)),
       worker_(std::move(worker)),
-      control_(std::move(control)) {}
+      control_(std::move(control)),
+      signer_(*module_) {}
 
 // OnControl puts the calls of its scope on the control session.
 class TokenKeyOps::OnControl {
@@ -478,6 +479,38 @@ Result<TokenIdentity> TokenKeyOps::Identity() {
   const auto info = module_->TokenInfo(slot_);
   if (!info) return Fault(info.error().ck_rv, "C_GetTokenInfo", nullptr);
   return IdentityOf(*info, profile_);
+}
+
+Error TokenKeyOps::SignerFault(Error error) {
+  if (error.ck_rv == CKR_OK) return error;
+  return Fault(error.ck_rv, error.where, nullptr);
+}
+
+Result<Bytes> TokenKeyOps::SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) {
+  const MutexLock lock(mutex_);
+  const OnControl session(*this);
+  if (broken_) return Unavailable("the token has failed; its host is being replaced");
+  auto signature = signer_.Sign(control_, head, proof);
+  if (!signature) return SignerFault(std::move(signature).error());
+  return std::move(*signature);
+}
+
+Result<Bytes> TokenKeyOps::CheckpointKey() {
+  const MutexLock lock(mutex_);
+  const OnControl session(*this);
+  if (broken_) return Unavailable("the token has failed; its host is being replaced");
+  auto key = signer_.PublicKey(control_);
+  if (!key) return SignerFault(std::move(key).error());
+  return std::move(*key);
+}
+
+Result<std::vector<crypto::Anchor>> TokenKeyOps::ReadAnchors() {
+  const MutexLock lock(mutex_);
+  const OnControl session(*this);
+  if (broken_) return Unavailable("the token has failed; its host is being replaced");
+  auto anchors = signer_.Anchors(control_);
+  if (!anchors) return SignerFault(std::move(anchors).error());
+  return std::move(*anchors);
 }
 
 Result<void> TokenKeyOps::SelfTest() {

@@ -7,6 +7,7 @@
 
 #include "crypto/base/clock.h"
 #include "crypto/base/mutex.h"
+#include "hsm/checkpoint_signer.h"
 #include "hsm/key_ops.h"
 #include "hsm/key_template.h"
 #include "hsm/module.h"
@@ -31,6 +32,10 @@ class TokenKeyOps final : public KeyOps {
   Result<std::vector<KeyRecord>> Inventory() override EXCLUDES(mutex_);
   Result<void> SelfTest() override EXCLUDES(mutex_);
   Result<TokenIdentity> Identity() override EXCLUDES(mutex_);
+  Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) override
+      EXCLUDES(mutex_);
+  Result<Bytes> CheckpointKey() override EXCLUDES(mutex_);
+  Result<std::vector<crypto::Anchor>> ReadAnchors() override EXCLUDES(mutex_);
 
   bool Broken() const EXCLUDES(mutex_);
   /// Operations counts what has been executed since Open.
@@ -41,6 +46,8 @@ class TokenKeyOps final : public KeyOps {
               TokenIdentity identity, Session keeper, Session worker, Session control, const Clock& clock);
 
   class OnControl;
+  // Judges the failure of a call that the signer made.
+  Error SignerFault(Error error) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const WrapOp& op) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const UnwrapOp& op) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const RewrapOp& op) REQUIRES(mutex_);
@@ -78,6 +85,7 @@ class TokenKeyOps final : public KeyOps {
   Session control_ GUARDED_BY(mutex_);
   Session* at_ GUARDED_BY(mutex_) = &worker_;  // the session of the call under way
   std::uint64_t operations_ GUARDED_BY(mutex_) = 0;
+  CheckpointSigner signer_ GUARDED_BY(mutex_);
   std::map<crypto::KeyId, CK_OBJECT_HANDLE> handles_ GUARDED_BY(mutex_);
   std::set<crypto::KeyId> seen_ GUARDED_BY(mutex_);  // keys that this host has found before
   bool broken_ GUARDED_BY(mutex_) = false;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "hsm/checkpoint_signer.h"
 #include "hsm/ckr.h"
 #include "hsm/module.h"
 
@@ -39,7 +40,19 @@ Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file
   const CK_RV rv = fn.C_InitPIN(session.handle(), const_cast<CK_UTF8CHAR*>(user.data()), user.size());
   (void)fn.C_Logout(session.handle());
   if (rv != CKR_OK) return TokenError(rv, "C_InitPIN");
-  return {};
+  auto owner = Session::Open(*module, made);
+  if (!owner) return owner.error();
+  TRY(owner->Login(pin));
+  return MakeCheckpointKey(*module, *owner);
+}
+
+Result<void> AddCheckpointKey(const TokenUri& uri) {
+  TRY_ASSIGN(const auto pin, ReadPinFile(uri.pin_file()));
+  TRY_ASSIGN(const auto module, Module::Load(uri.module_path()));
+  TRY_ASSIGN(const auto slot, module->FindSlot(uri));
+  TRY_ASSIGN(auto session, Session::Open(*module, slot));
+  TRY(session.Login(pin));
+  return MakeCheckpointKey(*module, session);
 }
 
 }  // namespace strongroom::hsm

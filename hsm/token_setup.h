@@ -7,6 +7,10 @@ namespace strongroom::hsm {
 /// InitialiseToken makes the token that `uri` names in a free slot and sets its PINs, read from the URI's pin-source
 /// and from `so_pin_file` (mode 0600 both). Refuses with kConflict when a token matches already: it never overwrites
 /// one.
+/// It also makes the checkpoint key and the anchor record.
 Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file);
+
+/// AddCheckpointKey makes key and record in a token that has none. kConflict (key-exists) when it has.
+Result<void> AddCheckpointKey(const TokenUri& uri);
 
 }  // namespace strongroom::hsm

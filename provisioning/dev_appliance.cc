@@ -201,9 +201,15 @@ class DevAppliance {
                     0600));
     TRY_ASSIGN(const auto made,
                RunProcess({Program("strongroom-tokend"), "--config", Path("strongroom.toml"), "--init-token"}));
-    // A token that is there already was made by a run that was cut off right after.
-    if (made.status != 0 && made.err.find("token-exists") == std::string::npos)
-      return Io("the token was not made: " + LastLine(made.err));
+    if (made.status != 0) {
+      // A token that is there already was made by a run that was cut off right after, perhaps before its last key.
+      if (made.err.find("token-exists") == std::string::npos)
+        return Io("the token was not made: " + LastLine(made.err));
+      TRY_ASSIGN(const auto key, RunProcess({Program("strongroom-tokend"), "--config", Path("strongroom.toml"),
+                                             "--make-checkpoint-key"}));
+      if (key.status != 0 && key.err.find("key-exists") == std::string::npos)
+        return Io("the checkpoint key was not made: " + LastLine(key.err));
+    }
     return WriteText(Path("token/made"), "the KEK token was initialised\n", 0600);
   }
 

@@ -7,6 +7,7 @@
 
 #include <thread>
 
+#include "crypto/merkle.h"
 #include "hsm/host.h"
 #include "hsm/host_pool.h"
 #include "hsm/remote_key_ops.h"
@@ -343,6 +344,79 @@ TEST_P(KeyOpsContract, ManyThreadsGetTheirOwnAnswers) {
 }
 
 TEST_P(KeyOpsContract, SelfTestPasses) { EXPECT_TRUE(ops().SelfTest()); }
+
+// A log in this process, to ask signatures for.
+class Log {
+ public:
+  explicit Log(std::string origin) : origin_(std::move(origin)) {}
+  void Grow(int entries, const std::string& what = "entry") {
+    for (int i = 0; i < entries; ++i)
+      leaves_.push_back(crypto::LeafHash(AsBytes(what + std::to_string(leaves_.size()))));
+  }
+  crypto::Checkpoint Head() const { return {origin_, leaves_.size(), *crypto::TreeRoot(leaves_.size(), Hash()), {}}; }
+  std::vector<crypto::Digest> ProofFrom(std::uint64_t size) const {
+    return *crypto::ConsistencyProof(size, leaves_.size(), Hash());
+  }
+
+ private:
+  crypto::HashAt Hash() const {
+    return [this](unsigned level, std::uint64_t index) -> Result<crypto::Digest> {
+      const auto width = std::size_t{1} << level;
+      return crypto::SubtreeHash(std::span(leaves_).subspan(index * width, width));
+    };
+  }
+  std::string origin_;
+  std::vector<crypto::Digest> leaves_;
+};
+
+// L7: a compromised front end asks for a fork, a smaller size, a head without proof, another instance's log and another
+// epoch: refused, and what was signed stays what is remembered.
+TEST_P(KeyOpsContract, L7_OnlyWhatExtendsTheLogIsSigned) {
+  const auto instance = crypto::RandomArray<16>();
+  const auto spki = ops().CheckpointKey();
+  ASSERT_TRUE(spki) << spki.error().Line();
+  EXPECT_TRUE(ops().ReadAnchors()->empty());
+  Log log(crypto::ControlOrigin(instance)), fork(crypto::ControlOrigin(instance));
+  log.Grow(5);
+  fork.Grow(5);
+  const auto key = crypto::NoteKey::FromEcdsa("any", *spki);
+  ASSERT_TRUE(key);
+  const auto signs = [&](const Log& asked, const std::vector<crypto::Digest>& proof) -> std::string {
+    const auto signature = ops().SignCheckpoint(asked.Head(), proof);
+    if (!signature) return std::string(signature.error().Slug());
+    return key->Verify(asked.Head().Text(), *signature) ? "good" : "bad signature";
+  };
+  EXPECT_EQ(signs(log, {}), "good");
+  EXPECT_EQ(signs(log, {}), "good") << "the same head again is no news";
+  const auto five = log.Head();
+  log.Grow(8);
+  fork.Grow(8, "other");
+  EXPECT_EQ(signs(log, {}), "log-forked") << "no proof";
+  EXPECT_EQ(signs(fork, log.ProofFrom(5)), "log-forked");
+  auto wrong = log.ProofFrom(5);
+  wrong[0][0] ^= 1;
+  EXPECT_EQ(signs(log, wrong), "log-forked");
+  EXPECT_EQ(signs(log, log.ProofFrom(4)), "log-forked");
+  EXPECT_EQ(signs(log, log.ProofFrom(5)), "good");
+  EXPECT_EQ(ops().SignCheckpoint(five, {}).error().Slug(), "log-rewound");
+  Log replaced(crypto::ControlOrigin(instance));
+  replaced.Grow(13, "other");
+  EXPECT_EQ(signs(replaced, {}), "log-forked") << "the same size, another root";
+  for (const auto& origin :
+       {crypto::ControlOrigin(crypto::RandomArray<16>()), std::string("another.example/log"),
+        "strongroom/" + ToHex(instance) + "/control/2", "strongroom/" + ToHex(instance) + "/x/1", std::string()}) {
+    Log foreign(origin);
+    foreign.Grow(20);
+    EXPECT_EQ(signs(foreign, {}), "foreign-origin") << origin;
+  }
+  Log evidence(crypto::EvidenceOrigin(instance));
+  evidence.Grow(3);
+  EXPECT_EQ(signs(evidence, {}), "good") << "the instance's other log, at its first sight";
+  const auto anchors = ops().ReadAnchors();
+  ASSERT_TRUE(anchors);
+  EXPECT_EQ(*anchors, (std::vector<crypto::Anchor>{{log.Head().origin, 13, log.Head().root},
+                                                   {evidence.Head().origin, 3, evidence.Head().root}}));
+}
 
 const Implementation kImplementations[] = {
     {"Fake", [] { return std::unique_ptr<Subject>(new FakeSubject()); }},

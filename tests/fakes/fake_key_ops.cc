@@ -162,6 +162,25 @@ Result<hsm::TokenIdentity> FakeKeyOps::Identity() {
   return hsm::TokenIdentity{serial_, "fake", "fake", "fake", "fake"};
 }
 
+Result<Bytes> FakeKeyOps::SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  TRY_ASSIGN(anchors_, crypto::AdvanceAnchors(anchors_, head, proof));
+  return signer_.Sign(head.Text());
+}
+
+Result<Bytes> FakeKeyOps::CheckpointKey() {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  return signer_.spki();
+}
+
+Result<std::vector<crypto::Anchor>> FakeKeyOps::ReadAnchors() {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  return anchors_;
+}
+
 void FakeKeyOps::SetAway(bool away) {
   const MutexLock lock(mutex_);
   away_ = away;

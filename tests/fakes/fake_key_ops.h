@@ -3,6 +3,7 @@
 
 #include "crypto/base/mutex.h"
 #include "hsm/key_ops.h"
+#include "tests/support/software_signer.h"
 
 namespace strongroom::tests {
 
@@ -16,6 +17,9 @@ class FakeKeyOps final : public hsm::KeyOps {
   Result<std::vector<hsm::KeyRecord>> Inventory() override;
   Result<void> SelfTest() override;
   Result<hsm::TokenIdentity> Identity() override;
+  Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) override;
+  Result<Bytes> CheckpointKey() override;
+  Result<std::vector<crypto::Anchor>> ReadAnchors() override;
   void SetAway(bool away);
   /// Generated counts the keys that were ever made.
   std::size_t Generated() const;
@@ -35,6 +39,8 @@ class FakeKeyOps final : public hsm::KeyOps {
   mutable Mutex mutex_;
   bool away_ GUARDED_BY(mutex_) = false;
   std::map<crypto::KeyId, Kek> keks_ GUARDED_BY(mutex_);
+  std::vector<crypto::Anchor> anchors_ GUARDED_BY(mutex_);
+  const SoftwareSigner signer_;
 };
 
 }  // namespace strongroom::tests

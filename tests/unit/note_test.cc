@@ -1,47 +1,21 @@
 #include "crypto/note.h"
 
 #include <gtest/gtest.h>
-#include <openssl/evp.h>
-#include <openssl/x509.h>
-
-#include <memory>
-
-#include "crypto/base/freer.h"
+#include "tests/support/software_signer.h"
 
 namespace strongroom::crypto {
 namespace {
 
-// A P-256 key of this process: signs as the token host does, but in software.
-class Signer {
- public:
-  Signer() : key_(EVP_EC_gen("P-256")) {
-    unsigned char* der = nullptr;
-    const int size = i2d_PUBKEY(key_.get(), &der);
-    spki_.assign(der, der + size);
-    OPENSSL_free(der);
-  }
-  NoteKey Key(const std::string& name) const { return *NoteKey::FromEcdsa(name, spki_); }
-  Bytes Sign(const std::string& text) const {
-    const std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>> context(EVP_MD_CTX_new());
-    std::size_t size = 128;
-    Bytes out(size);
-    (void)EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key_.get());
-    (void)EVP_DigestSign(context.get(), out.data(), &size, AsBytes(text).data(), text.size());
-    out.resize(size);
-    return out;
-  }
-
- private:
-  std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>> key_;
-  Bytes spki_;
-};
+NoteKey KeyOf(const tests::SoftwareSigner& signer, const std::string& name) {
+  return *NoteKey::FromEcdsa(name, signer.spki());
+}
 
 const std::string kText = "strongroom/0102/control/1\n7\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n";
 
 // Does any changed byte of a note that we signed still open?
 TEST(SignedNote, L7_AnyChangedByteIsRefused) {
-  const Signer signer;
-  const auto key = signer.Key("strongroom/0102/control/1");
+  const tests::SoftwareSigner signer;
+  const auto key = KeyOf(signer, "strongroom/0102/control/1");
   EXPECT_EQ(*NoteKey::Parse(key.Text()), key);
   const std::string line = NoteSignatureLine(key, signer.Sign(kText));
   const auto note = SealNote(kText, std::span(&line, 1));
@@ -56,7 +30,7 @@ TEST(SignedNote, L7_AnyChangedByteIsRefused) {
     EXPECT_FALSE(result) << i;
     EXPECT_FALSE(OpenNote(note.substr(0, i), std::span(&key, 1))) << i;
   }
-  const auto other = Signer().Key("strongroom/0102/control/1");
+  const auto other = KeyOf(tests::SoftwareSigner(), "strongroom/0102/control/1");
   EXPECT_EQ(OpenNote(note, std::span(&other, 1)).error().Slug(), "unverified-note");
   EXPECT_EQ(OpenNote(note, {}).error().Slug(), "unverified-note");
 }
