@@ -17,14 +17,17 @@ std::string_view ToString(ApplianceState state) {
       return "operational";
     case ApplianceState::kDegraded:
       return "degraded";
+    case ApplianceState::kRollback:
+      return "rollback";
     case ApplianceState::kFailed:
       return "failed";
   }
   return "failed";
 }
 
-ApplianceState JudgeState(bool ledger_failed, bool initialised, bool verified, bool token_ok) {
+ApplianceState JudgeState(bool ledger_failed, bool initialised, bool rolled_back, bool verified, bool token_ok) {
   if (ledger_failed) return ApplianceState::kFailed;
+  if (rolled_back) return ApplianceState::kRollback;
   if (!initialised) return ApplianceState::kUninitialised;
   if (!verified) return ApplianceState::kLocked;
   return token_ok ? ApplianceState::kOperational : ApplianceState::kDegraded;
@@ -79,10 +82,14 @@ TokenState JudgeToken(const TokenFindings& findings) {
   return all_up && findings.sweep_clean ? TokenState::kReady : TokenState::kDegraded;
 }
 
-Lifecycle::Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Schedule schedule)
-    : ledger_(ledger), key_ops_(key_ops), governance_(governance), schedule_(schedule), watcher_([this] {
-        WatchLoop();
-      }) {}
+Lifecycle::Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Checkpointer& checkpointer,
+                     Schedule schedule)
+    : ledger_(ledger),
+      key_ops_(key_ops),
+      governance_(governance),
+      checkpointer_(checkpointer),
+      schedule_(schedule),
+      watcher_([this] { WatchLoop(); }) {}
 
 Lifecycle::~Lifecycle() {
   {
@@ -132,9 +139,35 @@ void Lifecycle::Look() {
       return;
     }
     token_ = *identity;
+  }
+  if (!LookAtAnchors()) return;
+  {
+    const MutexLock lock(mutex_);
     if (sweep_.empty() && std::chrono::steady_clock::now() < sweep_due_) return;
   }
   LookAtKeys(identity->serial);
+}
+
+// Once for a start: from then on the checkpointer's own signatures move the anchors.
+Result<void> Lifecycle::LookAtAnchors() {
+  {
+    const MutexLock lock(mutex_);
+    if (anchored_) return {};
+  }
+  const auto state = governance_.Snapshot();
+  auto anchors = key_ops_.ReadAnchors();
+  Result<void> compared;
+  if (!anchors)
+    compared = anchors.error();
+  else if (state->roster)
+    compared = CompareWithAnchors(ledger_, state->roster->instance(), *anchors);
+  else if (!anchors->empty())
+    compared = Integrity("the token keeps " + anchors->front().origin + ", the database is empty", "rollback");
+  if (compared && state->roster) checkpointer_.Enable();
+  const MutexLock lock(mutex_);
+  anchored_ = compared.has_value() && state->roster != nullptr;
+  rollback_ = compared ? "" : compared.error().Line();
+  return compared;
 }
 
 void Lifecycle::LookAtKeys(const std::string& serial) {
@@ -157,14 +190,19 @@ ApplianceState Lifecycle::State() const {
   const bool initialised = governance_.Snapshot()->roster != nullptr;
   const bool failed = ledger_.Failed();
   const MutexLock lock(mutex_);
-  return JudgeState(failed, initialised, verified_, canary_.empty() && sweep_.empty());
+  return JudgeState(failed, initialised, !rollback_.empty(), verified_, canary_.empty() && sweep_.empty());
 }
 
 bool Lifecycle::DataPlaneOpen() const {
   const bool initialised = governance_.Snapshot()->roster != nullptr;
   const bool failed = ledger_.Failed();
   const MutexLock lock(mutex_);
-  return initialised && !failed && verified_ && !canary_wrong_;
+  return initialised && !failed && anchored_ && verified_ && !canary_wrong_;
+}
+
+bool Lifecycle::RolledBack() const {
+  const MutexLock lock(mutex_);
+  return !rollback_.empty();
 }
 
 bool Lifecycle::Ready() const {
@@ -180,12 +218,15 @@ Status Lifecycle::Report() const {
   status.evidence = ledger_.HeadOf(ledger::Log::kEvidence);
   status.hosts = key_ops_.Links();
   const bool failed = ledger_.Failed();
+  const auto unsigned_why = checkpointer_.Fault();
   const MutexLock lock(mutex_);
   status.token = token_;
   status.token_state = JudgeToken({status.hosts, impostor_, canary_wrong_, canary_.empty(), sweep_.empty()});
   status.checks = {{"canary", canary_.empty(), canary_},
                    {"template-sweep", sweep_.empty(), sweep_},
-                   {"ledger", !failed, failed ? "the ledger cannot record" : ""}};
+                   {"ledger", !failed, failed ? "the ledger cannot record" : ""},
+                   {"anchor", rollback_.empty(), rollback_},
+                   {"checkpoint", unsigned_why.empty(), unsigned_why}};
   return status;
 }
 

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "appliance/checkpointer.h"
 #include "appliance/governance.h"
 #include "crypto/base/mutex.h"
 #include "hsm/key_ops.h"
@@ -14,7 +15,7 @@
 
 namespace strongroom::appliance {
 
-enum class ApplianceState : std::uint8_t { kUninitialised, kLocked, kOperational, kDegraded, kFailed };
+enum class ApplianceState : std::uint8_t { kUninitialised, kLocked, kOperational, kDegraded, kRollback, kFailed };
 std::string_view ToString(ApplianceState state);
 
 /// TokenState is a token's, as /v1/status names it.
@@ -58,7 +59,7 @@ struct Status {
 };
 
 /// JudgeState names the state that follows from what is known. Pure.
-ApplianceState JudgeState(bool ledger_failed, bool initialised, bool verified, bool token_ok);
+ApplianceState JudgeState(bool ledger_failed, bool initialised, bool rolled_back, bool verified, bool token_ok);
 
 /// Lifecycle watches the token in a thread of its own: first contact runs the self-test, compares the token's keys with
 /// the record and settles cut-off executions. From then on canary and identity are looked at every `canary`, keys and
@@ -70,7 +71,8 @@ class Lifecycle {
     std::chrono::milliseconds canary{2000};
     std::chrono::milliseconds sweep{120000};
   };
-  Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Schedule schedule);
+  Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Checkpointer& checkpointer,
+            Schedule schedule);
   ~Lifecycle();
 
   ApplianceState State() const EXCLUDES(mutex_);
@@ -78,17 +80,22 @@ class Lifecycle {
   /// DataPlaneOpen tells whether keys may be used: verified, recording, and the canary not wrong. A sweep that found
   /// strange keys stops ceremonies (governance sees to that), not services.
   bool DataPlaneOpen() const EXCLUDES(mutex_);
+  /// RolledBack tells whether the ledger does not extend what its token has signed (L8): nothing but reading is then
+  /// allowed.
+  bool RolledBack() const EXCLUDES(mutex_);
   /// Ready tells whether requests are likely to be answered now: open, and the token has answered the last canary.
   bool Ready() const EXCLUDES(mutex_);
 
  private:
   void WatchLoop() EXCLUDES(mutex_);
   void Look() EXCLUDES(mutex_);
+  Result<void> LookAtAnchors() EXCLUDES(mutex_);
   void LookAtKeys(const std::string& serial) EXCLUDES(mutex_);
 
   ledger::Ledger& ledger_;
   hsm::KeyOps& key_ops_;
   Governance& governance_;
+  Checkpointer& checkpointer_;
   const Schedule schedule_;
   mutable Mutex mutex_;
   CondVar wake_;
@@ -99,6 +106,8 @@ class Lifecycle {
   std::string sweep_ GUARDED_BY(mutex_) = "not run yet";
   bool canary_wrong_ GUARDED_BY(mutex_) = false;
   bool impostor_ GUARDED_BY(mutex_) = false;
+  bool anchored_ GUARDED_BY(mutex_) = false;  // the ledger extends the token's anchors
+  std::string rollback_ GUARDED_BY(mutex_);   // why not, when it does not
   std::chrono::steady_clock::time_point sweep_due_ GUARDED_BY(mutex_);
   std::thread watcher_;
 };

@@ -196,6 +196,21 @@ void TileGrower::Append(const Digest& leaf, const std::function<void(const TileI
   }
 }
 
+Result<TileGrower> TileGrower::Restore(std::uint64_t size,
+                                       const std::function<Result<Digest>(unsigned, std::uint64_t)>& loose) {
+  TileGrower grower;
+  grower.size_ = size;
+  std::uint64_t count = size;
+  for (unsigned level = 0; count > 0; ++level, count /= kTileWidth) {
+    grower.partial_.emplace_back();
+    for (auto i = count - count % kTileWidth; i < count; ++i) {
+      TRY_ASSIGN(const auto hash, loose(level, i));
+      grower.partial_.back().push_back(hash);
+    }
+  }
+  return grower;
+}
+
 std::span<const Digest> TileGrower::Partial(unsigned level) const {
   return level < partial_.size() ? std::span<const Digest>(partial_[level]) : std::span<const Digest>();
 }

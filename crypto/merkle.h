@@ -68,6 +68,10 @@ class TileGrower {
  public:
   /// Append calls `whole` for every tile that this leaf completes, lowest level first.
   void Append(const Digest& leaf, const std::function<void(const TileId&, std::span<const Digest>)>& whole);
+  /// Restore makes the grower of a tree of `size` leaves. `loose` gives a hash that is in no whole tile of its level: a
+  /// leaf's (tile level 0), or the root of a whole tile of the level below.
+  static Result<TileGrower> Restore(
+      std::uint64_t size, const std::function<Result<Digest>(unsigned tile_level, std::uint64_t index)>& loose);
   std::uint64_t size() const { return size_; }
   /// Partial returns the hashes of a level that are in no whole tile yet.
   std::span<const Digest> Partial(unsigned level) const;

@@ -6,7 +6,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 
@@ -24,7 +26,8 @@ Error MdbError(int rc, const char* what) {
 MDB_val ToVal(ByteView bytes) { return {bytes.size(), const_cast<std::uint8_t*>(bytes.data())}; }
 ByteView FromVal(const MDB_val& val) { return {static_cast<const std::uint8_t*>(val.mv_data), val.mv_size}; }
 
-constexpr const char* kNames[5] = {"control", "evidence", "state", "counters", "meta"};
+constexpr std::array<const char*, 7> kNames = {"control", "evidence", "state",      "counters",
+                                               "meta",    "tiles",    "checkpoints"};
 
 }  // namespace
 
@@ -81,6 +84,23 @@ Result<void> Txn::Scan(Table table, ByteView from, const std::function<bool(Byte
   return {};
 }
 
+Result<std::optional<std::pair<ByteView, ByteView>>> Txn::LastBefore(Table table, ByteView key) const {
+  MDB_cursor* cursor = nullptr;
+  if (const int rc = mdb_cursor_open(txn_, tables_[static_cast<unsigned>(table)], &cursor); rc != 0)
+    return MdbError(rc, "read");
+  const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> closer(cursor, mdb_cursor_close);
+  auto k = ToVal(key);
+  MDB_val v{};
+  int rc = mdb_cursor_get(cursor, &k, &v, MDB_SET_RANGE);
+  if (rc == MDB_NOTFOUND)
+    rc = mdb_cursor_get(cursor, &k, &v, MDB_LAST);
+  else if (rc == 0 && (k.mv_size != key.size() || std::memcmp(k.mv_data, key.data(), key.size()) != 0))
+    rc = mdb_cursor_get(cursor, &k, &v, MDB_PREV);
+  if (rc == MDB_NOTFOUND) return std::optional<std::pair<ByteView, ByteView>>();
+  if (rc != 0) return MdbError(rc, "read");
+  return std::optional(std::pair(FromVal(k), FromVal(v)));
+}
+
 Result<std::uint64_t> Txn::Count(Table table) const {
   MDB_stat stat{};
   if (const int rc = mdb_stat(txn_, tables_[static_cast<unsigned>(table)], &stat); rc != 0)
@@ -114,7 +134,7 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, std::size_t
     return MdbError(rc, ("open " + directory).c_str());
   MDB_txn* txn = nullptr;
   if (const int rc = mdb_txn_begin(env->env_, nullptr, 0, &txn); rc != 0) return MdbError(rc, "begin");
-  for (unsigned i = 0; i < 5; ++i)
+  for (unsigned i = 0; i < kNames.size(); ++i)
     if (const int rc = mdb_dbi_open(txn, kNames[i], MDB_CREATE, &env->tables_[i]); rc != 0) {
       mdb_txn_abort(txn);
       return MdbError(rc, "open table");

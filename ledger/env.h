@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "crypto/base/bytes.h"
 #include "crypto/base/result.h"
@@ -15,7 +16,7 @@ struct MDB_txn;
 namespace strongroom::ledger {
 
 /// Table is one of the environment's tables; FORMAT.md says what each holds.
-enum class Table : unsigned { kControl, kEvidence, kState, kCounters, kMeta };
+enum class Table : unsigned { kControl, kEvidence, kState, kCounters, kMeta, kTiles, kCheckpoints };
 
 /// Txn is a transaction; it aborts when it goes unless Commit was called. Views that it returns live as long as it
 /// does.
@@ -35,6 +36,8 @@ class Txn {
   Result<void> Clear(Table table);
   /// Scan visits rows from `from` on in key order until `visit` returns false.
   Result<void> Scan(Table table, ByteView from, const std::function<bool(ByteView key, ByteView value)>& visit) const;
+  /// LastBefore returns the row with the greatest key that is at most `key`.
+  Result<std::optional<std::pair<ByteView, ByteView>>> LastBefore(Table table, ByteView key) const;
   Result<std::uint64_t> Count(Table table) const;
   /// Commit returns when everything is synced to disk.
   Result<void> Commit();
@@ -63,7 +66,7 @@ class Env {
   Env() = default;
   MDB_env* env_ = nullptr;
   int lock_fd_ = -1;
-  unsigned tables_[5] = {};
+  unsigned tables_[7] = {};
 };
 
 /// IndexKey is the big-endian key of a log entry.

@@ -8,13 +8,11 @@
 namespace strongroom::ledger {
 namespace {
 
-constexpr std::string_view kControlTree = "control-tree";
-constexpr std::string_view kEvidenceTree = "evidence-tree";
 constexpr std::string_view kFormatKey = "format";
 constexpr std::uint32_t kFormat = 1;
 constexpr std::size_t kGroupEntries = 4096;
 
-std::size_t EntriesOf(const Submission& s) { return s.control.size() + s.evidence.size() + 1; }
+std::size_t EntriesOf(const Submission& s) { return s.control.size() + s.evidence.size() + s.checkpoints.size() + 1; }
 Head HeadFor(const crypto::MerkleFrontier& tree) { return {tree.size(), tree.Root()}; }
 
 Result<void> CheckFormat(Txn& txn) {
@@ -30,19 +28,13 @@ Result<void> CheckFormat(Txn& txn) {
   return {};
 }
 
-Result<void> AppendEntry(Txn& txn, Table table, crypto::MerkleFrontier& tree, ByteView entry) {
-  TRY(txn.Append(table, IndexKey(tree.size()), entry));
-  tree.Append(crypto::LeafHash(entry));
-  return {};
+Bytes CheckpointKey(Log log, std::uint64_t size) {
+  Bytes key = {static_cast<std::uint8_t>(log)};
+  Append(key, IndexKey(size));
+  return key;
 }
 
 }  // namespace
-
-Result<crypto::MerkleFrontier> Ledger::LoadTree(const Txn& txn, std::string_view name) {
-  TRY_ASSIGN(const auto stored, txn.Get(Table::kMeta, AsBytes(name)));
-  if (!stored) return crypto::MerkleFrontier();
-  return crypto::MerkleFrontier::Decode(*stored);
-}
 
 Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
   if (options.must_exist && !std::filesystem::exists(options.directory + "/data.mdb"))
@@ -53,8 +45,8 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
   {
     TRY_ASSIGN(auto txn, ledger->env_->Write());
     TRY(CheckFormat(txn));
-    TRY_ASSIGN(ledger->control_tree_, LoadTree(txn, kControlTree));
-    TRY_ASSIGN(ledger->evidence_tree_, LoadTree(txn, kEvidenceTree));
+    TRY_ASSIGN(ledger->control_tree_, LogTree::Load(txn, Log::kControl));
+    TRY_ASSIGN(ledger->evidence_tree_, LogTree::Load(txn, Log::kEvidence));
     crypto::MerkleFrontier recomputed;
     TRY(txn.Scan(Table::kControl, {}, [&](ByteView key, ByteView entry) {
       if (IndexOf(key) != recomputed.size()) return false;
@@ -63,18 +55,18 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
     }));
     TRY_ASSIGN(const auto control_count, txn.Count(Table::kControl));
     TRY_ASSIGN(const auto evidence_count, txn.Count(Table::kEvidence));
-    if (recomputed != ledger->control_tree_ || control_count != recomputed.size())
+    if (recomputed != ledger->control_tree_.frontier() || control_count != recomputed.size())
       return Integrity("the control log and its tree disagree: the database was changed from outside",
                        "ledger-damaged");
-    if (evidence_count != ledger->evidence_tree_.size())
+    if (evidence_count != ledger->evidence_tree_.frontier().size())
       return Integrity("the evidence log and its tree disagree: the database was changed from outside",
                        "ledger-damaged");
     TRY(txn.Commit());
   }
   {
     const MutexLock lock(ledger->mutex_);
-    ledger->control_head_ = HeadFor(ledger->control_tree_);
-    ledger->evidence_head_ = HeadFor(ledger->evidence_tree_);
+    ledger->control_head_ = HeadFor(ledger->control_tree_.frontier());
+    ledger->evidence_head_ = HeadFor(ledger->evidence_tree_.frontier());
   }
   ledger->writer_ = std::thread([l = ledger.get()] { l->WriteLoop(); });
   return ledger;
@@ -148,8 +140,8 @@ void Ledger::WriteLoop() {
     const MutexLock lock(mutex_);
     if (written) {
       durable_sequence_ = group.back().sequence;
-      control_head_ = HeadFor(control_tree_);
-      evidence_head_ = HeadFor(evidence_tree_);
+      control_head_ = HeadFor(control_tree_.frontier());
+      evidence_head_ = HeadFor(evidence_tree_.frontier());
     } else {
       failure_ = Unavailable("the ledger cannot record and takes nothing more: " + written.error().detail +
                                  "; free the disk or restore, then restart",
@@ -165,8 +157,7 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
   TRY_ASSIGN(auto txn, env_->Write());
   std::map<crypto::KeyId, KekCounters> counters;
   for (const auto& queued : group) {
-    for (const auto& entry : queued.submission.control)
-      TRY(AppendEntry(txn, Table::kControl, control_tree_, Encode(entry)));
+    for (const auto& entry : queued.submission.control) TRY(control_tree_.Append(txn, Encode(entry)));
     for (const auto& row : queued.submission.rows) {
       if (row.value)
         TRY(txn.Put(Table::kState, AsBytes(row.key), *row.value));
@@ -174,7 +165,7 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
         TRY(txn.Delete(Table::kState, AsBytes(row.key)));
     }
     for (const auto& entry : queued.submission.evidence) {
-      TRY(AppendEntry(txn, Table::kEvidence, evidence_tree_, Encode(entry)));
+      TRY(evidence_tree_.Append(txn, Encode(entry)));
       for (const auto& use : entry.uses) {
         auto [at, fresh] = counters.try_emplace(use.kek);
         if (fresh) {
@@ -187,10 +178,63 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
       }
     }
   }
+  for (const auto& queued : group)
+    for (const auto& head : queued.submission.checkpoints)
+      TRY(txn.Put(Table::kCheckpoints, CheckpointKey(head.log, head.size), AsBytes(head.note)));
   for (const auto& [kek, value] : counters) TRY(txn.Put(Table::kCounters, kek, Encode(value)));
-  TRY(txn.Put(Table::kMeta, AsBytes(kControlTree), control_tree_.Encode()));
-  TRY(txn.Put(Table::kMeta, AsBytes(kEvidenceTree), evidence_tree_.Encode()));
+  TRY(control_tree_.Store(txn));
+  TRY(evidence_tree_.Store(txn));
   return txn.Commit();
+}
+
+Result<void> Ledger::CheckSize(Log log, std::uint64_t size) const {
+  if (const auto head = HeadOf(log); size > head.size)
+    return NotFound("the log has " + std::to_string(head.size) + " entries, fewer than " + std::to_string(size),
+                    "index-past-head");
+  return {};
+}
+
+Result<crypto::Digest> Ledger::RootAt(Log log, std::uint64_t size) const {
+  TRY(CheckSize(log, size));
+  TRY_ASSIGN(const auto txn, env_->Read());
+  return crypto::TreeRoot(size, StoredHashes(txn, log));
+}
+
+Result<std::vector<crypto::Digest>> Ledger::InclusionProof(Log log, std::uint64_t index, std::uint64_t size) const {
+  TRY(CheckSize(log, size));
+  TRY_ASSIGN(const auto txn, env_->Read());
+  return crypto::InclusionProof(index, size, StoredHashes(txn, log));
+}
+
+Result<std::vector<crypto::Digest>> Ledger::ConsistencyProof(Log log, std::uint64_t old_size,
+                                                             std::uint64_t size) const {
+  TRY(CheckSize(log, size));
+  TRY_ASSIGN(const auto txn, env_->Read());
+  return crypto::ConsistencyProof(old_size, size, StoredHashes(txn, log));
+}
+
+Result<Bytes> Ledger::Tile(Log log, unsigned level, std::uint64_t index, std::uint64_t width) const {
+  const auto none = [] { return NotFound("the log is not long enough for this tile", "no-such-tile"); };
+  if (width == 0 || width > crypto::kTileWidth || level > 7) return none();
+  // How many hashes this tile level has: one for each whole tile below.
+  const auto count = HeadOf(log).size >> (8 * level);
+  if (index >= (std::uint64_t{1} << 56) || index * crypto::kTileWidth + width > count) return none();
+  TRY_ASSIGN(const auto txn, env_->Read());
+  const auto hashes = StoredHashes(txn, log);
+  Bytes tile;
+  for (std::uint64_t i = 0; i < width; ++i) {
+    TRY_ASSIGN(const auto hash, hashes(8 * level, index * crypto::kTileWidth + i));
+    Append(tile, hash);
+  }
+  return tile;
+}
+
+Result<std::optional<SignedHead>> Ledger::LatestCheckpoint(Log log) const {
+  TRY_ASSIGN(const auto txn, env_->Read());
+  TRY_ASSIGN(const auto last, txn.LastBefore(Table::kCheckpoints, CheckpointKey(log, ~std::uint64_t{0})));
+  if (!last || last->first.size() != 9 || last->first[0] != static_cast<std::uint8_t>(log))
+    return std::optional<SignedHead>();
+  return std::optional<SignedHead>(SignedHead{log, IndexOf(last->first.subspan(1)), std::string(AsText(last->second))});
 }
 
 Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek) const {
@@ -203,7 +247,7 @@ Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek) const {
 Result<void> Ledger::Read(Log log, std::uint64_t from,
                           const std::function<bool(std::uint64_t, ByteView)>& visit) const {
   TRY_ASSIGN(const auto txn, env_->Read());
-  return txn.Scan(log == Log::kControl ? Table::kControl : Table::kEvidence, IndexKey(from),
+  return txn.Scan(TableOf(log), IndexKey(from),
                   [&](ByteView key, ByteView entry) { return visit(IndexOf(key), entry); });
 }
 

@@ -14,11 +14,10 @@
 #include "ledger/control_entry.h"
 #include "ledger/env.h"
 #include "ledger/evidence_entry.h"
+#include "ledger/log_tree.h"
 #include "ledger/staged.h"
 
 namespace strongroom::ledger {
-
-enum class Log : std::uint8_t { kControl, kEvidence };
 
 /// Row is a change of the state table; no value means the row goes.
 struct Row {
@@ -26,11 +25,19 @@ struct Row {
   std::optional<Bytes> value;
 };
 
+/// SignedHead is a checkpoint: a signed note over a log's head.
+struct SignedHead {
+  Log log = Log::kControl;
+  std::uint64_t size = 0;
+  std::string note;
+};
+
 /// Submission is what goes into one transaction, whole or not at all.
 struct Submission {
   std::vector<ControlEntry> control;
   std::vector<Row> rows;  // what `control` does to the state
   std::vector<EvidenceEntry> evidence;
+  std::vector<SignedHead> checkpoints;
 };
 
 struct Head {
@@ -69,6 +76,15 @@ class Ledger {
   /// Read visits entries from index `from` on, in order, until `visit` returns false. Bytes are as stored.
   Result<void> Read(Log log, std::uint64_t from,
                     const std::function<bool(std::uint64_t index, ByteView entry)>& visit) const;
+  /// RootAt is the root of a log's first `size` entries; kNotFound (index-past-head) beyond its end.
+  Result<crypto::Digest> RootAt(Log log, std::uint64_t size) const;
+  /// InclusionProof and ConsistencyProof are RFC 6962's, for durable entries (crypto/merkle.h).
+  Result<std::vector<crypto::Digest>> InclusionProof(Log log, std::uint64_t index, std::uint64_t size) const;
+  Result<std::vector<crypto::Digest>> ConsistencyProof(Log log, std::uint64_t old_size, std::uint64_t size) const;
+  /// Tile returns the first `width` hashes of a tile (C2SP tlog-tiles); kNotFound when the log is not that long.
+  Result<Bytes> Tile(Log log, unsigned level, std::uint64_t index, std::uint64_t width) const;
+  /// LatestCheckpoint returns the newest signed head of a log that is stored.
+  Result<std::optional<SignedHead>> LatestCheckpoint(Log log) const;
   /// ReadState visits every row of the state table in key order.
   Result<void> ReadState(const std::function<bool(std::string_view key, ByteView value)>& visit) const;
   /// ReplaceState swaps the whole state table, in one transaction; for `ledger rebuild` alone, with no writer at work.
@@ -82,14 +98,14 @@ class Ledger {
   explicit Ledger(std::unique_ptr<Env> env) : env_(std::move(env)) {}
   void WriteLoop() EXCLUDES(mutex_);
   Result<void> WriteGroup(const std::vector<Queued>& group);
-  static Result<crypto::MerkleFrontier> LoadTree(const Txn& txn, std::string_view name);
+  Result<void> CheckSize(Log log, std::uint64_t size) const EXCLUDES(mutex_);
 
   const std::unique_ptr<Env> env_;
   std::size_t queue_entries_ = 0;
 
   // Touched by the writer thread alone once it runs.
-  crypto::MerkleFrontier control_tree_;
-  crypto::MerkleFrontier evidence_tree_;
+  LogTree control_tree_{Log::kControl};
+  LogTree evidence_tree_{Log::kEvidence};
 
   mutable Mutex mutex_;
   CondVar work_;

@@ -4,6 +4,7 @@
 #include <boost/json/array.hpp>
 #include <functional>
 
+#include "crypto/text_rules.h"
 #include "netapi/entry_json.h"
 #include "netapi/problem.h"
 
@@ -59,6 +60,64 @@ bj::object ProposalJson(const appliance::ProposalView& view) {
 
 }  // namespace
 
+namespace {
+
+// The type of what is not JSON, empty for everything else.
+std::string_view PlainTypeOf(Endpoint endpoint) {
+  if (endpoint == Endpoint::kCheckpoint || endpoint == Endpoint::kProof) return "text/plain; charset=utf-8";
+  if (endpoint == Endpoint::kTile) return "application/octet-stream";
+  return {};
+}
+
+Result<ledger::Log> LogNamed(const std::string& name) {
+  if (name == "control") return ledger::Log::kControl;
+  if (name == "evidence") return ledger::Log::kEvidence;
+  return NotFound("the logs are 'control' and 'evidence'", "log-not-found");
+}
+
+// A tile's path (C2SP tlog-tiles): "<level>/<index>[.p/<width>]", level "entries" for entries; the index in groups of
+// three digits, all but the last with an x before them.
+struct TilePath {
+  bool entries = false;
+  unsigned level = 0;
+  std::uint64_t index = 0;
+  std::uint64_t width = crypto::kTileWidth;
+};
+Result<TilePath> ParseTilePath(std::string_view path) {
+  const auto none = [] { return NotFound("no such tile", "no-such-tile"); };
+  auto parts = crypto::SplitWords(path, '/');
+  TilePath tile;
+  if (parts.size() >= 3 && parts[parts.size() - 2].ends_with(".p")) {
+    const auto width = crypto::ParseNumber(parts.back());
+    if (!width || *width == 0 || *width >= crypto::kTileWidth) return none();
+    tile.width = *width;
+    parts.pop_back();
+    parts.back().remove_suffix(2);
+  }
+  if (parts.size() < 2 || parts.size() > 7) return none();
+  tile.entries = parts[0] == "entries";
+  if (!tile.entries) {
+    const auto level = crypto::ParseNumber(parts[0]);
+    if (!level || *level > 7) return none();
+    tile.level = static_cast<unsigned>(*level);
+  }
+  for (std::size_t i = 1; i < parts.size(); ++i) {
+    auto group = parts[i];
+    const bool last = i + 1 == parts.size();
+    if (!last && !group.starts_with('x')) return none();
+    if (!last) group.remove_prefix(1);
+    if (group.size() != 3) return none();
+    for (const char c : group) {
+      if (c < '0' || c > '9') return none();
+      tile.index = tile.index * 10 + static_cast<unsigned>(c - '0');
+    }
+    if (i == 1 && !last && group == "000") return none();  // one path a tile
+  }
+  return tile;
+}
+
+}  // namespace
+
 Reply ProblemReply(const Error& error, const std::string& request_id) {
   return {HttpStatusOf(error), true, WriteJson(ProblemObject(error, request_id))};
 }
@@ -75,6 +134,8 @@ Result<Caller> Api::Identify(const crypto::Digest& spki, bool always) const {
 Result<void> Api::Admit(const Route& route, const Caller& caller) const {
   if (!Allows(route, caller.role))
     return Forbidden("role " + std::string(crypto::ToString(caller.role)) + " may not do this", "role-refused");
+  if (route.method != "GET" && lifecycle_.RolledBack())
+    return Unavailable("the appliance is in rollback: only reading is allowed; see /v1/status", "rollback");
   if (route.gate == Gate::kOpen && !lifecycle_.DataPlaneOpen())
     return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status",
                        "not-operational");
@@ -96,6 +157,14 @@ void Api::Refused(const Matched* matched, const std::string& principal, const st
 
 Reply Api::Control(const Matched& matched, const Caller& caller, std::string_view body, const std::string& request_id) {
   unsigned status = 200;
+  if (const auto type = PlainTypeOf(matched.route->endpoint); !type.empty()) {
+    const auto text = Evidence(matched);
+    if (!text) {
+      Refused(&matched, caller.name, request_id, text.error());
+      return ProblemReply(text.error(), request_id);
+    }
+    return {200, false, SecretText(text->begin(), text->end()), type};
+  }
   const auto value = Answer(matched, caller, body, status);
   if (!value) {
     Refused(&matched, caller.name, request_id, value.error());
@@ -131,7 +200,7 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
       return Vote(matched.values[0], body);
     case Endpoint::kProposalExecute:
       TRY(no_body());
-      return view(governance_.Execute(matched.values[0], caller.name));
+      return Executed(matched.values[0], caller.name);
     case Endpoint::kProposalWithdraw:
       TRY(no_body());
       return view(governance_.Withdraw(matched.values[0], caller.name));
@@ -149,9 +218,22 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     case Endpoint::kStatus:
       return StatusJson();
     case Endpoint::kData:
+    case Endpoint::kCheckpoint:
+    case Endpoint::kProof:
+    case Endpoint::kTile:
       break;
   }
   return NotFound("no such path", "no-such-path");
+}
+
+// A governed answer waits for the token's signature over it (L8).
+Result<bj::value> Api::Executed(const std::string& id, const std::string& executor) {
+  TRY_ASSIGN(const auto view, governance_.Execute(id, executor));
+  if (const auto anchored = checkpointer_.Now(); !anchored)
+    return Unavailable("executed and recorded, but the token has not signed the record yet (" +
+                           anchored.error().detail + "): see the proposal",
+                       "not-anchored");
+  return bj::value(ProposalJson(view));
 }
 
 bj::object Api::KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const {
@@ -310,6 +392,40 @@ Result<bj::value> Api::Entries(const Matched& matched) const {
   return bj::value(ListOf(std::move(items), std::move(next)));
 }
 
+Result<std::string> Api::Evidence(const Matched& matched) const {
+  TRY_ASSIGN(const auto log, LogNamed(matched.values[0]));
+  if (matched.route->endpoint == Endpoint::kTile) {
+    TRY_ASSIGN(const auto tile, ParseTilePath(matched.values[1]));
+    if (!tile.entries) {
+      TRY_ASSIGN(const auto bytes, ledger_.Tile(log, tile.level, tile.index, tile.width));
+      return std::string(AsText(bytes));
+    }
+    std::string bundle;
+    std::uint64_t count = 0;
+    bool too_long = false;
+    TRY(ledger_.Read(log, tile.index * crypto::kTileWidth, [&](std::uint64_t, ByteView entry) {
+      too_long = too_long || entry.size() > 65535;
+      bundle.push_back(static_cast<char>(entry.size() >> 8));
+      bundle.push_back(static_cast<char>(entry.size() & 0xFF));
+      bundle += AsText(entry);
+      return ++count < tile.width;
+    }));
+    if (count < tile.width) return NotFound("the log is not long enough for this tile", "no-such-tile");
+    if (too_long) return Integrity("an entry is longer than a bundle can hold");
+    return bundle;
+  }
+  TRY_ASSIGN(const auto latest, ledger_.LatestCheckpoint(log));
+  if (!latest) return NotFound("nothing of this log has been signed yet", "no-checkpoint");
+  if (matched.route->endpoint == Endpoint::kCheckpoint) return latest->note;
+  // C2SP tlog-proof: index, audit path, checkpoint.
+  if (matched.query.empty()) return Invalid("which entry? ?index=N");
+  TRY_ASSIGN(const auto index, QueryNumber(matched.query, "index", 0, {"index"}));
+  TRY_ASSIGN(const auto path, ledger_.InclusionProof(log, index, latest->size));
+  std::string proof = "c2sp.org/tlog-proof@v1\nindex " + std::to_string(index) + "\n";
+  for (const auto& hash : path) proof += EncodeBase64(hash, Base64::kStandardPadded) + "\n";
+  return proof + "\n" + latest->note;
+}
+
 bj::value Api::StatusJson() const {
   const auto status = lifecycle_.Report();
   bj::object out;
@@ -340,6 +456,7 @@ bj::value Api::StatusJson() const {
                            {"queued_bulk", broker_.Queued(appliance::Lane::kBulk)}};
   const auto head = [](const ledger::Head& h) { return bj::object{{"size", h.size}, {"root", ToHex(h.root)}}; };
   out["ledger"] = bj::object{{"control", head(status.control)}, {"evidence", head(status.evidence)}};
+  if (const auto key = checkpointer_.VerifierKey()) out["ledger"].get_object()["vkey"] = *key;
   return out;
 }
 

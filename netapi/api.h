@@ -13,11 +13,12 @@
 
 namespace strongroom::netapi {
 
-/// Reply is a finished answer: status, body, and whether it is a problem document.
+/// Reply is a finished answer: status, body, its type, and whether it is a problem document.
 struct Reply {
   unsigned status = 200;
   bool problem = false;
   SecretText body;
+  std::string_view content_type = "application/json";  // of an answer that is no problem
 };
 
 Reply ProblemReply(const Error& error, const std::string& request_id);
@@ -31,8 +32,8 @@ struct Caller {
 class Api {
  public:
   Api(ledger::Ledger& ledger, appliance::Governance& governance, appliance::Broker& broker,
-      appliance::Lifecycle& lifecycle)
-      : ledger_(ledger), governance_(governance), broker_(broker), lifecycle_(lifecycle) {}
+      appliance::Lifecycle& lifecycle, appliance::Checkpointer& checkpointer)
+      : ledger_(ledger), governance_(governance), broker_(broker), lifecycle_(lifecycle), checkpointer_(checkpointer) {}
 
   /// Identify finds the principal of a certificate key; kForbidden (slug unknown-principal) when the roster has none.
   /// Before the first boot there is no roster: whoever has a certificate of the CA may then ask what is `always`
@@ -55,17 +56,21 @@ class Api {
                                     unsigned& status);
   Result<boost::json::value> Keyrings(std::string_view query, const Caller& caller) const;
   Result<boost::json::value> KeyringShow(const std::string& name, const Caller& caller) const;
+  Result<boost::json::value> Executed(const std::string& id, const std::string& executor);
   boost::json::object KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const;
   Result<boost::json::value> FileProposal(std::string_view body, const Caller& caller);
   Result<boost::json::value> Vote(const std::string& id, std::string_view body);
   Result<boost::json::value> Proposals(std::string_view query) const;
   Result<boost::json::value> Entries(const Matched& matched) const;
+  // Checkpoint, proof and tiles: text or bytes, not JSON.
+  Result<std::string> Evidence(const Matched& matched) const;
   boost::json::value StatusJson() const;
 
   ledger::Ledger& ledger_;
   appliance::Governance& governance_;
   appliance::Broker& broker_;
   appliance::Lifecycle& lifecycle_;
+  appliance::Checkpointer& checkpointer_;
 };
 
 }  // namespace strongroom::netapi

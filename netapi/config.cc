@@ -49,8 +49,8 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
   }
   ServerConfig config;
   config.tokend_uid = geteuid();
-  std::int64_t io_threads = 2, canary = 2, sweep = 120, idle = 60, body = 30, token_hosts = 1, map_gib = 64,
-               uid = static_cast<std::int64_t>(config.tokend_uid);
+  std::int64_t io_threads = 2, canary = 2, sweep = 120, idle = 60, body = 30, checkpoint = 2, heartbeat = 60,
+               token_hosts = 1, map_gib = 64, uid = static_cast<std::int64_t>(config.tokend_uid);
   for (const auto& [name, value] : root) {
     if ((name != "tokend" && name != "server" && name != "ledger") || !value.is_table())
       return At(path, value, "unknown entry '" + std::string(name.str()) + "'");
@@ -82,6 +82,10 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
         TRY(ReadNumber(path, node, full, 1, 3600, body));
       } else if (full == "server.tokend-uid") {
         TRY(ReadNumber(path, node, full, 0, 4294967295, uid));
+      } else if (full == "ledger.checkpoint-seconds") {
+        TRY(ReadNumber(path, node, full, 1, 3600, checkpoint));
+      } else if (full == "ledger.heartbeat-seconds") {
+        TRY(ReadNumber(path, node, full, 1, 3600, heartbeat));
       } else if (full == "ledger.map-gib") {
         TRY(ReadNumber(path, node, full, 1, 4096, map_gib));
       } else {
@@ -103,6 +107,8 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
   config.body_seconds = static_cast<unsigned>(body);
   config.token_hosts = static_cast<unsigned>(token_hosts);
   config.tokend_uid = static_cast<uid_t>(uid);
+  config.checkpoint_seconds = static_cast<unsigned>(checkpoint);
+  config.heartbeat_seconds = static_cast<unsigned>(heartbeat);
   config.map_bytes = static_cast<std::size_t>(map_gib) << 30;
   return config;
 }

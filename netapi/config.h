@@ -15,7 +15,9 @@ namespace strongroom::netapi {
 ///            sweep-seconds (1 to 3600, default 120: how often the token's keys and their templates are),
 ///            idle-seconds (1 to 3600, default 60: how long a connection may take for its next request's headers),
 ///            body-seconds (1 to 3600, default 30: for a body, and for an answer to be taken)
-///   [ledger] directory, map-gib (1 to 4096, default 64: the most that the database may grow to)
+///   [ledger] directory, map-gib (1 to 4096, default 64: the most that the database may grow to),
+///            checkpoint-seconds (1 to 3600, default 2: how soon what was recorded is signed), heartbeat-seconds (1 to
+///            3600, default 60: how often an idle log says so)
 struct ServerConfig {
   std::string address;
   unsigned short port = 0;
@@ -32,6 +34,8 @@ struct ServerConfig {
   unsigned body_seconds = 30;
   std::string data_directory;
   std::size_t map_bytes = 0;
+  unsigned checkpoint_seconds = 2;
+  unsigned heartbeat_seconds = 60;
 };
 
 /// ReadServerConfig reads and checks; [tokend] belongs to strongroom-tokend and is passed over. Fails with kInvalid,

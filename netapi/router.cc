@@ -33,6 +33,9 @@ const std::vector<Route>& Routes() {
       {"POST", "/v1/proposals/{id}/execute", Endpoint::kProposalExecute, kGovern, Gate::kOpen},
       {"POST", "/v1/proposals/{id}/withdraw", Endpoint::kProposalWithdraw, kGovern, Gate::kInitialised},
       {"GET", "/v1/ledger/{log}/entries", Endpoint::kLedgerEntries, kRead, Gate::kInitialised},
+      {"GET", "/v1/ledger/{log}/checkpoint", Endpoint::kCheckpoint, kSee, Gate::kInitialised},
+      {"GET", "/v1/ledger/{log}/proof", Endpoint::kProof, kRead, Gate::kInitialised},
+      {"GET", "/v1/ledger/{log}/tile/{path}", Endpoint::kTile, kRead, Gate::kInitialised, Operation::kOther, true},
       {"GET", "/v1/health/live", Endpoint::kLive, kAll, Gate::kAlways},
       {"GET", "/v1/health/ready", Endpoint::kReady, kAll, Gate::kAlways},
       {"GET", "/v1/status", Endpoint::kStatus, kSee, Gate::kAlways},
@@ -53,10 +56,15 @@ Result<Matched> Match(std::string_view method, std::string_view target) {
   bool path_known = false;
   for (const auto& route : Routes()) {
     const auto pattern = crypto::SplitWords(route.pattern, '/');
-    if (pattern.size() != segments.size()) continue;
+    if (route.open_end ? segments.size() < pattern.size() : segments.size() != pattern.size()) continue;
     Matched matched{&route, {}, std::string(query)};
     bool same = true;
     for (std::size_t i = 0; i < pattern.size() && same; ++i) {
+      if (route.open_end && i + 1 == pattern.size()) {
+        // Judged by who takes it; the views of the segments stand in one text.
+        matched.values.emplace_back(path.substr(static_cast<std::size_t>(segments[i].data() - path.data())));
+        break;
+      }
       if (pattern[i].starts_with('{')) {
         same = crypto::IsName(segments[i]);
         matched.values.emplace_back(segments[i]);

@@ -23,6 +23,9 @@ enum class Endpoint : std::uint8_t {
   kProposalExecute,
   kProposalWithdraw,
   kLedgerEntries,
+  kCheckpoint,
+  kProof,
+  kTile,
   kLive,
   kReady,
   kStatus
@@ -42,6 +45,7 @@ struct Route {
   unsigned roles;  // bit of each crypto::Role that may
   Gate gate;
   ledger::Operation operation = ledger::Operation::kOther;  // of kData
+  bool open_end = false;                                    // the last {x} takes all that follows
 };
 
 /// Routes is the whole table.

@@ -422,7 +422,7 @@ class Server::Impl {
     add(" ");
     add(View(reason));
     add("\r\nContent-Type: ");
-    add(reply.problem ? "application/problem+json" : "application/json");
+    add(reply.problem ? "application/problem+json" : reply.content_type);
     add("\r\nCache-Control: no-store\r\nRequest-Id: ");
     add(request_id);
     if (reply.status == 503 || reply.status == 429) add("\r\nRetry-After: 1");

@@ -88,14 +88,17 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
     std::cout << "initialised: roster 1 is in the ledger\n";
     return 0;
   }
+  appliance::Checkpointer checkpointer(
+      **ledger, control, clock, [&] { return governance.Snapshot(); },
+      {std::chrono::seconds(config.checkpoint_seconds), std::chrono::seconds(config.heartbeat_seconds)});
   appliance::Lifecycle lifecycle(
-      **ledger, control, governance,
+      **ledger, control, governance, checkpointer,
       {std::chrono::seconds(config.canary_seconds), std::chrono::seconds(config.sweep_seconds)});
   appliance::Broker::Options broker_options;
   broker_options.workers = 2 + config.token_hosts;  // one group in each host, others waiting for the disk
   appliance::Broker broker(
       **ledger, {interactive, bulk}, clock, [&] { return governance.Snapshot(); }, broker_options);
-  netapi::Api api(**ledger, governance, broker, lifecycle);
+  netapi::Api api(**ledger, governance, broker, lifecycle, checkpointer);
   netapi::Server::Options options;
   options.address = config.address;
   options.port = config.port;

@@ -47,7 +47,9 @@ def call(principal, method, path, body):
     headers = {"Request-Id": "Example-1"} | ({"Content-Type": "application/json"} if body is not None else {})
     connection.request(method, path, None if body is None else json.dumps(body), headers)
     answer = connection.getresponse()
-    return answer.status, dict(answer.getheaders()), json.loads(answer.read())
+    raw = answer.read()
+    is_json = answer.headers["Content-Type"].split(";")[0].endswith("json")
+    return answer.status, dict(answer.getheaders()), json.loads(raw) if is_json else raw.decode("latin-1")
 
 
 def resolve(node):

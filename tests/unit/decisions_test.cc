@@ -26,11 +26,12 @@ TEST(GrantsText, F11_IsCanonicalAndPerOperation) {
 }
 
 TEST(LifecycleState, FailsClosedInItsOrder) {
-  EXPECT_EQ(JudgeState(true, true, true, true), ApplianceState::kFailed);
-  EXPECT_EQ(JudgeState(false, false, true, true), ApplianceState::kUninitialised);
-  EXPECT_EQ(JudgeState(false, true, false, true), ApplianceState::kLocked);
-  EXPECT_EQ(JudgeState(false, true, true, false), ApplianceState::kDegraded);
-  EXPECT_EQ(JudgeState(false, true, true, true), ApplianceState::kOperational);
+  EXPECT_EQ(JudgeState(true, true, true, true, true), ApplianceState::kFailed);
+  EXPECT_EQ(JudgeState(false, false, false, true, true), ApplianceState::kUninitialised);
+  EXPECT_EQ(JudgeState(false, true, false, false, true), ApplianceState::kLocked);
+  EXPECT_EQ(JudgeState(false, true, false, true, false), ApplianceState::kDegraded);
+  EXPECT_EQ(JudgeState(false, true, true, true, true), ApplianceState::kRollback);
+  EXPECT_EQ(JudgeState(false, true, false, true, true), ApplianceState::kOperational);
 }
 
 TEST(TokenStates, EachIsNamedAndTheWorstComesFirst) {

@@ -1,0 +1,83 @@
+#pragma once
+// The checkpointer: has the token sign the heads of both logs, after it has read again what they are made of.
+
+#include <array>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "appliance/state.h"
+#include "crypto/anchor.h"
+#include "crypto/base/clock.h"
+#include "crypto/base/mutex.h"
+#include "hsm/key_ops.h"
+#include "ledger/ledger.h"
+
+namespace strongroom::appliance {
+
+/// CompareWithAnchors holds the ledger against what its token remembers (L8): each log must extend its anchor, and no
+/// other instance's may be there. kIntegrity, slug `rollback`, with what is missing.
+Result<void> CompareWithAnchors(const ledger::Ledger& ledger, const crypto::InstanceId& instance,
+                                std::span<const crypto::Anchor> anchors);
+
+/// Checkpointer signs when a log has grown and `interval` has passed, and on request. Before each signature every leaf
+/// since the last one is hashed again from its stored bytes, at first since the log's beginning: a changed byte stops
+/// signing (L7). An idle evidence log gets a heartbeat entry every `heartbeat` (L10). Thread-safe.
+class Checkpointer {
+ public:
+  struct Options {
+    std::chrono::milliseconds interval{2000};
+    std::chrono::milliseconds heartbeat{60000};
+  };
+  using Snapshot = std::function<std::shared_ptr<const State>()>;
+  Checkpointer(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, Snapshot snapshot, Options options);
+  ~Checkpointer();
+  Checkpointer(const Checkpointer&) = delete;
+  Checkpointer& operator=(const Checkpointer&) = delete;
+
+  /// Now signs what has not been signed yet and waits for it. Fails with what the ledger or the token says.
+  Result<void> Now() EXCLUDES(mutex_);
+  /// Enable starts signing; before the anchors have been compared nothing is signed.
+  void Enable() EXCLUDES(mutex_);
+  /// Fault is what stopped the last attempt, empty when it went well.
+  std::string Fault() const EXCLUDES(fault_mutex_);
+  /// VerifierKey is the key of all checkpoints as a signed note's verifier key; nullopt before the first signature.
+  std::optional<std::string> VerifierKey() const EXCLUDES(fault_mutex_);
+
+ private:
+  struct Progress {
+    crypto::MerkleFrontier rehashed;
+    std::uint64_t anchored = 0;
+    std::uint64_t noted = 0;  // size of the newest stored checkpoint
+  };
+  void Loop() EXCLUDES(mutex_);
+  Result<void> SignBoth() REQUIRES(mutex_);
+  Result<void> Sign(ledger::Log log, const std::string& origin) REQUIRES(mutex_);
+  Result<void> Rehash(ledger::Log log, std::uint64_t size, Progress& progress) REQUIRES(mutex_);
+  Result<void> LearnKey(const crypto::InstanceId& instance) REQUIRES(mutex_);
+  void Beat() REQUIRES(mutex_);
+
+  ledger::Ledger& ledger_;
+  hsm::KeyOps& key_ops_;
+  const Clock& clock_;
+  const Snapshot snapshot_;
+  const Options options_;
+
+  mutable Mutex mutex_;  // one signature at a time
+  CondVar wake_;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+  bool enabled_ GUARDED_BY(mutex_) = false;
+  std::array<Progress, 2> progress_ GUARDED_BY(mutex_);
+  std::optional<crypto::NoteKey> key_ GUARDED_BY(mutex_);
+  std::uint64_t beat_size_ GUARDED_BY(mutex_) = 0;
+  std::chrono::steady_clock::time_point beat_at_ GUARDED_BY(mutex_) = std::chrono::steady_clock::now();
+
+  mutable Mutex fault_mutex_;
+  std::string fault_ GUARDED_BY(fault_mutex_) = "nothing signed yet";
+  std::optional<std::string> verifier_key_ GUARDED_BY(fault_mutex_);
+  std::thread thread_;
+};
+
+}  // namespace strongroom::appliance
