@@ -6,6 +6,7 @@
 
 #include "crypto/text_rules.h"
 #include "netapi/entry_json.h"
+#include "netapi/keyring_json.h"
 #include "netapi/problem.h"
 
 namespace strongroom::netapi {
@@ -237,44 +238,26 @@ Result<bj::value> Api::Executed(const std::string& id, const std::string& execut
 }
 
 bj::object Api::KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const {
-  bj::object out;
-  out["name"] = keyring.name;
-  out["suite"] = crypto::ToString(keyring.Primary()->suite);
-  out["custody"] = keyring.Primary()->custody;
-  out["state"] = "enabled";
-  out["primary"] = keyring.primary;
-  out["created"] = FormatTime(keyring.created);
-  out["last_rotation"] = TimeOrNull(keyring.last_rotation);
+  auto out = KeyringObject(keyring);
   const bool service = caller.role == crypto::Role::kService;
-  if (!service) {
-    out["id"] = ToHex(keyring.id);
-    out["grants"] = keyring.grants.Text();
+  if (service) {
+    out.erase("id");
+    out.erase("grants");
   }
-  bj::array versions;
+  auto version = out.at("versions").get_array().begin();
   for (const auto& [number, v] : keyring.versions) {
-    bj::object version;
-    version["version"] = number;
-    version["state"] = appliance::ToString(v.state);
-    version["suite"] = crypto::ToString(v.suite);
-    version["announced"] = TimeOrNull(v.announced);
-    version["activated"] = TimeOrNull(v.activated);
-    version["deactivated"] = TimeOrNull(v.deactivated);
-    if (!service) {
-      version["custody"] = v.custody;
-      version["kek"] = ToHex(v.kek);
-      version["token"] = v.token;
+    auto& object = (version++)->get_object();
+    if (service) {
+      for (const auto* hidden : {"custody", "kek", "token"}) object.erase(hidden);
+    } else if (const auto counts = ledger_.CountersOf(v.kek)) {
       // Counts are of the KEK: keyrings that the install keyring wraps for share its.
-      if (const auto counts = ledger_.CountersOf(v.kek)) {
-        version["kek_counts"] = bj::object{{"wraps", counts->wraps},
-                                           {"unwraps", counts->unwraps},
-                                           {"rewraps_to", counts->rewraps_to},
-                                           {"rewraps_from", counts->rewraps_from},
-                                           {"last_use", TimeOrNull(counts->last_use)}};
-      }
+      object["kek_counts"] = bj::object{{"wraps", counts->wraps},
+                                        {"unwraps", counts->unwraps},
+                                        {"rewraps_to", counts->rewraps_to},
+                                        {"rewraps_from", counts->rewraps_from},
+                                        {"last_use", TimeOrNull(counts->last_use)}};
     }
-    versions.push_back(std::move(version));
   }
-  out["versions"] = std::move(versions);
   return out;
 }
 

@@ -279,6 +279,16 @@ class DevAppliance {
     return {};
   }
 
+  // The key that auditors are handed; one that is there already is left alone.
+  Result<void> WriteVerifierKey() {
+    TRY_ASSIGN(const auto client, ClientFor("operator-1"));
+    TRY_ASSIGN(const auto answer, client->Call("GET", "/v1/status"));
+    TRY_ASSIGN(const auto status, netapi::ParseAnswer(answer));
+    const auto key = TextOf(status.get_object().at("ledger"), "vkey");
+    if (key == "-" || fs::exists(Path("ledger.vkey"))) return {};
+    return WriteText(Path("ledger.vkey"), key + "\n", 0644);
+  }
+
   Result<std::unique_ptr<netapi::Client>> ClientFor(const std::string& principal) const {
     TRY_ASSIGN(const auto url, Url());
     return netapi::Client::Make(
@@ -426,6 +436,7 @@ Result<std::string> Up(const std::string& directory, unsigned short port, unsign
   TRY(dev.MakeKeyring("install", {"suite=kwp", "custody=token", "grants=service-1"}));
   TRY(dev.MakeKeyring("org-a", {"suite=gcm", "custody=token", "grants=service-2"}));
   TRY(dev.MakeKeyring("org-b", {"custody=keyring:install", "grants=service-1,service-2"}));
+  TRY(dev.WriteVerifierKey());
   TRY(dev.MarkComplete());
   return dev.Url();
 }

@@ -11,6 +11,7 @@
 #include "provisioning/dev_appliance.h"
 #include "provisioning/governance_commands.h"
 #include "provisioning/ledger_commands.h"
+#include "provisioning/ledger_export.h"
 
 namespace {
 
@@ -136,6 +137,17 @@ void AddLedger(CLI::App& app, Arguments& a, Command& run) {
   show->add_option("--from", a.ledger.from, "first index");
   show->add_option("--op", a.ledger.operation, "only this kind of entry or operation");
   show->callback([&] { run = [&] { return ShowLedger(a.session, a.ledger); }; });
+  auto* export_all = ledger->add_subcommand("export", "write both logs into a folder that anyone can verify");
+  export_all->add_option("--out", a.dir, "a new folder")->required();
+  export_all->callback([&] { run = [&] { return ExportLedger(a.session, a.dir); }; });
+  auto* verify = ledger->add_subcommand("verify", "verify an export offline, with nothing but its folder and the key");
+  verify->add_option("dir", a.dir, "the folder")->required();
+  verify->add_option("--vkey", a.name, "the checkpoint key, a file or the text itself")->required();
+  verify->callback([&] { run = [&] { return VerifyExport(a.session, a.dir, a.name); }; });
+  auto* prove = ledger->add_subcommand("prove", "print the proof that an entry is in the log (C2SP tlog-proof)");
+  prove->add_option("log", a.ledger.log, "control or evidence")->required();
+  prove->add_option("index", a.ledger.from, "the entry's index")->required();
+  prove->callback([&] { run = [&] { return ProveEntry(a.session, a.ledger.log, a.ledger.from); }; });
   auto* rebuild =
       ledger->add_subcommand("rebuild", "make the state table anew from the control log of a stopped appliance");
   rebuild->add_option("--data", a.data_directory, "the data directory")->required();

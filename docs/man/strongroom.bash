@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'ledger' 'ledger show' 'ledger rebuild' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -35,8 +35,11 @@ _strongroom() {
     'approve') words='--help --key --signature --custodian' ;;
     'reject') words='--help --key --signature --custodian' ;;
     'execute') words='--help' ;;
-    'ledger') words='show rebuild --help' ;;
+    'ledger') words='show export verify prove rebuild --help' ;;
     'ledger show') words='--help --from --op' ;;
+    'ledger export') words='--help --out' ;;
+    'ledger verify') words='--help --vkey' ;;
+    'ledger prove') words='--help' ;;
     'ledger rebuild') words='--help --data' ;;
     'man') words='--help' ;;
     'completion') words='--help' ;;

@@ -1,0 +1,46 @@
+#include "netapi/keyring_json.h"
+
+#include <boost/json/array.hpp>
+
+#include "crypto/base/clock.h"
+
+namespace strongroom::netapi {
+namespace {
+
+namespace bj = boost::json;
+bj::value TimeOrNull(Millis time) { return time == 0 ? bj::value(nullptr) : bj::value(FormatTime(time)); }
+
+}  // namespace
+
+bj::object KeyringObject(const appliance::Keyring& keyring) {
+  bj::object out;
+  out["name"] = keyring.name;
+  out["suite"] = crypto::ToString(keyring.Primary()->suite);
+  out["custody"] = keyring.Primary()->custody;
+  out["state"] = "enabled";
+  out["primary"] = keyring.primary;
+  out["created"] = FormatTime(keyring.created);
+  out["last_rotation"] = TimeOrNull(keyring.last_rotation);
+  out["id"] = ToHex(keyring.id);
+  out["grants"] = keyring.grants.Text();
+  bj::array versions;
+  for (const auto& [number, v] : keyring.versions)
+    versions.push_back(bj::object{{"version", number},
+                                  {"state", appliance::ToString(v.state)},
+                                  {"suite", crypto::ToString(v.suite)},
+                                  {"announced", TimeOrNull(v.announced)},
+                                  {"activated", TimeOrNull(v.activated)},
+                                  {"deactivated", TimeOrNull(v.deactivated)},
+                                  {"custody", v.custody},
+                                  {"kek", ToHex(v.kek)},
+                                  {"token", v.token}});
+  out["versions"] = std::move(versions);
+  return out;
+}
+
+bj::object WithoutCounts(bj::object keyring) {
+  for (auto& version : keyring.at("versions").get_array()) version.get_object().erase("kek_counts");
+  return keyring;
+}
+
+}  // namespace strongroom::netapi

@@ -1,0 +1,16 @@
+#pragma once
+// A keyring as JSON, in full: what operators see, less the live counts. Exports and their verifier use it too.
+
+#include <boost/json/object.hpp>
+
+#include "appliance/state.h"
+
+namespace strongroom::netapi {
+
+/// KeyringObject renders everything about a keyring that follows from the control log.
+boost::json::object KeyringObject(const appliance::Keyring& keyring);
+
+/// WithoutCounts drops what does not follow from the control log from a keyring that the service has answered with.
+boost::json::object WithoutCounts(boost::json::object keyring);
+
+}  // namespace strongroom::netapi

@@ -1,0 +1,212 @@
+#include "provisioning/ledger_export.h"
+
+#include <unistd.h>
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+
+#include "crypto/quorum.h"
+#include "netapi/keyring_json.h"
+#include "provisioning/export_audit.h"
+
+namespace strongroom::provisioning {
+namespace {
+
+namespace bj = boost::json;
+namespace fs = std::filesystem;
+
+constexpr const char* kReadme = R"(This folder is an export of a Strongroom ledger.
+
+  control/, evidence/   the two logs as C2SP tlog-tiles: every entry, every hash, and the head that the token signed
+  rosters/N/            the roster of version N, and an allowed_signers file of it for ssh-keygen
+  keyrings.json         the keyrings as they follow from the control log
+  ledger.vkey           the key that signed the heads. Compare it with the one that you were handed at the ceremony.
+
+To verify it, with nothing but this folder and that key:
+
+  strongroom ledger verify FOLDER --vkey VKEY
+
+It hashes every entry, computes every tile and both roots, verifies the signatures under the heads, replays the control log,
+and verifies every vote under the roster of its time. A vote by hand: the proposal's text and a line "verdict: approve" are what
+was signed, in the namespace vote@strongroom:
+
+  ssh-keygen -Y verify -f rosters/1/allowed_signers -I custodian-1 -n vote@strongroom -s SIGNATURE < TEXT
+
+The entries' format is ledger/FORMAT.md of Strongroom's source; c2sp.org describes checkpoints, signed notes and tiles.
+)";
+
+// Progress is one line on a terminal while something takes longer than a second.
+class Progress {
+ public:
+  void Count(const char* what, std::uint64_t n) {
+    const auto now = std::chrono::steady_clock::now();
+    if (!show_ || now - begin_ < std::chrono::seconds(1) || now - drawn_ < std::chrono::milliseconds(200)) return;
+    drawn_ = now;
+    std::cerr << "\r" << what << ": " << n << " entries   ";
+  }
+  ~Progress() {
+    if (drawn_ != std::chrono::steady_clock::time_point()) std::cerr << "\n";
+  }
+  Progress() = default;
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+ private:
+  const bool show_ = isatty(STDERR_FILENO) == 1;
+  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point drawn_;
+};
+
+Result<void> WriteFile(const fs::path& path, std::string_view content) {
+  std::error_code error;
+  fs::create_directories(path.parent_path(), error);
+  std::ofstream out(path, std::ios::binary);
+  out.write(content.data(), static_cast<std::streamsize>(content.size()));
+  out.close();
+  if (!out) return Io("cannot write " + path.string());
+  return {};
+}
+
+Result<std::string> Fetch(netapi::Client& client, const std::string& target) {
+  TRY_ASSIGN(const auto answer, client.Call("GET", target));
+  if (answer.status != 200) {
+    const auto problem = netapi::ParseAnswer(answer);
+    return problem ? Integrity("the server answered something else than was asked") : problem.error();
+  }
+  return std::string(answer.body);
+}
+
+Result<crypto::Checkpoint> FetchCheckpoint(netapi::Client& client, const std::string& log, std::string& note) {
+  TRY_ASSIGN(note, Fetch(client, "/v1/ledger/" + log + "/checkpoint"));
+  return crypto::Checkpoint::Parse(note.substr(0, note.rfind("\n\n") + 1));
+}
+
+// The keyrings as of a control checkpoint: asked for until neither has moved in between.
+Result<std::string> FetchKeyrings(const CliSession& session, netapi::Client& client, std::string& note) {
+  for (int tries = 0; tries < 20; ++tries) {
+    TRY_ASSIGN(const auto before, FetchCheckpoint(client, "control", note));
+    TRY_ASSIGN(const auto list, AskAll(session, "/v1/keyrings"));
+    TRY_ASSIGN(const auto status, session.Ask("GET", "/v1/status"));
+    if (TextOf(status.get_object().at("ledger").get_object().at("control"), "size") != std::to_string(before.size)) {
+      (void)usleep(300000);  // what was just recorded is signed soon
+      continue;
+    }
+    bj::array items;
+    for (const auto& keyring : list.get_object().at("items").get_array())
+      items.push_back(netapi::WithoutCounts(keyring.get_object()));
+    return bj::serialize(items) + "\n";
+  }
+  return Unavailable("the control log grows all the time: try again");
+}
+
+Result<std::uint64_t> ExportLog(netapi::Client& client, const fs::path& directory, const std::string& log,
+                                const std::string& note, Progress& progress) {
+  TRY_ASSIGN(const auto head, crypto::Checkpoint::Parse(note.substr(0, note.rfind("\n\n") + 1)));
+  TRY(WriteFile(directory / log / "checkpoint", note));
+  std::uint64_t files = 0;
+  TRY(ledger::ForEachTile(head.size, [&](const std::string& path) -> Result<void> {
+    TRY_ASSIGN(const auto content, Fetch(client, "/v1/ledger/" + log + "/tile/" + path));
+    progress.Count(log.c_str(), ++files * crypto::kTileWidth);
+    return WriteFile(directory / log / "tile" / path, content);
+  }));
+  return head.size;
+}
+
+Result<bj::object> Export(const CliSession& session, const fs::path& directory) {
+  std::error_code error;
+  if (fs::exists(directory) && !fs::is_empty(directory, error))
+    return Conflict(directory.string() + " is not empty: an export is written into a new folder", "directory-in-use");
+  TRY_ASSIGN(const auto client, session.Connect());
+  Progress progress;
+  std::string control_note, evidence_note;
+  TRY_ASSIGN(const auto keyrings, FetchKeyrings(session, *client, control_note));
+  TRY(FetchCheckpoint(*client, "evidence", evidence_note));
+  TRY_ASSIGN(const auto status, session.Ask("GET", "/v1/status"));
+  const auto key = TextOf(status.get_object().at("ledger"), "vkey");
+  TRY_ASSIGN(const auto control, ExportLog(*client, directory, "control", control_note, progress));
+  TRY_ASSIGN(const auto evidence, ExportLog(*client, directory, "evidence", evidence_note, progress));
+  TRY(WriteFile(directory / "keyrings.json", keyrings));
+  TRY(WriteFile(directory / "ledger.vkey", key + "\n"));
+  TRY(WriteFile(directory / "README.txt", kReadme));
+  // What was written is read and verified at once: rosters are taken from the verified log.
+  TRY_ASSIGN(const auto vkey, crypto::NoteKey::Parse(key));
+  TRY_ASSIGN(const auto rosters, RostersOf(directory.string(), vkey));
+  for (const auto& roster : rosters) {
+    const auto folder = directory / "rosters" / std::to_string(roster.version());
+    TRY(WriteFile(folder / "roster.txt", roster.text()));
+    TRY(WriteFile(folder / "allowed_signers", crypto::RosterAllowedSigners(roster)));
+  }
+  TRY(AuditExport(directory.string(), vkey, {}));
+  return bj::object{{"dir", directory.string()}, {"control", control}, {"evidence", evidence}, {"vkey", key}};
+}
+
+Result<crypto::NoteKey> KeyFrom(const std::string& key) {
+  std::error_code ignored;
+  if (!fs::is_regular_file(key, ignored)) return crypto::NoteKey::Parse(key);
+  TRY_ASSIGN(auto text, ledger::ReadWholeFile(key));
+  while (text.ends_with('\n')) text.pop_back();
+  return crypto::NoteKey::Parse(text);
+}
+
+}  // namespace
+
+int ExportLedger(const CliSession& session, const std::string& directory) {
+  const auto done = Export(session, directory);
+  if (!done) return Fail(done.error());
+  if (session.json) {
+    PrintJson(*done);
+    return kExitDone;
+  }
+  std::cout << "exported " << TextOf(*done, "control") << " control and " << TextOf(*done, "evidence")
+            << " evidence entries to " << directory << "\n";
+  std::cerr << "next: strongroom ledger verify " << directory << " --vkey FILE, with the key from the ceremony\n";
+  return kExitDone;
+}
+
+int VerifyExport(const CliSession& session, const std::string& directory, const std::string& key) {
+  const auto vkey = KeyFrom(key);
+  if (!vkey) return FailUsage(vkey.error());
+  Progress progress;
+  const auto audit = AuditExport(directory, *vkey, [&](const char* log, std::uint64_t n) { progress.Count(log, n); });
+  if (!audit) {
+    (void)Fail(audit.error());
+    return kExitVerification;
+  }
+  if (session.json) {
+    bj::array gaps;
+    for (const auto& gap : audit->gaps) gaps.push_back(bj::string(gap));
+    PrintJson(bj::object{{"verified", true},
+                         {"instance", audit->instance},
+                         {"control", audit->control},
+                         {"evidence", audit->evidence},
+                         {"votes", audit->votes},
+                         {"executions", audit->executions},
+                         {"gaps", std::move(gaps)}});
+    return kExitDone;
+  }
+  std::cout << "verified: instance " << audit->instance << "\n  control   " << audit->control << " entries, "
+            << audit->votes << " votes, " << audit->executions << " executions\n  evidence  " << audit->evidence
+            << " entries\n";
+  for (const auto& gap : audit->gaps) std::cout << "  silence   " << gap << "\n";
+  return kExitDone;
+}
+
+int ProveEntry(const CliSession& session, const std::string& log, std::uint64_t index) {
+  if (log != "control" && log != "evidence") return FailUsage(Invalid("the logs are 'control' and 'evidence'"));
+  const auto client = session.Connect();
+  if (!client) return Fail(client.error());
+  const auto proof = Fetch(**client, "/v1/ledger/" + log + "/proof?index=" + std::to_string(index));
+  if (!proof) return Fail(proof.error());
+  if (session.json)
+    PrintJson(bj::object{{"log", log}, {"index", index}, {"proof", *proof}});
+  else
+    std::cout << *proof;
+  return kExitDone;
+}
+
+}  // namespace strongroom::provisioning

@@ -1,0 +1,21 @@
+#pragma once
+// `ledger export`, `ledger verify`, `ledger prove`: what an auditor needs, and all that she needs.
+
+#include "provisioning/cli_session.h"
+
+namespace strongroom::provisioning {
+
+/// ExportLedger writes a self-contained folder: both logs as tlog-tiles, their checkpoints, the rosters with an
+/// allowed_signers file each, the keyrings as they follow from the log, the checkpoint key, a README. `directory` must
+/// not exist or be empty.
+int ExportLedger(const CliSession& session, const std::string& directory);
+
+/// VerifyExport checks such a folder with nothing but the key (a file or the text itself): hashes, checkpoints, every
+/// vote and every execution under the roster of its time, the keyrings, and that no file is there that was not
+/// checked. Exit status 3 and the first bad entry when anything differs.
+int VerifyExport(const CliSession& session, const std::string& directory, const std::string& key);
+
+/// ProveEntry prints the tlog-proof of one entry.
+int ProveEntry(const CliSession& session, const std::string& log, std::uint64_t index);
+
+}  // namespace strongroom::provisioning

@@ -1,0 +1,319 @@
+"""A second verifier of Strongroom exports, written from ledger/FORMAT.md and the C2SP documents, sharing no code with the first.
+
+Usage: verify_export.py FOLDER VKEY_FILE
+
+Standard library, ssh-keygen and openssl only. Prints "verified ..." and ends with 0, or one line naming the first bad entry and
+ends with 3.
+"""
+import base64
+import datetime
+import hashlib
+import json
+import pathlib
+import struct
+import subprocess
+import sys
+import tempfile
+
+
+class Bad(Exception):
+    pass
+
+
+def sha(*parts):
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def leaf(entry):
+    return sha(b"\0", entry)
+
+
+def node(left, right):
+    return sha(b"\1", left, right)
+
+
+def root(hashes):
+    """RFC 6962 section 2.1, level by level: an odd one at the end moves up as it is."""
+    if not hashes:
+        return sha(b"")
+    while len(hashes) > 1:
+        pairs = [node(hashes[i], hashes[i + 1]) for i in range(0, len(hashes) - 1, 2)]
+        hashes = pairs + hashes[len(hashes) - len(hashes) % 2:]
+    return hashes[0]
+
+
+def tile_name(index):
+    digits = f"{index:03d}"
+    digits = digits.zfill(-(-len(digits) // 3) * 3)
+    groups = [digits[i:i + 3] for i in range(0, len(digits), 3)]
+    return "/".join(["x" + g for g in groups[:-1]] + groups[-1:])
+
+
+class Reader:
+    def __init__(self, data):
+        self.data, self.at = data, 0
+
+    def take(self, n):
+        if self.at + n > len(self.data):
+            raise Bad("cut off")
+        self.at += n
+        return self.data[self.at - n:self.at]
+
+    def number(self, size):
+        return int.from_bytes(self.take(size), "big")
+
+    def text(self):
+        return self.take(self.number(4)).decode()
+
+    def end(self):
+        if self.at != len(self.data):
+            raise Bad("bytes behind its end")
+
+
+def when(ms):
+    return datetime.datetime.fromtimestamp(ms // 1000, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else None
+
+
+class Folder:
+    def __init__(self, path, vkey):
+        self.path, self.vkey, self.seen = pathlib.Path(path), vkey, {"README.txt"}
+        self.name, key_id, material = vkey.split("+", 2)
+        material = base64.b64decode(material)
+        if material[0] != 2 or sha(material[1:])[:4].hex() != key_id:
+            raise Bad("vkey: not an ECDSA key with its id")
+        self.spki, self.key_id = material[1:], bytes.fromhex(key_id)
+
+    def read(self, name):
+        self.seen.add(name)
+        try:
+            return (self.path / name).read_bytes()
+        except OSError:
+            raise Bad(f"{name}: missing") from None
+
+    def checkpoint(self, log):
+        note = self.read(f"{log}/checkpoint").decode(errors="replace")
+        text, split, signatures = note.rpartition("\n\n")
+        text += "\n"
+        signed = False
+        if not split or not signatures.endswith("\n"):
+            raise Bad(f"{log} checkpoint: no note")
+        for line in signatures[:-1].split("\n"):
+            dash, _, rest = line.partition(" ")
+            name, _, blob = rest.partition(" ")
+            if dash != "\u2014" or not name:
+                raise Bad(f"{log} checkpoint: no signature line")
+            blob_bytes = base64.b64decode(blob, validate=True)
+            if base64.b64encode(blob_bytes).decode() != blob:
+                raise Bad(f"{log} checkpoint: a signature in another form")
+            if name != self.name or blob_bytes[:4] != self.key_id:
+                continue
+            with tempfile.TemporaryDirectory() as work:
+                files = [pathlib.Path(work) / n for n in ("text", "sig", "key")]
+                for file, content in zip(files, (text.encode(), blob_bytes[4:], self.spki)):
+                    file.write_bytes(content)
+                done = subprocess.run(["openssl", "dgst", "-sha256", "-verify", files[2], "-keyform", "DER", "-signature",
+                                       files[1], files[0]], capture_output=True)
+            if done.returncode != 0:
+                raise Bad(f"{log} checkpoint: the signature does not fit")
+            signed = True
+        origin, size, hash64, *more = text[:-1].split("\n")
+        if not signed or more or not origin.startswith(f"{self.name}/{log}/") or str(int(size)) != size or int(size) == 0:
+            raise Bad(f"{log} checkpoint: not the signed head of this log")
+        return int(size), base64.b64decode(hash64)
+
+    def entries(self, log):
+        size, wanted = self.checkpoint(log)
+        level = []
+        out = []
+        for first in range(0, size, 256):
+            width = min(256, size - first)
+            suffix = "" if width == 256 else f".p/{width}"
+            bundle = self.read(f"{log}/tile/entries/{tile_name(first // 256)}{suffix}")
+            stored = self.read(f"{log}/tile/0/{tile_name(first // 256)}{suffix}")
+            at = 0
+            for i in range(width):
+                (length,) = struct.unpack_from(">H", bundle, at) if at + 2 <= len(bundle) else (1 << 20,)
+                entry = bundle[at + 2:at + 2 + length]
+                if at + 2 + length > len(bundle) or leaf(entry) != stored[32 * i:32 * i + 32]:
+                    raise Bad(f"{log} entry {first + i}: it does not fit its hash")
+                at += 2 + length
+                out.append(entry)
+                level.append(leaf(entry))
+            if at != len(bundle) or len(stored) != 32 * width:
+                raise Bad(f"{log} entry {first + width}: more than there should be")
+        leaves, number = level, 0
+        while len(level) >= 256:  # the tiles above
+            level = [root(level[i:i + 256]) for i in range(0, len(level) - len(level) % 256, 256)]
+            number += 1
+            for first in range(0, len(level), 256):
+                part = level[first:first + 256]
+                suffix = "" if len(part) == 256 else f".p/{len(part)}"
+                if self.read(f"{log}/tile/{number}/{tile_name(first // 256)}{suffix}") != b"".join(part):
+                    raise Bad(f"{log} entry {first * 256 ** number}: tile {number}/{first // 256} differs")
+        if root(leaves) != wanted:
+            raise Bad(f"{log} entries 0 to {size - 1}: not the signed root")
+        return out
+
+
+def ssh_verify(signers, who, namespace, message, signature):
+    with tempfile.TemporaryDirectory() as work:
+        files = [pathlib.Path(work) / n for n in ("signers", "sig")]
+        files[0].write_text(signers)
+        files[1].write_text(signature)
+        done = subprocess.run(["ssh-keygen", "-Y", "verify", "-f", files[0], "-I", who, "-n", namespace, "-s", files[1]],
+                              input=message.encode(), capture_output=True)
+    return done.returncode == 0
+
+
+class Control:
+    """Replays the control log."""
+
+    def __init__(self):
+        self.roster, self.keys, self.signers, self.proposals, self.keyrings = None, {}, "", {}, {}
+        self.votes = self.executions = 0
+        self.rosters = {}
+
+    def fields(self, text):
+        pairs = [line.split(": ", 1) for line in text.splitlines()[1:]]
+        return dict(pairs), {k[6:]: v for k, v in pairs if k.startswith("param ")}
+
+    def take(self, raw):
+        r = Reader(raw)
+        if r.number(1) != 1:
+            raise Bad("unknown format")
+        kind, time = r.number(1), r.number(8)
+        getattr(self, f"kind_{kind}", self.unknown)(r, time)
+        r.end()
+
+    def unknown(self, r, time):
+        raise Bad("unknown kind")
+
+    def kind_1(self, r, time):
+        text = r.text()
+        if self.roster:
+            raise Bad("a second genesis")
+        for line in text.splitlines():
+            words = line.split(" ")
+            if words[0] == "principal:" and words[2] == "custodian":
+                self.keys[words[1]] = " ".join(words[4:6])
+        self.roster = text
+        self.version = dict(l.split(": ", 1) for l in text.splitlines()[1:3])["version"]
+        self.instance = dict(l.split(": ", 1) for l in text.splitlines()[1:3])["instance"]
+        self.policies = dict(l.split(" ")[1:] for l in text.splitlines() if l.startswith("policy: "))
+        self.rosters[self.version] = text
+        self.signers = "".join(f'{n} namespaces="vote@strongroom,roster@strongroom" {k}\n' for n, k in self.keys.items())
+        signed = set()
+        for _ in range(r.number(2)):
+            who, signature = r.text(), r.text()
+            if not ssh_verify(self.signers, who, "roster@strongroom", text, signature):
+                raise Bad(f"the roster's signature by {who} does not fit")
+            signed.add(who)
+        if signed != set(self.keys):
+            raise Bad("not every custodian signed the roster")
+
+    def kind_2(self, r, time):
+        text = r.text()
+        fields, params = self.fields(text)
+        if not text.startswith("strongroom proposal v1\n") or fields["instance"] != self.instance:
+            raise Bad("a proposal of another instance")
+        self.proposals[hashlib.sha256(text.encode()).hexdigest()[:32]] = {
+            "text": text, "fields": fields, "params": params, "votes": {}, "fate": "open"}
+
+    def proposal(self, r, *fates):
+        p = self.proposals.get(r.text())
+        if p is None or p["fate"] not in fates:
+            raise Bad("a proposal that is not there or is settled")
+        return p
+
+    def kind_3(self, r, time):
+        p = self.proposal(r, "open")
+        who, verdict, signature = r.text(), {1: "approve", 2: "reject"}[r.number(1)], r.text()
+        if who in p["votes"] or who == p["fields"]["requester"]:
+            raise Bad(f"{who} may not vote (again)")
+        if not ssh_verify(self.signers, who, "vote@strongroom", p["text"] + f"verdict: {verdict}\n", signature):
+            raise Bad(f"the vote by {who} does not fit")
+        p["votes"][who] = verdict
+        self.votes += 1
+
+    def kind_4(self, r, time):
+        self.proposal(r, "open")["fate"] = "withdrawn"
+        r.text()
+
+    def kind_5(self, r, time):
+        p = self.proposal(r, "open")
+        r.text()
+        _, needed, *_ = p["fields"]["policy"].split(" ")
+        verdicts = list(p["votes"].values())
+        if "reject" in verdicts or len(verdicts) < max(2, int(needed)):
+            raise Bad("executed without its votes")
+        if when(time) > p["fields"]["execute-by"]:
+            raise Bad("executed too late")
+        p["fate"] = "consumed"
+        self.executions += 1
+
+    def kind_6(self, r, time):
+        ring, name = r.take(16).hex(), r.text()
+        r.number(1), r.text()
+        self.keyrings[ring] = {"name": name, "grants": r.text(), "created": time, "primary": 0, "rotated": 0, "versions": {}}
+
+    def kind_7(self, r, time):
+        ring, number = r.take(16).hex(), r.number(4)
+        suite, custody, kek, token = {1: "kwp", 2: "gcm"}[r.number(1)], r.text(), r.take(20).hex(), r.text()
+        self.keyrings[ring]["versions"][number] = {
+            "version": number, "state": "pre-active", "suite": suite, "announced": when(time), "activated": None,
+            "deactivated": None, "custody": custody, "kek": kek, "token": token}
+
+    def kind_8(self, r, time):
+        ring, number = self.keyrings[r.take(16).hex()], r.number(4)
+        if ring["primary"]:
+            ring["versions"][ring["primary"]] |= {"state": "deactivated", "deactivated": when(time)}
+            ring["rotated"] = time
+        ring["versions"][number] |= {"state": "active", "activated": when(time)}
+        ring["primary"] = number
+
+    def kind_9(self, r, time):
+        p = self.proposal(r, "consumed")
+        p["fate"] = "executed" if r.number(1) == 1 else "failed"
+        r.text(), r.text()
+
+    def keyrings_json(self):
+        out = []
+        for ring, k in sorted(self.keyrings.items(), key=lambda item: item[1]["name"]):
+            primary = k["versions"][k["primary"]]
+            out.append({"name": k["name"], "suite": primary["suite"], "custody": primary["custody"], "state": "enabled",
+                        "primary": k["primary"], "created": when(k["created"]), "last_rotation": when(k["rotated"]),
+                        "id": ring, "grants": k["grants"], "versions": [v for _, v in sorted(k["versions"].items())]})
+        return json.dumps(out, separators=(",", ":")) + "\n"
+
+
+def verify(path, vkey):
+    folder, control = Folder(path, vkey), Control()
+    entries = folder.entries("control")
+    for index, entry in enumerate(entries):
+        try:
+            control.take(entry)
+        except Bad as bad:
+            raise Bad(f"control entry {index}: {bad}") from None
+        except (KeyError, ValueError) as bad:
+            raise Bad(f"control entry {index}: cannot be read ({bad!r})") from None
+    if folder.name != f"strongroom/{control.instance}":
+        raise Bad("the key is of another instance than the log")
+    evidence = folder.entries("evidence")
+    wanted = {"keyrings.json": control.keyrings_json(), "ledger.vkey": vkey + "\n"}
+    for version, text in control.rosters.items():
+        wanted[f"rosters/{version}/roster.txt"] = text
+        wanted[f"rosters/{version}/allowed_signers"] = control.signers
+    for name, content in wanted.items():
+        if folder.read(name) != content.encode():
+            raise Bad(f"{name}: does not follow from the control log")
+    for file in folder.path.rglob("*"):
+        if not file.is_dir() and str(file.relative_to(folder.path)) not in folder.seen:
+            raise Bad(f"{file.relative_to(folder.path)}: not part of the export")
+    return f"verified {len(entries)} control entries, {control.votes} votes, {control.executions} executions, {len(evidence)} evidence entries"
+
+
+try:
+    print(verify(sys.argv[1], pathlib.Path(sys.argv[2]).read_text().strip()))
+except (Bad, UnicodeDecodeError, ValueError) as bad:
+    print(f"BAD {bad}")
+    sys.exit(3)
