@@ -137,19 +137,19 @@ Result<void> Checkpointer::LearnKey(const crypto::InstanceId& instance) {
   return {};
 }
 
-Result<void> Checkpointer::Rehash(Log log, std::uint64_t size, Progress& progress) {
+// The entries as they are stored now against the root that grew with them: not against tiles, which may stem from a
+// changed entry as well.
+Result<void> Checkpointer::Rehash(Log log, const ledger::Head& head, Progress& progress) {
   auto tree = progress.rehashed;
   TRY(ledger_.Read(log, tree.size(), [&](std::uint64_t index, ByteView entry) {
-    if (index != tree.size() || index >= size) return false;
+    if (index != tree.size() || index >= head.size) return false;
     tree.Append(crypto::LeafHash(entry));
-    return tree.size() < size;
+    return tree.size() < head.size;
   }));
-  TRY_ASSIGN(const auto root, ledger_.RootAt(log, size));
-  const auto* name = log == Log::kControl ? "control" : "evidence";
-  if (tree.size() != size || tree.Root() != root)
-    return Integrity(std::string("stored entries of the ") + name + " log between " +
-                         std::to_string(progress.rehashed.size()) + " and " + std::to_string(size) +
-                         " are not what was recorded: nothing more is signed",
+  if (tree.size() != head.size || tree.Root() != head.root)
+    return Integrity(std::string("stored entries of the ") + (log == Log::kControl ? "control" : "evidence") +
+                         " log between " + std::to_string(progress.rehashed.size()) + " and " +
+                         std::to_string(head.size) + " are not what was recorded: nothing more is signed",
                      "ledger-damaged");
   progress.rehashed = std::move(tree);
   return {};
@@ -159,7 +159,7 @@ Result<void> Checkpointer::Sign(Log log, const std::string& origin) {
   auto& progress = progress_[static_cast<std::size_t>(log)];
   const auto head = ledger_.HeadOf(log);
   if (head.size == 0 || head.size == progress.noted) return {};
-  TRY(Rehash(log, head.size, progress));
+  TRY(Rehash(log, head, progress));
   const crypto::Checkpoint checkpoint{origin, head.size, progress.rehashed.Root(), {}};
   TRY_ASSIGN(const auto proof, ledger_.ConsistencyProof(log, progress.anchored, head.size));
   const auto signature = key_ops_.SignCheckpoint(checkpoint, proof);

@@ -55,7 +55,7 @@ class Checkpointer {
   void Loop() EXCLUDES(mutex_);
   Result<void> SignBoth() REQUIRES(mutex_);
   Result<void> Sign(ledger::Log log, const std::string& origin) REQUIRES(mutex_);
-  Result<void> Rehash(ledger::Log log, std::uint64_t size, Progress& progress) REQUIRES(mutex_);
+  Result<void> Rehash(ledger::Log log, const ledger::Head& head, Progress& progress) REQUIRES(mutex_);
   Result<void> LearnKey(const crypto::InstanceId& instance) REQUIRES(mutex_);
   void Beat() REQUIRES(mutex_);
 

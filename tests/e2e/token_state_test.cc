@@ -5,6 +5,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "netapi/json.h"
@@ -145,6 +146,47 @@ TEST_F(TokenStates, DownAndConnectingAreToldApart) {
   (void)kill(f_.PidOf("tokend.pid"), SIGKILL);
   EXPECT_TRUE(Becomes("down")) << TokenState();
   EXPECT_EQ(Ask().first, 503U);
+}
+
+// L8: an older copy of the database boots to rollback: reading goes on, nothing else does, until the right one is back.
+TEST(Rollback, L8_AnOlderDatabaseIsReadOnly) {
+  DevFixture f;
+  const auto down = [&] { (void)RunProcess({DevFixture::Program("strongroom"), "dev", "down", "--dir", f.Dir()}); };
+  const auto start = [&] {
+    for (const auto& [program, name] : {std::pair<std::string, std::string>{"strongroom-tokend", "tokend"},
+                                        std::pair<std::string, std::string>{"strongroomd", "strongroomd"}})
+      ASSERT_TRUE(provisioning::StartDaemon({DevFixture::Program(program), "--config", f.Path("strongroom.toml")},
+                                            f.Path("log/" + name + ".log"), f.Path(name + ".pid")));
+  };
+  down();
+  std::filesystem::copy(f.Path("data"), f.Dir() + "-older", std::filesystem::copy_options::recursive);
+  f.Up();
+  ASSERT_EQ(f.Run("service-1", {"datakey", "--keyring", "install"}).status, 0);
+  ASSERT_EQ(f.Run("operator-1", {"propose", "keyring.rotate", "--keyring", "install", "--reason", "r"}).status, 0);
+  down();  // signs what is left
+  std::filesystem::rename(f.Path("data"), f.Dir() + "-newer");
+  std::filesystem::rename(f.Dir() + "-older", f.Path("data"));
+  start();
+  const auto client = f.ClientFor("operator-1");
+  const auto until = std::chrono::steady_clock::now() + 20s;
+  std::string state;
+  while (state != "rollback" && std::chrono::steady_clock::now() < until) {
+    const auto answer = client->Call("GET", "/v1/status");
+    if (answer) state = std::string(std::string_view(netapi::ParseJson(answer->body)->at("state").get_string()));
+  }
+  EXPECT_EQ(state, "rollback");
+  EXPECT_EQ(f.ClientFor("service-1")->Call("POST", "/v1/keyrings/install/datakey", R"({"bytes":32})")->status, 503U);
+  const auto refused = f.Run("operator-1", {"propose", "keyring.rotate", "--keyring", "install", "--reason", "r"});
+  EXPECT_EQ(refused.status, 4);
+  EXPECT_NE(refused.err.find("rollback"), std::string::npos) << refused.err;
+  EXPECT_EQ(client->Call("GET", "/v1/ledger/control/entries?limit=1")->status, 200U) << "reading goes on";
+  EXPECT_EQ(client->Call("GET", "/v1/ledger/control/checkpoint")->status, 200U);
+  EXPECT_EQ(client->Call("GET", "/v1/health/ready")->status, 503U);
+  down();
+  std::filesystem::remove_all(f.Path("data"));
+  std::filesystem::rename(f.Dir() + "-newer", f.Path("data"));
+  f.Up();
+  EXPECT_EQ(f.Run("service-1", {"datakey", "--keyring", "install"}).status, 0) << "the right one is whole again";
 }
 
 }  // namespace

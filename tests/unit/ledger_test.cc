@@ -228,5 +228,61 @@ TEST_F(LedgerTest, L3_StagedOpensOnlyWithItsOwnCommit) {
   EXPECT_EQ((Staged<int>(7, *second).Open(*ledger->Wait(*second))), 7);
 }
 
+// L1: roots, proofs and tiles of a stored log are those of its entries, over tile borders, after a reopening, and for a
+// database that has no tiles yet.
+TEST(LedgerTree, L1_TilesRootsAndProofsFollowFromTheEntries) {
+  tests::TempDir dir;
+  std::vector<crypto::Digest> leaves;
+  crypto::MerkleFrontier frontier;
+  std::vector<crypto::Digest> roots = {frontier.Root()};
+  constexpr int kEntries = 66'000;  // more than one whole tile of level 1
+  for (int part = 0; part < 3; ++part) {
+    const auto ledger = Ledger::Open({dir.File("data")});
+    ASSERT_TRUE(ledger);
+    for (int i = 0; i < kEntries / 3; i += 2000) {
+      Submission submission;
+      for (int n = 0; n < 2000; ++n) {
+        submission.evidence.push_back(Evidence(static_cast<int>(leaves.size())));
+        leaves.push_back(crypto::LeafHash(Encode(submission.evidence.back())));
+        frontier.Append(leaves.back());
+        roots.push_back(frontier.Root());
+      }
+      ASSERT_TRUE((*ledger)->Record(std::move(submission)));
+    }
+  }
+  const auto check = [&](const Ledger& ledger) {
+    EXPECT_EQ(ledger.HeadOf(Log::kEvidence).root, frontier.Root());
+    const auto size = frontier.size();
+    for (const std::uint64_t n : {std::uint64_t{1}, std::uint64_t{255}, std::uint64_t{256}, std::uint64_t{257},
+                                  std::uint64_t{65535}, std::uint64_t{65536}, std::uint64_t{65537}, size}) {
+      ASSERT_EQ(*ledger.RootAt(Log::kEvidence, n), roots[n]) << n;
+      const auto path = ledger.InclusionProof(Log::kEvidence, n - 1, size);
+      ASSERT_TRUE(path);
+      EXPECT_TRUE(crypto::VerifyInclusion(n - 1, size, leaves[n - 1], *path, frontier.Root())) << n;
+      const auto proof = ledger.ConsistencyProof(Log::kEvidence, n, size);
+      ASSERT_TRUE(proof);
+      EXPECT_TRUE(crypto::VerifyConsistency(n, size, roots[n], frontier.Root(), *proof)) << n;
+    }
+    const auto tile = ledger.Tile(Log::kEvidence, 0, 1, 256);
+    ASSERT_TRUE(tile);
+    EXPECT_TRUE(std::equal(leaves[256].begin(), leaves[256].end(), tile->begin()));
+    EXPECT_EQ(ledger.Tile(Log::kEvidence, 1, 0, 256)->size(), 256U * 32);
+    EXPECT_EQ(ledger.Tile(Log::kEvidence, 2, 0, 1)->size(), 32U);
+    EXPECT_EQ(ledger.Tile(Log::kEvidence, 2, 0, 2).error().Slug(), "no-such-tile");
+    EXPECT_EQ(ledger.Tile(Log::kEvidence, 0, size / 256, 256).error().Slug(), "no-such-tile");
+    EXPECT_EQ(ledger.InclusionProof(Log::kEvidence, size, size).error().Slug(), "index-past-head");
+    EXPECT_EQ(ledger.RootAt(Log::kEvidence, size + 1).error().Slug(), "index-past-head");
+  };
+  check(**Ledger::Open({dir.File("data")}));
+  {
+    const auto env = Env::Open(dir.File("data"), std::size_t{1} << 30);
+    ASSERT_TRUE(env);
+    auto txn = (*env)->Write();
+    ASSERT_TRUE(txn->Clear(Table::kTiles));
+    ASSERT_TRUE(txn->Commit());
+  }
+  check(**Ledger::Open({dir.File("data")}));
+}
+
 }  // namespace
 }  // namespace strongroom::ledger

@@ -1,0 +1,188 @@
+// Signing what was recorded, and noticing what was not.
+
+#include "appliance/checkpointer.h"
+
+#include <gtest/gtest.h>
+#include <lmdb.h>
+
+#include "tests/support/world.h"
+
+namespace strongroom::appliance {
+namespace {
+
+using ledger::Log;
+using tests::World;
+
+ledger::Submission Evidence(int n, const std::string& principal = "service-1") {
+  ledger::Submission submission;
+  for (int i = 0; i < n; ++i) {
+    ledger::EvidenceEntry entry;
+    entry.time = 1'795'000'000'000 + i;
+    entry.request_id = "r" + std::to_string(i);
+    entry.principal = principal;
+    entry.outcome = "ok";
+    submission.evidence.push_back(std::move(entry));
+  }
+  return submission;
+}
+
+// Flips one bit of a stored entry behind the ledger's back. The ledger is closed meanwhile.
+void FlipStoredBit(const std::string& directory, const char* table, std::uint64_t index) {
+  MDB_env* env = nullptr;
+  ASSERT_EQ(mdb_env_create(&env), 0);
+  (void)mdb_env_set_maxdbs(env, 8);
+  (void)mdb_env_set_mapsize(env, std::size_t{1} << 30);
+  ASSERT_EQ(mdb_env_open(env, directory.c_str(), 0, 0600), 0);
+  MDB_txn* txn = nullptr;
+  MDB_dbi dbi = 0;
+  ASSERT_EQ(mdb_txn_begin(env, nullptr, 0, &txn), 0);
+  ASSERT_EQ(mdb_dbi_open(txn, table, 0, &dbi), 0);
+  auto key_bytes = ledger::IndexKey(index);
+  MDB_val key{key_bytes.size(), key_bytes.data()}, value{};
+  ASSERT_EQ(mdb_get(txn, dbi, &key, &value), 0);
+  Bytes changed(static_cast<std::uint8_t*>(value.mv_data), static_cast<std::uint8_t*>(value.mv_data) + value.mv_size);
+  changed.back() ^= 1;
+  MDB_val put{changed.size(), changed.data()};
+  ASSERT_EQ(mdb_put(txn, dbi, &key, &put, 0), 0);
+  ASSERT_EQ(mdb_txn_commit(txn), 0);
+  mdb_env_close(env);
+}
+
+class CheckpointerTest : public testing::Test {
+ protected:
+  void SetUp() override { w_.MakeDevKeyrings(); }
+  std::unique_ptr<Checkpointer> Make() {
+    auto made = std::make_unique<Checkpointer>(
+        *w_.ledger, w_.token, w_.clock, [this] { return w_.governance->Snapshot(); },
+        Checkpointer::Options{std::chrono::hours(1), std::chrono::hours(1)});
+    made->Enable();
+    return made;
+  }
+  const crypto::InstanceId& instance() { return World::quorum().instance(); }
+  Result<void> Compare() { return CompareWithAnchors(*w_.ledger, instance(), *w_.token.ReadAnchors()); }
+  // Closes everything, does something to the files, opens it again.
+  void Reopen(const std::function<void(const std::string& directory)>& meanwhile) {
+    w_.governance.reset();
+    w_.ledger.reset();
+    meanwhile(w_.dir.File("data"));
+    w_.Boot();
+  }
+  World w_;
+};
+
+TEST_F(CheckpointerTest, L7_NothingIsSignedBeforeTheAnchorsWereCompared) {
+  Checkpointer checkpointer(*w_.ledger, w_.token, w_.clock, [this] { return w_.governance->Snapshot(); }, {});
+  EXPECT_EQ(checkpointer.Now().error().Slug(), "not-anchored");
+  EXPECT_TRUE(w_.token.ReadAnchors()->empty());
+}
+
+TEST_F(CheckpointerTest, L7_HeadsAreSignedAndRememberedAsTheLogsGrow) {
+  const auto checkpointer = Make();
+  ASSERT_TRUE(checkpointer->Now());
+  ASSERT_TRUE(w_.ledger->Record(Evidence(700)));
+  const auto signed_now = checkpointer->Now();
+  ASSERT_TRUE(signed_now) << signed_now.error().Line();
+  EXPECT_EQ(checkpointer->Fault(), "");
+  const auto key = *crypto::NoteKey::Parse(*checkpointer->VerifierKey());
+  for (const auto log : {Log::kControl, Log::kEvidence}) {
+    const auto stored = *w_.ledger->LatestCheckpoint(log);
+    ASSERT_TRUE(stored);
+    const auto note = crypto::OpenNote(stored->note, std::span(&key, 1));
+    ASSERT_TRUE(note) << note.error().Line();
+    const auto head = *crypto::Checkpoint::Parse(note->text);
+    EXPECT_EQ(head.size, w_.ledger->HeadOf(log).size);
+    EXPECT_EQ(head.root, w_.ledger->HeadOf(log).root);
+  }
+  EXPECT_EQ(w_.token.ReadAnchors()->size(), 2U);
+  EXPECT_TRUE(Compare());
+}
+
+// A bit that flips in a stored entry is found before the next signature, in what was not signed yet and in what was.
+TEST_F(CheckpointerTest, L7_AFlippedBitStopsSigning) {
+  for (const bool in_signed_part : {false, true}) {
+    {
+      const auto checkpointer = Make();
+      ASSERT_TRUE(checkpointer->Now());
+      ASSERT_TRUE(w_.ledger->Record(Evidence(50)));
+      if (in_signed_part) ASSERT_TRUE(checkpointer->Now());
+    }
+    ASSERT_TRUE(w_.ledger->Record(Evidence(5)));
+    const auto index = w_.ledger->HeadOf(Log::kEvidence).size - 20;
+    Reopen([&](const std::string& directory) { FlipStoredBit(directory, "evidence", index); });
+    {
+      const auto checkpointer = Make();
+      const auto anchors = *w_.token.ReadAnchors();
+      EXPECT_EQ(checkpointer->Now().error().Slug(), "ledger-damaged") << in_signed_part;
+      EXPECT_NE(checkpointer->Fault().find("evidence"), std::string::npos);
+      EXPECT_EQ(*w_.token.ReadAnchors(), anchors) << "the token was not asked";
+    }
+    Reopen([&](const std::string& directory) { FlipStoredBit(directory, "evidence", index); });
+  }
+}
+
+// L8: an older copy of the database, another one, and none do not extend what the token has signed.
+TEST_F(CheckpointerTest, L8_AnOlderOrAnotherDatabaseIsNotTheOneThatWasSigned) {
+  const auto older = w_.dir.File("older");
+  Reopen([&](const std::string& directory) {
+    std::filesystem::copy(directory, older, std::filesystem::copy_options::recursive);
+  });
+  {
+    const auto checkpointer = Make();
+    ASSERT_TRUE(w_.ledger->Record(Evidence(300)));
+    ASSERT_TRUE(checkpointer->Now());
+  }
+  ASSERT_TRUE(Compare());
+  const auto newer = w_.dir.File("newer");
+  Reopen([&](const std::string& directory) {
+    std::filesystem::rename(directory, newer);
+    std::filesystem::copy(older, directory, std::filesystem::copy_options::recursive);
+  });
+  EXPECT_EQ(Compare().error().Slug(), "rollback") << "shorter than what was signed";
+  // As long as the one that was signed, but with another past.
+  ASSERT_TRUE(w_.ledger->Record(Evidence(500, "service-2")));
+  EXPECT_EQ(Compare().error().Slug(), "rollback") << "another past";
+  {
+    const auto checkpointer = Make();
+    EXPECT_EQ(checkpointer->Now().error().Slug(), "log-forked") << "nor does the token sign it";
+  }
+  EXPECT_EQ(CompareWithAnchors(*w_.ledger, crypto::RandomArray<16>(), *w_.token.ReadAnchors()).error().Slug(),
+            "rollback")
+      << "another instance's token";
+  Reopen([&](const std::string& directory) {
+    std::filesystem::remove_all(directory);
+    std::filesystem::rename(newer, directory);
+  });
+  EXPECT_TRUE(Compare()) << "the right one is whole again";
+}
+
+// A token that is away is asked again; what was recorded meanwhile is signed then.
+TEST_F(CheckpointerTest, L8_ATokenThatIsAwayIsAskedAgain) {
+  const auto checkpointer = Make();
+  ASSERT_TRUE(checkpointer->Now());
+  w_.token.SetAway(true);
+  ASSERT_TRUE(w_.ledger->Record(Evidence(3)));
+  EXPECT_EQ(checkpointer->Now().error().code, Code::kUnavailable);
+  EXPECT_NE(checkpointer->Fault(), "");
+  w_.token.SetAway(false);
+  EXPECT_TRUE(checkpointer->Now());
+  EXPECT_EQ((*w_.ledger->LatestCheckpoint(Log::kEvidence))->size, w_.ledger->HeadOf(Log::kEvidence).size);
+}
+
+// L10: an idle log says that it is idle.
+TEST_F(CheckpointerTest, L10_AnIdleLogGetsHeartbeats) {
+  Checkpointer checkpointer(*w_.ledger, w_.token, w_.clock, [this] { return w_.governance->Snapshot(); },
+                            {std::chrono::milliseconds(5), std::chrono::milliseconds(20)});
+  checkpointer.Enable();
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (w_.ledger->HeadOf(Log::kEvidence).size < 3 && std::chrono::steady_clock::now() < until)
+    std::this_thread::yield();
+  std::string outcome;
+  ASSERT_TRUE(w_.ledger->Read(Log::kEvidence, 0, [&](std::uint64_t, ByteView raw) {
+    outcome = ledger::DecodeEvidence(raw)->outcome;
+    return true;
+  }));
+  EXPECT_EQ(outcome, "heartbeat");
+}
+
+}  // namespace
+}  // namespace strongroom::appliance
