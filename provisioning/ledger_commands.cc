@@ -38,7 +38,8 @@ Result<void> Show(const CliSession& session, const LedgerShowOptions& options) {
                client->Call("GET", "/v1/ledger/" + options.log + "/entries?limit=1000&from=" + next));
     TRY_ASSIGN(const auto page, netapi::ParseAnswer(answer));
     for (const auto& entry : page.get_object().at("items").get_array()) {
-      if (!Concerns(entry, options.operation)) continue;
+      // Times are RFC 3339 in UTC, so their texts are in the order of the times.
+      if (!Concerns(entry, options.operation) || TextOf(entry, "time") < options.since) continue;
       if (session.json)
         all.push_back(entry);
       else
@@ -82,6 +83,12 @@ Result<Rebuilt> Rebuild(const std::string& directory) {
 int ShowLedger(const CliSession& session, const LedgerShowOptions& options) {
   if (options.log != "control" && options.log != "evidence")
     return FailUsage(Invalid("the logs are 'control' and 'evidence'"));
+  constexpr std::string_view kForm = "0000-00-00T00:00:00Z";
+  for (std::size_t i = 0; i < options.since.size(); ++i) {
+    const bool digit = options.since[i] >= '0' && options.since[i] <= '9';
+    if (i >= kForm.size() || (kForm[i] == '0' ? !digit : options.since[i] != kForm[i]))
+      return FailUsage(Invalid("--since is a day or a time in UTC, like 2026-01-31 or 2026-01-31T12:00:00Z"));
+  }
   const auto shown = Show(session, options);
   return shown ? kExitDone : Fail(shown.error());
 }

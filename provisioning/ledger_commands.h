@@ -7,6 +7,7 @@ struct LedgerShowOptions {
   std::string log = "control";
   std::uint64_t from = 0;
   std::string operation;  // only entries of this kind or operation
+  std::string since;      // only entries from this day or time on (RFC 3339)
 };
 /// ShowLedger prints a log's entries, one a line (or one JSON list).
 int ShowLedger(const CliSession& session, const LedgerShowOptions& options);

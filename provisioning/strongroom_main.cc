@@ -137,6 +137,8 @@ void AddLedger(CLI::App& app, Arguments& a, Command& run) {
   show->add_option("--from", a.ledger.from, "first index");
   show->add_option("--op", a.ledger.operation, "only this kind of entry or operation");
   show->callback([&] { run = [&] { return ShowLedger(a.session, a.ledger); }; });
+  show->add_option("--since", a.ledger.since,
+                   "only from this day or time (UTC) on, like 2026-01-31 or 2026-01-31T12:00:00Z");
   auto* export_all = ledger->add_subcommand("export", "write both logs into a folder that anyone can verify");
   export_all->add_option("--out", a.dir, "a new folder")->required();
   export_all->callback([&] { run = [&] { return ExportLedger(a.session, a.dir); }; });

@@ -36,7 +36,7 @@ _strongroom() {
     'reject') words='--help --key --signature --custodian' ;;
     'execute') words='--help' ;;
     'ledger') words='show export verify prove rebuild --help' ;;
-    'ledger show') words='--help --from --op' ;;
+    'ledger show') words='--help --from --op --since' ;;
     'ledger export') words='--help --out' ;;
     'ledger verify') words='--help --vkey' ;;
     'ledger prove') words='--help' ;;

@@ -62,6 +62,11 @@ TEST(Guides, TheCustodiansGuideRunsAsWritten) {
   EXPECT_NE(guide.Made("vote.txt").find("verdict: approve\n"), std::string::npos);
 }
 
+TEST(Guides, TheAuditorsGuideRunsAsWritten) {
+  const Guide guide("auditors.md", 14);
+  EXPECT_TRUE(guide.Made("proof.txt").starts_with("c2sp.org/tlog-proof@v1\n"));
+}
+
 // The example clients, as they stand there: Python and Node, standard library only.
 TEST(Guides, ExampleClientsRun) {
   DevFixture f;
