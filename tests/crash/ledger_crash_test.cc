@@ -8,8 +8,10 @@
 
 #include <array>
 #include <random>
+#include <sstream>
 
 #include "ledger/ledger.h"
+#include "provisioning/process.h"
 #include "tests/support/temp_dir.h"
 
 namespace strongroom::ledger {
@@ -61,6 +63,43 @@ TEST(LedgerCrash, L2_KilledAtAnyMomentNothingAcknowledgedIsLost) {
     known = (*ledger)->HeadOf(Log::kEvidence).size;
   }
   EXPECT_GT(known, 100U);
+}
+
+// Each system call of opening and committing fails once with EIO and with ENOSPC, or the process dies in it: after a
+// restart nothing acknowledged is missing, what is there is whole, and the ledger goes on.
+TEST(LedgerCrash, L2_AnyFailedWriteOrSyncLosesNothingAcknowledged) {
+  int failed = 0, refused = 0, killed = 0;
+  for (const std::string call : {"pwrite64", "pwritev", "fdatasync"})
+    for (const std::string harm : {"error=EIO", "error=ENOSPC", "signal=KILL"})
+      for (int when = 1; when <= (call == "pwrite64" ? 24 : 8); ++when) {
+        const auto what = call + " " + harm + " at call " + std::to_string(when);
+        tests::TempDir dir;
+        const auto data = dir.File("data");
+        const auto whole = provisioning::RunProcess({STRONGROOM_RECORDER, data, "2"});
+        ASSERT_EQ(whole->status, 0) << whole->err;
+        const auto broken = provisioning::RunProcess(
+            {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e",
+             "inject=" + call + ":" + harm + ":when=" + std::to_string(when), STRONGROOM_RECORDER, data, "6"});
+        std::uint64_t acknowledged = 6;  // of the whole run: two records of three entries
+        std::istringstream lines(broken->out);
+        for (std::uint64_t size = 0; lines >> size;) acknowledged = size;
+        failed += broken->status == 4 ? 1 : 0;
+        refused += broken->status == 3 ? 1 : 0;
+        killed += broken->status > 128 ? 1 : 0;
+        EXPECT_NE(broken->status, 5) << what << ": it went on after a failure";
+        const auto ledger = Ledger::Open({data, std::size_t{1} << 30});
+        ASSERT_TRUE(ledger) << what << ": " << ledger.error().Line();
+        const auto head = (*ledger)->HeadOf(Log::kEvidence);
+        EXPECT_GE(head.size, acknowledged) << what;
+        EXPECT_EQ(head.size, 3 * (*ledger)->HeadOf(Log::kControl).size)
+            << what << ": a submission is whole or not there";
+        EXPECT_EQ(*(*ledger)->RootAt(Log::kEvidence, head.size), head.root) << what;
+        Submission more;
+        more.control.push_back({1, ProposalFiled{"p"}});
+        EXPECT_TRUE((*ledger)->Record(std::move(more))) << what << ": it goes on";
+      }
+  EXPECT_GT(failed, 25);
+  EXPECT_GT(killed, 12);
 }
 
 }  // namespace

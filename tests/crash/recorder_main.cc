@@ -1,0 +1,41 @@
+// Records entries in DIR and prints each acknowledged size; for tests that break the system calls of a commit.
+// Ends with 0 after COUNT records, 3 when the ledger does not open, 4 when it takes nothing more.
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#include "ledger/ledger.h"
+
+int main(int argc, char** argv) {
+  using namespace strongroom;
+  using namespace strongroom::ledger;
+  if (argc != 3) return 2;
+  auto ledger = Ledger::Open({argv[1], std::size_t{1} << 30});
+  if (!ledger) {
+    (void)std::fprintf(stderr, "%s\n", ledger.error().Line().c_str());
+    return 3;
+  }
+  for (int n = std::atoi(argv[2]); n > 0; --n) {
+    Submission s;
+    for (int i = 0; i < 3; ++i) {
+      EvidenceEntry e;
+      e.request_id = "r";
+      e.outcome = "ok";
+      s.evidence.push_back(std::move(e));
+    }
+    s.control.push_back({1, ProposalFiled{"p"}});
+    s.checkpoints.push_back({Log::kControl, (*ledger)->HeadOf(Log::kControl).size, "a checkpoint"});
+    if (const auto recorded = (*ledger)->Record(std::move(s)); !recorded) {
+      (void)std::fprintf(stderr, "%s\n", recorded.error().Line().c_str());
+      // Nothing follows a failure: not one more entry is acknowledged.
+      Submission more;
+      more.control.push_back({1, ProposalFiled{"p"}});
+      return (*ledger)->Failed() && !(*ledger)->Record(std::move(more)) ? 4 : 5;
+    }
+    (void)std::printf("%llu\n", static_cast<unsigned long long>((*ledger)->HeadOf(Log::kEvidence).size));
+    (void)std::fflush(stdout);
+  }
+  return 0;
+}
