@@ -6,7 +6,7 @@
 #include <filesystem>
 #include <set>
 
-#include "appliance/state.h"
+#include "appliance/decisions.h"
 #include "crypto/quorum.h"
 #include "crypto/sshsig.h"
 #include "netapi/keyring_json.h"
@@ -26,6 +26,11 @@ class ControlAuditor {
     return Integrity("control entry " + std::to_string(index) + ": " + taken.error().detail,
                      std::string(taken.error().Slug()));
   }
+  // At the end of the log: nothing may be left that no settlement covers.
+  Result<void> Finish() const {
+    if (changes_.empty()) return {};
+    return Integrity("the control log ends with changes of keyrings that no execution settles", "unvoted-change");
+  }
   const appliance::State& state() const { return state_; }
   const std::vector<crypto::Roster>& rosters() const { return rosters_; }
   std::uint64_t votes = 0, executions = 0;
@@ -42,7 +47,35 @@ class ControlAuditor {
       TRY(crypto::GrantExecution(*state_.roster, proposal->text, proposal->votes, entry.time));
       ++executions;
     }
+    TRY(CheckEffect(entry));
     TRY(appliance::Apply(state_, entry));
+    return {};
+  }
+
+  // What changes keyrings must be, entry for entry, the effect of the proposal that the next settlement names: votes
+  // allowed this and nothing else.
+  Result<void> CheckEffect(const ledger::ControlEntry& entry) {
+    const bool changes = std::holds_alternative<ledger::KeyringCreated>(entry.body) ||
+                         std::holds_alternative<ledger::VersionAnnounced>(entry.body) ||
+                         std::holds_alternative<ledger::VersionActivated>(entry.body);
+    if (changes) {
+      if (changes_.empty()) before_ = state_;
+      changes_.push_back(ledger::Encode({0, entry.body}));
+      return {};
+    }
+    const auto* settled = std::get_if<ledger::ExecutionSettled>(&entry.body);
+    if (settled == nullptr || !settled->ok) {
+      if (!changes_.empty()) return Integrity("keyrings were changed before it without an execution", "unvoted-change");
+      return {};
+    }
+    const auto* proposal = state_.FindProposal(settled->proposal);
+    if (proposal == nullptr || proposal->fate != appliance::ProposalFate::kConsumed)
+      return Integrity("it settles what was not executed", "unvoted-change");
+    TRY_ASSIGN(const auto effect, appliance::EffectOf(changes_.empty() ? state_ : before_, proposal->parsed));
+    std::vector<Bytes> wanted;
+    for (const auto& body : effect.entries) wanted.push_back(ledger::Encode({0, body}));
+    if (wanted != changes_) return Integrity("the changes before it are not what its proposal says", "unvoted-change");
+    changes_.clear();
     return {};
   }
 
@@ -71,6 +104,8 @@ class ControlAuditor {
   }
 
   appliance::State state_;
+  appliance::State before_;     // as it was when `changes_` began
+  std::vector<Bytes> changes_;  // entries that no settlement has covered yet
   std::vector<crypto::Roster> rosters_;
 };
 
@@ -117,6 +152,7 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                                        return auditor.Take(index, raw);
                                      },
                                      files));
+  TRY(auditor.Finish());
   if (!auditor.state().roster || "strongroom/" + ToHex(auditor.state().roster->instance()) != key.name())
     return Integrity("the control log is another instance's than the key", "foreign-origin");
   Millis last = 0;

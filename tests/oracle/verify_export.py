@@ -171,7 +171,7 @@ class Control:
     def __init__(self):
         self.roster, self.keys, self.signers, self.proposals, self.keyrings = None, {}, "", {}, {}
         self.votes = self.executions = 0
-        self.rosters = {}
+        self.rosters, self.changes = {}, []
 
     def fields(self, text):
         pairs = [line.split(": ", 1) for line in text.splitlines()[1:]]
@@ -182,6 +182,8 @@ class Control:
         if r.number(1) != 1:
             raise Bad("unknown format")
         kind, time = r.number(1), r.number(8)
+        if self.changes and kind not in (6, 7, 8, 9):
+            raise Bad("keyrings were changed before it without an execution")
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
 
@@ -253,18 +255,22 @@ class Control:
 
     def kind_6(self, r, time):
         ring, name = r.take(16).hex(), r.text()
-        r.number(1), r.text()
+        suite, custody = {1: "kwp", 2: "gcm"}[r.number(1)], r.text()
+        self.changes.append(("created", ring, name))
         self.keyrings[ring] = {"name": name, "grants": r.text(), "created": time, "primary": 0, "rotated": 0, "versions": {}}
 
     def kind_7(self, r, time):
         ring, number = r.take(16).hex(), r.number(4)
         suite, custody, kek, token = {1: "kwp", 2: "gcm"}[r.number(1)], r.text(), r.take(20).hex(), r.text()
+        self.changes.append(("announced", ring, number, suite, custody, kek, token))
         self.keyrings[ring]["versions"][number] = {
             "version": number, "state": "pre-active", "suite": suite, "announced": when(time), "activated": None,
             "deactivated": None, "custody": custody, "kek": kek, "token": token}
 
     def kind_8(self, r, time):
-        ring, number = self.keyrings[r.take(16).hex()], r.number(4)
+        ring_id, number = r.take(16).hex(), r.number(4)
+        self.changes.append(("activated", ring_id, number))
+        ring = self.keyrings[ring_id]
         if ring["primary"]:
             ring["versions"][ring["primary"]] |= {"state": "deactivated", "deactivated": when(time)}
             ring["rotated"] = time
@@ -275,6 +281,32 @@ class Control:
         p = self.proposal(r, "consumed")
         p["fate"] = "executed" if r.number(1) == 1 else "failed"
         r.text(), r.text()
+        if self.changes != (self.wanted(p) if p["fate"] == "executed" else []):
+            raise Bad("the changes before it are not what its proposal says")
+        self.changes = []
+
+    def wanted(self, p):
+        """What a proposal does, by its own text, to the keyrings as they were."""
+        f, params = p["fields"], p["params"]
+        ring, version, suite, custody = params["keyring-id"], int(params["version"]), params["suite"], params["custody"]
+        out = []
+        if custody.startswith("token:"):
+            kek, token = ring + f"{version:08x}", custody[6:]
+        else:  # wrapped by the install keyring's primary
+            install = next(k for k in self.keyrings.values() if k["name"] == "install")
+            primary = install["versions"][install["primary"]]
+            kek, token = primary["kek"], primary["token"]
+        if f["operation"] == "keyring.create":
+            out.append(("created", ring, f["keyring"]))
+            if self.keyrings[ring]["grants"] != params["grants"]:
+                raise Bad("grants that its proposal does not name")
+        out += [("announced", ring, version, suite, custody, kek, token), ("activated", ring, version)]
+        if f["operation"] == "keyring.rotate" and f["keyring"] == "install":
+            for name, other in sorted((k["name"], i) for i, k in self.keyrings.items()):
+                if self.keyrings[other]["versions"][1]["custody"] == "keyring:install":
+                    n = len(self.keyrings[other]["versions"])
+                    out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
+        return out
 
     def keyrings_json(self):
         out = []
@@ -296,6 +328,8 @@ def verify(path, vkey):
             raise Bad(f"control entry {index}: {bad}") from None
         except (KeyError, ValueError) as bad:
             raise Bad(f"control entry {index}: cannot be read ({bad!r})") from None
+    if control.changes:
+        raise Bad("control: it ends with changes that no execution settles")
     if folder.name != f"strongroom/{control.instance}":
         raise Bad("the key is of another instance than the log")
     evidence = folder.entries("evidence")

@@ -16,7 +16,7 @@ using namespace std::chrono_literals;
 
 class RemoteLink : public testing::Test {
  protected:
-  RemoteLink() : listener_(std::move(*ListenLocal(dir_.File("s")))) {
+  RemoteLink() : listener_(*ListenLocal(dir_.File("s"))) {
     RemoteKeyOps::Options options;
     options.socket_path = dir_.File("s");
     options.peer_uid = geteuid();
