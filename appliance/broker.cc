@@ -148,10 +148,15 @@ void Broker::RunGroup(Lane lane, std::vector<Pending> group) {
   const auto state = snapshot_();
   std::vector<Worked> all(group.size());
   std::vector<hsm::KeyOp> ops;
+  // What could not be recorded is not done (L11).
+  const auto space = ledger_.CheckSpace();
   for (std::size_t i = 0; i < group.size(); ++i) {
     all[i].pending = std::move(group[i]);
     all[i].state = state;
-    Prepare(all[i], ops);
+    if (space)
+      Prepare(all[i], ops);
+    else
+      all[i].refused = space.error();
   }
   auto outputs = ops.empty() ? std::vector<Result<hsm::KeyOpOutput>>()
                              : (lane == Lane::kBulk ? token_.bulk : token_.interactive).Execute(ops);

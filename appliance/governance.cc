@@ -95,6 +95,7 @@ Result<ProposalView> Governance::Withdraw(const std::string& id, const std::stri
 
 Result<ProposalView> Governance::Execute(const std::string& id, const std::string& executor) {
   const MutexLock lock(mutex_);
+  TRY(ledger_.CheckSpace());
   TRY(ReconcileLocked());
   const auto state = Snapshot();
   TRY_ASSIGN(const Proposal* proposal, Find(*state, id));

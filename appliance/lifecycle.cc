@@ -187,10 +187,11 @@ void Lifecycle::LookAtKeys(const std::string& serial) {
 }
 
 ApplianceState Lifecycle::State() const {
+  const bool space = ledger_.CheckSpace().has_value();
   const bool initialised = governance_.Snapshot()->roster != nullptr;
   const bool failed = ledger_.Failed();
   const MutexLock lock(mutex_);
-  return JudgeState(failed, initialised, !rollback_.empty(), verified_, canary_.empty() && sweep_.empty());
+  return JudgeState(failed, initialised, !rollback_.empty(), verified_, space && canary_.empty() && sweep_.empty());
 }
 
 bool Lifecycle::DataPlaneOpen() const {
@@ -219,12 +220,16 @@ Status Lifecycle::Report() const {
   status.hosts = key_ops_.Links();
   const bool failed = ledger_.Failed();
   const auto unsigned_why = checkpointer_.Fault();
+  const auto space = ledger_.CheckSpace();
   const MutexLock lock(mutex_);
   status.token = token_;
   status.token_state = JudgeToken({status.hosts, impostor_, canary_wrong_, canary_.empty(), sweep_.empty()});
   status.checks = {{"canary", canary_.empty(), canary_},
                    {"template-sweep", sweep_.empty(), sweep_},
-                   {"ledger", !failed, failed ? "the ledger cannot record" : ""},
+                   {"ledger", !failed && space,
+                    failed  ? "the ledger cannot record"
+                    : space ? ""
+                            : space.error().Line()},
                    {"anchor", rollback_.empty(), rollback_},
                    {"checkpoint", unsigned_why.empty(), unsigned_why}};
   return status;

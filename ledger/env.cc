@@ -4,8 +4,10 @@
 #include <lmdb.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -118,6 +120,7 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, std::size_t
   std::filesystem::create_directories(directory, error);
   if (error) return Io("cannot create the data directory " + directory + ": " + error.message(), "data-directory");
   std::unique_ptr<Env> env(new Env());
+  env->directory_ = directory;
   env->lock_fd_ = open((directory + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (env->lock_fd_ < 0)
     return Io("cannot write in the data directory " + directory + ": " + std::generic_category().message(errno),
@@ -152,6 +155,17 @@ Result<Txn> Env::Read() const {
   MDB_txn* txn = nullptr;
   if (const int rc = mdb_txn_begin(env_, nullptr, MDB_RDONLY, &txn); rc != 0) return MdbError(rc, "begin");
   return Txn(txn, tables_);
+}
+
+Result<std::uint64_t> Env::Space() const {
+  MDB_envinfo info{};
+  MDB_stat stat{};
+  struct statvfs disk {};
+  if (mdb_env_info(env_, &info) != 0 || mdb_env_stat(env_, &stat) != 0 || statvfs(directory_.c_str(), &disk) != 0)
+    return Io("cannot tell how much space is left in " + directory_, "ledger-io");
+  const auto used = (static_cast<std::uint64_t>(info.me_last_pgno) + 1) * stat.ms_psize;
+  const auto map = info.me_mapsize > used ? info.me_mapsize - used : 0;
+  return std::min<std::uint64_t>(map, static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize);
 }
 
 Result<Txn> Env::Write() {

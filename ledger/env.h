@@ -59,11 +59,15 @@ class Env {
   Env(const Env&) = delete;
   Env& operator=(const Env&) = delete;
   Result<Txn> Read() const;
+  /// Space tells how many bytes the database may still grow by: what its map and what its disk leave, whichever is
+  /// less.
+  Result<std::uint64_t> Space() const;
   /// Write takes LMDB's one write lock; use by the ledger's writer alone.
   Result<Txn> Write();
 
  private:
   Env() = default;
+  std::string directory_;
   MDB_env* env_ = nullptr;
   int lock_fd_ = -1;
   unsigned tables_[7] = {};

@@ -42,6 +42,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
   TRY_ASSIGN(auto env, Env::Open(options.directory, options.map_bytes));
   std::unique_ptr<Ledger> ledger(new Ledger(std::move(env)));
   ledger->queue_entries_ = options.queue_entries;
+  ledger->reserve_bytes_ = options.reserve_bytes;
   {
     TRY_ASSIGN(auto txn, ledger->env_->Write());
     TRY(CheckFormat(txn));
@@ -114,6 +115,14 @@ Result<Committed> Ledger::Record(Submission submission) {
 bool Ledger::Failed() const {
   const MutexLock lock(mutex_);
   return failure_.has_value();
+}
+
+Result<void> Ledger::CheckSpace() const {
+  TRY_ASSIGN(const auto left, env_->Space());
+  if (left > reserve_bytes_) return {};
+  return Unavailable("the ledger has " + std::to_string(left >> 20) +
+                         " MiB left and keeps them for its last records: free the disk, or raise map-gib and restart",
+                     "ledger-full");
 }
 
 Head Ledger::HeadOf(Log log) const {

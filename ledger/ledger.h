@@ -52,8 +52,9 @@ class Ledger {
   struct Options {
     std::string directory;
     std::size_t map_bytes = std::size_t{64} << 30;
-    std::size_t queue_entries = 16384;  // entries that may wait for the writer
-    bool must_exist = false;            // refuse a directory without a ledger instead of making one
+    std::size_t queue_entries = 16384;                      // entries that may wait for the writer
+    std::uint64_t reserve_bytes = std::uint64_t{16} << 20;  // kept for what a full ledger still has to record
+    bool must_exist = false;                                // refuse a directory without a ledger instead of making one
   };
   /// Open opens or creates the database and recomputes the control log's tree from its entries. Fails with kIntegrity
   /// when tree and entries disagree.
@@ -69,6 +70,10 @@ class Ledger {
   Result<Committed> Record(Submission submission) EXCLUDES(mutex_);
 
   bool Failed() const EXCLUDES(mutex_);
+  /// CheckSpace fails with kUnavailable, slug `ledger-full`, when map or disk leave no more than the reserve: whoever
+  /// wants to do something that has to be recorded asks before he does it (L11). What is submitted anyway, such as the
+  /// refusal itself, goes into the reserve.
+  Result<void> CheckSpace() const;
   /// HeadOf is the durable head of a log.
   Head HeadOf(Log log) const EXCLUDES(mutex_);
   Result<KekCounters> CountersOf(const crypto::KeyId& kek) const;
@@ -102,6 +107,7 @@ class Ledger {
 
   const std::unique_ptr<Env> env_;
   std::size_t queue_entries_ = 0;
+  std::uint64_t reserve_bytes_ = 0;
 
   // Touched by the writer thread alone once it runs.
   LogTree control_tree_{Log::kControl};

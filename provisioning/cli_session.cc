@@ -18,7 +18,7 @@ namespace {
 struct NextStep {
   std::string_view slug, text;
 };
-constexpr std::array<NextStep, 33> kNextSteps = {{
+constexpr std::array<NextStep, 37> kNextSteps = {{
     {"unavailable",
      "try again in a moment; if it stays so, see whether the appliance runs (strongroom dev up --dir DIR starts a dev "
      "one)"},
@@ -38,6 +38,10 @@ constexpr std::array<NextStep, 33> kNextSteps = {{
     {"already-executed", "see strongroom proposal show ID for the outcome"},
     {"no-own-kek", "propose keyring.rotate --keyring install"},
     {"uninitialised", "run the first boot: strongroomd --first-boot DIR"},
+    {"ledger-full", "free disk space or raise map-gib; strongroom status names the check"},
+    {"not-anchored", "it is done; see strongroom status for why the token has not signed it yet"},
+    {"rollback", "put the newest database back; strongroom status says what is missing"},
+    {"no-checkpoint-key", "run strongroom-tokend --config FILE --make-checkpoint-key"},
     {"ledger-failed", "free disk space, then restart strongroomd"},
     {"already-running", "stop the other one first, or use another directory"},
     {"tls-refused", "use a certificate of the appliance's CA (--cert, --key) and that CA (--ca)"},

@@ -91,7 +91,7 @@ class PoolSubject final : public Subject {
  public:
   PoolSubject() : stop_(eventfd(0, EFD_CLOEXEC)) {
     for (unsigned i = 0; i < 2; ++i) {
-      listeners_.push_back(std::move(*ListenLocal(HostSocket(dir_.File("tokend.sock"), i))));
+      listeners_.push_back(*ListenLocal(HostSocket(dir_.File("tokend.sock"), i)));
       servers_.emplace_back(
           [this, i] { (void)ServeFrames(listeners_[i].get(), stop_.get(), {geteuid()}, token_.ops(), clock_, {}); });
     }

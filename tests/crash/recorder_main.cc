@@ -1,4 +1,5 @@
 // Records entries in DIR and prints each acknowledged size; for tests that break the system calls of a commit.
+// With a third argument it writes that many evidence entries a record and nothing else, to make a large log.
 // Ends with 0 after COUNT records, 3 when the ledger does not open, 4 when it takes nothing more.
 
 #include <unistd.h>
@@ -11,7 +12,8 @@
 int main(int argc, char** argv) {
   using namespace strongroom;
   using namespace strongroom::ledger;
-  if (argc != 3) return 2;
+  if (argc != 3 && argc != 4) return 2;
+  const int entries = argc == 4 ? std::atoi(argv[3]) : 3;
   auto ledger = Ledger::Open({argv[1], std::size_t{1} << 30});
   if (!ledger) {
     (void)std::fprintf(stderr, "%s\n", ledger.error().Line().c_str());
@@ -19,14 +21,16 @@ int main(int argc, char** argv) {
   }
   for (int n = std::atoi(argv[2]); n > 0; --n) {
     Submission s;
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < entries; ++i) {
       EvidenceEntry e;
-      e.request_id = "r";
+      e.time = 1'795'000'000'000;
+      e.principal = "service-1";
+      e.request_id = "0123456789abcdef";
       e.outcome = "ok";
       s.evidence.push_back(std::move(e));
     }
-    s.control.push_back({1, ProposalFiled{"p"}});
-    s.checkpoints.push_back({Log::kControl, (*ledger)->HeadOf(Log::kControl).size, "a checkpoint"});
+    if (argc == 3) s.control.push_back({1, ProposalFiled{"p"}});
+    if (argc == 3) s.checkpoints.push_back({Log::kControl, (*ledger)->HeadOf(Log::kControl).size, "a checkpoint"});
     if (const auto recorded = (*ledger)->Record(std::move(s)); !recorded) {
       (void)std::fprintf(stderr, "%s\n", recorded.error().Line().c_str());
       // Nothing follows a failure: not one more entry is acknowledged.

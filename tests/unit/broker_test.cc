@@ -272,5 +272,30 @@ TEST_F(BrokerTest, L3_AStalledWriterMeansNoResponses) {
   for (const int fd : {to_child[0], to_child[1], from_child[0], from_child[1]}) (void)close(fd);
 }
 
+// L11: with no more space than the reserve nothing reaches the token, the refusal is still recorded, and the ledger has
+// not failed: with more space it goes on.
+TEST_F(BrokerTest, L11_AFullLedgerRefusesBeforeTheTokenIsAsked) {
+  broker.reset();
+  w.governance.reset();
+  w.ledger.reset();
+  ledger::Ledger::Options tight{w.dir.File("data"), std::size_t{1} << 30};
+  tight.reserve_bytes = std::uint64_t{1} << 62;
+  w.ledger = *ledger::Ledger::Open(tight);
+  w.governance = std::make_unique<Governance>(*w.ledger, w.token, w.clock, *Load(*w.ledger));
+  Start({});
+  const auto before = w.ledger->HeadOf(ledger::Log::kEvidence).size;
+  w.token.SetAway(true);  // whoever asks it now gets another answer
+  const auto reply = Ask(Request("service-1", "install", Operation::kWrap, One(Wrap(kDek))));
+  ASSERT_FALSE(reply);
+  EXPECT_EQ(reply.error().Slug(), "ledger-full");
+  EXPECT_EQ(w.ledger->HeadOf(ledger::Log::kEvidence).size, before + 1);
+  EXPECT_EQ(LastEvidence().outcome, "ledger-full");
+  EXPECT_FALSE(w.ledger->Failed());
+  w.token.SetAway(false);
+  const auto id = *w.Approved("keyring.rotate", "org-a");
+  EXPECT_EQ(w.governance->Execute(id, "operator-1").error().Slug(), "ledger-full");
+  EXPECT_EQ(w.governance->View(id)->state, "approved") << "nothing was consumed";
+}
+
 }  // namespace
 }  // namespace strongroom::appliance

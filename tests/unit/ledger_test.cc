@@ -284,5 +284,25 @@ TEST(LedgerTree, L1_TilesRootsAndProofsFollowFromTheEntries) {
   check(**Ledger::Open({dir.File("data")}));
 }
 
+// L11: is the end of the map seen before it is reached?
+TEST(LedgerSpace, L11_TheReserveIsSeenBeforeTheMapIsFull) {
+  tests::TempDir dir;
+  Ledger::Options options{dir.File("data"), std::size_t{8} << 20};
+  options.reserve_bytes = std::uint64_t{2} << 20;
+  const auto ledger = Ledger::Open(options);
+  ASSERT_TRUE(ledger);
+  int records = 0;
+  for (; (*ledger)->CheckSpace() && records < 1000; ++records) {
+    Submission submission;
+    for (int i = 0; i < 100; ++i) submission.evidence.push_back(Evidence(i));
+    ASSERT_TRUE((*ledger)->Record(std::move(submission))) << "refused before it said that it would";
+  }
+  EXPECT_GT(records, 50);
+  EXPECT_EQ((*ledger)->CheckSpace().error().Slug(), "ledger-full");
+  Submission last;
+  last.evidence.push_back(Evidence(1));
+  EXPECT_TRUE((*ledger)->Record(std::move(last))) << "the reserve is for this";
+}
+
 }  // namespace
 }  // namespace strongroom::ledger
