@@ -49,8 +49,8 @@ Result<MerkleFrontier> MerkleFrontier::Decode(ByteView bytes) {
 
 namespace {
 
-// The largest power of two below `size`, as an exponent. size > 1.
-unsigned SplitLevel(std::uint64_t size) { return static_cast<unsigned>(std::bit_width(size - 1)) - 1; }
+// The largest power of two below `size`: where RFC 6962 splits a tree of more than one leaf.
+std::uint64_t Split(std::uint64_t size) { return std::bit_floor(size - 1); }
 
 // Subproblem of RFC 6962's recursions: leaves first to first + size. `first` is a multiple of every power of two that
 // is cut off.
@@ -59,7 +59,7 @@ Result<Digest> RangeRoot(std::uint64_t first, std::uint64_t size, const HashAt& 
     const auto level = static_cast<unsigned>(std::countr_zero(size));
     return hash(level, first >> level);
   }
-  const auto left = std::uint64_t{1} << SplitLevel(size);
+  const auto left = Split(size);
   TRY_ASSIGN(const auto left_root, RangeRoot(first, left, hash));
   TRY_ASSIGN(const auto right_root, RangeRoot(first + left, size - left, hash));
   return NodeHash(left_root, right_root);
@@ -81,7 +81,7 @@ Result<std::vector<Digest>> InclusionProof(std::uint64_t index, std::uint64_t si
   std::vector<Digest> proof;
   std::uint64_t first = 0;
   while (size > 1) {  // from the root down; the path is written from the leaf up
-    const auto left = std::uint64_t{1} << SplitLevel(size);
+    const auto left = Split(size);
     const bool in_left = index - first < left;
     TRY_ASSIGN(const auto sibling, in_left ? RangeRoot(first + left, size - left, hash) : RangeRoot(first, left, hash));
     proof.insert(proof.begin(), sibling);
@@ -99,7 +99,7 @@ Result<std::vector<Digest>> ConsistencyProof(std::uint64_t old_size, std::uint64
   std::uint64_t first = 0;
   bool whole = true;  // whether the old tree's remainder is a complete subtree that the verifier knows
   while (old_size != size) {
-    const auto left = std::uint64_t{1} << SplitLevel(size);
+    const auto left = Split(size);
     if (old_size <= left) {
       TRY_ASSIGN(const auto right, RangeRoot(first + left, size - left, hash));
       proof.insert(proof.begin(), right);

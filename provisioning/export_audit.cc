@@ -15,7 +15,7 @@ namespace strongroom::provisioning {
 namespace {
 
 namespace fs = std::filesystem;
-constexpr Millis kSilence = 5 * 60 * 1000;
+constexpr Millis kSilence = Millis{5} * 60 * 1000;
 
 // ControlAuditor replays the control log: every entry must follow from what stood before it.
 class ControlAuditor {
