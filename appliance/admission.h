@@ -112,6 +112,7 @@ class AdmissionQueue {
         if (turn.credit < 0) line.debts[turn.tenant] = turn.credit;
         line.index.erase(turn.tenant);
         line.turns.pop_front();
+        if (line.turns.empty()) line.debts.clear();  // nobody waited for what was taken
       } else if (turn.credit <= 0) {
         line.turns.splice(line.turns.end(), line.turns, line.turns.begin());
       }

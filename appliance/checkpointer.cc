@@ -63,6 +63,11 @@ std::string Checkpointer::Fault() const {
   return fault_;
 }
 
+bool Checkpointer::Tampered() const {
+  const MutexLock lock(fault_mutex_);
+  return tampered_;
+}
+
 std::optional<std::string> Checkpointer::VerifierKey() const {
   const MutexLock lock(fault_mutex_);
   return verifier_key_;
@@ -117,6 +122,8 @@ Result<void> Checkpointer::SignBoth() {
   }
   const MutexLock lock(fault_mutex_);
   fault_ = signed_both ? "" : signed_both.error().Line();
+  tampered_ =
+      !signed_both && (signed_both.error().code == Code::kIntegrity || signed_both.error().code == Code::kForbidden);
   if (key_) verifier_key_ = key_->Text();
   return signed_both;
 }
@@ -131,6 +138,12 @@ Result<void> Checkpointer::LearnKey(const crypto::InstanceId& instance) {
       progress_[static_cast<std::size_t>(*log)].anchored = anchor.size;
   for (const auto log : {Log::kControl, Log::kEvidence}) {
     TRY_ASSIGN(const auto latest, ledger_.LatestCheckpoint(log));
+    // Another key than the one that has signed so far is another token's, or somebody has replaced it.
+    if (latest)
+      if (const auto opened = crypto::OpenNote(latest->note, std::span(&key, 1)); !opened)
+        return Integrity(
+            "the token's checkpoint key is not the one that has signed this ledger so far: " + opened.error().detail,
+            "checkpoint-key-changed");
     progress_[static_cast<std::size_t>(log)].noted = latest ? latest->size : 0;
   }
   key_ = std::move(key);
@@ -168,6 +181,8 @@ Result<void> Checkpointer::Sign(Log log, const std::string& origin) {
     return signature.error();
   }
   progress.anchored = head.size;
+  if (!key_->Verify(checkpoint.Text(), *signature))
+    return Integrity("the token's signature does not fit its own key", "bad-note-signature");
   const auto line = crypto::NoteSignatureLine(*key_, *signature);
   ledger::Submission submission;
   submission.checkpoints.push_back({log, head.size, crypto::SealNote(checkpoint.Text(), std::span(&line, 1))});

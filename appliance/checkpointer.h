@@ -43,6 +43,9 @@ class Checkpointer {
   void Enable() EXCLUDES(mutex_);
   /// Fault is what stopped the last attempt, empty when it went well.
   std::string Fault() const EXCLUDES(fault_mutex_);
+  /// Tampered tells whether it was no outage that stopped it: stored entries have changed, or the token refuses the
+  /// head or signs with another key.
+  bool Tampered() const EXCLUDES(fault_mutex_);
   /// VerifierKey is the key of all checkpoints as a signed note's verifier key; nullopt before the first signature.
   std::optional<std::string> VerifierKey() const EXCLUDES(fault_mutex_);
 
@@ -76,6 +79,7 @@ class Checkpointer {
 
   mutable Mutex fault_mutex_;
   std::string fault_ GUARDED_BY(fault_mutex_) = "nothing signed yet";
+  bool tampered_ GUARDED_BY(fault_mutex_) = false;
   std::optional<std::string> verifier_key_ GUARDED_BY(fault_mutex_);
   std::thread thread_;
 };

@@ -27,6 +27,9 @@ Result<void> Governance::RecordBodies(std::vector<ledger::ControlBody> bodies) {
   ledger::Submission submission;
   for (auto& body : bodies) {
     ledger::ControlEntry entry{clock_.Now(), std::move(body)};
+    if (ledger::Encode(entry).size() > ledger::kMaxEntryBytes)
+      return Invalid("this is longer than the " + std::to_string(ledger::kMaxEntryBytes) +
+                     " bytes that an entry of the ledger may have");
     TRY_ASSIGN(const auto changed, Apply(*next, entry));
     for (auto& row : RowsOf(*next, changed)) submission.rows.push_back(std::move(row));
     submission.control.push_back(std::move(entry));

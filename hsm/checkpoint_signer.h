@@ -21,12 +21,14 @@ class CheckpointSigner {
   Result<std::vector<crypto::Anchor>> Anchors(const Session& session);
   /// Sign judges the head by AdvanceAnchors, writes the record, then signs the checkpoint's text. Yields the DER
   /// signature. A crash in between leaves a record ahead of what was handed out: the same head can be asked for again.
+  /// The record before stays in the token beside the new one.
   Result<Bytes> Sign(const Session& session, const crypto::Checkpoint& head, std::span<const crypto::Digest> proof);
 
  private:
   struct Record {
     std::vector<crypto::Anchor> anchors;
-    std::vector<CK_OBJECT_HANDLE> objects;  // usually one
+    std::vector<CK_OBJECT_HANDLE> objects;  // usually two: the newest and the one before
+    std::vector<CK_OBJECT_HANDLE> older;    // those that are not the newest
   };
   Result<std::vector<CK_OBJECT_HANDLE>> Objects(const Session& session, CK_OBJECT_CLASS object_class,
                                                 const char* label) const;

@@ -4,6 +4,7 @@
 #include <spdlog/spdlog.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <optional>
@@ -34,7 +35,7 @@ bool ServeOne(int fd, KeyOps& ops, const Clock& clock, const HostDuties& duties,
     return false;
   }
   duties.begin();
-  const auto answer = EncodeResponse(Answer(ops, clock, std::move(*request)));
+  const auto answer = EncodeResponse(Answer(ops, clock, std::move(*request), duties.custody));
   duties.end();
   duties.after();
   return WriteFrame(fd, answer).has_value();
@@ -55,8 +56,18 @@ UniqueFd AcceptChecked(int listener, const std::set<uid_t>& allowed_uids) {
 
 }  // namespace
 
-Response Answer(KeyOps& ops, const Clock& clock, Request request) {
+Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) {
   Response response{request.id, {}};
+  // Two hosts that write the token's records at once would ruin them.
+  const Error elsewhere = Forbidden("custody and checkpoints are the first host's alone", "not-custody-host");
+  if (!custody && std::holds_alternative<GenerateRequest>(request.body)) {
+    response.body = GenerateResponse{elsewhere};
+    return response;
+  }
+  if (!custody && std::holds_alternative<SignRequest>(request.body)) {
+    response.body = SignResponse{elsewhere};
+    return response;
+  }
   if (auto* execute = std::get_if<ExecuteRequest>(&request.body))
     response.body = ops.Execute(execute->ops);
   else if (auto* generate = std::get_if<GenerateRequest>(&request.body))
@@ -86,9 +97,11 @@ HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_u
     const bool accepts = !leave_by && connections.size() < kMaxConnections;
     std::vector<pollfd> polls = {{leave_by ? -1 : stop_fd, POLLIN, 0}, {accepts ? listener : -1, POLLIN, 0}};
     for (const auto& connection : connections) polls.push_back({connection.get(), POLLIN, 0});
-    const auto wait =
-        leave_by ? std::chrono::duration_cast<std::chrono::milliseconds>(*leave_by - Now::now()).count() : -1;
-    if (poll(polls.data(), polls.size(), static_cast<int>(wait)) < 0 && errno != EINTR) return kHostBroken;
+    const auto wait = leave_by ? std::chrono::duration_cast<std::chrono::milliseconds>(*leave_by - Now::now()).count()
+                               : std::int64_t{-1};
+    if (poll(polls.data(), polls.size(), leave_by ? static_cast<int>(std::max<std::int64_t>(0, wait)) : -1) < 0 &&
+        errno != EINTR)
+      return kHostBroken;
     std::vector<UniqueFd> kept;
     for (std::size_t i = 0; i < connections.size(); ++i) {
       if (polls[i + 2].revents == 0 || ServeOne(connections[i].get(), ops, clock, duties, frame))

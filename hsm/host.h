@@ -22,11 +22,15 @@ enum HostExit : int {
 
 /// Answer runs one request against the token. Votes that come with a Generate are counted here, by this process's own
 /// clock, whatever the front end says (Q9).
-Response Answer(KeyOps& ops, const Clock& clock, Request request);
+///
+/// Custody changes, signatures and anchors are one host's of a token, whatever the front end asks (Q9): with `custody`
+/// false they are kForbidden, slug `not-custody-host`.
+Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody = true);
 
 /// HostDuties are what a host owes its supervisor around each request: say that it is inside one, and tell whether the
 /// token is broken.
 struct HostDuties {
+  bool custody = true;  // this is the host that changes custody and signs
   std::function<void()> begin = [] {};
   std::function<void()> end = [] {};
   std::function<bool()> broken = [] { return false; };

@@ -187,7 +187,7 @@ class Supervisor {
       if (restored > 0) spdlog::warn("put back {} token.object that a killed login had damaged", restored);
     }
     std::error_code ignored;
-    const bool pin_retry = std::filesystem::remove(RetryPath(config_), ignored);
+    const bool pin_retry = std::filesystem::exists(RetryPath(config_), ignored);
     std::array<int, 2> pipe_ends{};
     if (pipe2(pipe_ends.data(), O_CLOEXEC) != 0) return Io("no pipe");
     UniqueFd read_end(pipe_ends[0]);
@@ -205,10 +205,12 @@ class Supervisor {
       if (dup2(a, kListenerFd) < 0 || dup2(b, kReadyFd) < 0 || dup2(c, kWatchFd) < 0) _exit(1);
       for (const int fd : {a, b, c}) (void)close(fd);
       if (!config_.softhsm_conf.empty()) (void)setenv("SOFTHSM2_CONF", config_.softhsm_conf.c_str(), 1);
-      (void)execl(self_.c_str(), self_.c_str(), "--config", config_path_.c_str(), "--host",
+      const auto number = std::to_string(slot.number);
+      (void)execl(self_.c_str(), self_.c_str(), "--config", config_path_.c_str(), "--host", number.c_str(),
                   pin_retry ? "--pin-retry" : nullptr, static_cast<char*>(nullptr));
       _exit(1);
     }
+    if (pin_retry) std::filesystem::remove(RetryPath(config_), ignored);
     slot.pid = pid;
     slot.leaving = false;
     slot.ready = std::move(read_end);
@@ -352,7 +354,7 @@ int RunSupervisor(const TokendConfig& config, const std::string& config_path, co
   return Supervisor(config, config_path, self).Run();
 }
 
-int RunHost(const TokendConfig& config, bool pin_retry) {
+int RunHost(const TokendConfig& config, bool pin_retry, bool custody) {
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
   sigset_t set;
   sigemptyset(&set);
@@ -390,6 +392,7 @@ int RunHost(const TokendConfig& config, bool pin_retry) {
   if (write(ready.get(), &byte, 1) != 1) return kHostBroken;
   ready.Reset();
   HostDuties duties;
+  duties.custody = custody;
   duties.begin = [&] { watch->Begin(); };
   duties.end = [&] { watch->End(); };
   duties.broken = [&] { return (*ops)->Broken(); };

@@ -13,8 +13,8 @@ int RunSupervisor(const TokendConfig& config, const std::string& config_path, co
 
 /// RunHost is the host's whole life; the supervisor hands it the listening socket and a pipe for "ready" as descriptors
 /// 3 and 4. With `pin_retry` it logs in although the token reports a wrong PIN
-/// since the last login. Returns a HostExit.
-int RunHost(const TokendConfig& config, bool pin_retry);
+/// since the last login. The host of number 0 alone has `custody`. Returns a HostExit.
+int RunHost(const TokendConfig& config, bool pin_retry, bool custody);
 
 /// ClearPinLatch forgets a rejected PIN, after the operator has corrected the PIN file, and lets the next start try
 /// once.

@@ -490,6 +490,7 @@ Result<Bytes> TokenKeyOps::SignCheckpoint(const crypto::Checkpoint& head, std::s
   const MutexLock lock(mutex_);
   const OnControl session(*this);
   if (broken_) return Unavailable("the token has failed; its host is being replaced");
+  ++operations_;  // it makes and destroys objects like any other
   auto signature = signer_.Sign(control_, head, proof);
   if (!signature) return SignerFault(std::move(signature).error());
   return std::move(*signature);

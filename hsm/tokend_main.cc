@@ -27,7 +27,8 @@ int main(int argc, char** argv) {
   CLI::App app(
       "The token side of Strongroom: loads one token's PKCS#11 module and runs key operations for strongroomd.");
   std::string config_path;
-  bool host = false, pin_retry = false, init_token = false, make_key = false, clear_latch = false;
+  int host = -1;
+  bool pin_retry = false, init_token = false, make_key = false, clear_latch = false;
   app.add_option("--config", config_path, "configuration file; the table [tokend] is read")->required();
   app.set_version_flag("--version", "strongroom-tokend 0.1.0");
   app.add_flag("--init-token", init_token, "initialise the configured token in a free slot, then exit");
@@ -35,7 +36,7 @@ int main(int argc, char** argv) {
                "make the checkpoint key of a token that has none (--init-token does), then exit");
   app.add_flag("--clear-pin-latch", clear_latch,
                "forget that the token has refused the PIN, after the PIN file was corrected");
-  app.add_flag("--host", host, "")->group("");
+  app.add_option("--host", host, "")->group("");
   app.add_flag("--pin-retry", pin_retry, "")->group("");
   try {
     app.parse(argc, argv);
@@ -48,7 +49,7 @@ int main(int argc, char** argv) {
   if (const auto arena = OpenSecretArena(2U << 20); !arena) return Complain(arena.error());
   const auto config = hsm::ReadTokendConfig(config_path);
   if (!config) return Complain(config.error());
-  if (host) return hsm::RunHost(*config, pin_retry);
+  if (host >= 0) return hsm::RunHost(*config, pin_retry, host == 0);
   if (clear_latch) {
     const auto cleared = hsm::ClearPinLatch(*config);
     if (!cleared) return Complain(cleared.error());

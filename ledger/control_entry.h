@@ -14,6 +14,9 @@
 
 namespace strongroom::ledger {
 
+/// An entry is at most this long: exports hold its length in two bytes (FORMAT.md).
+inline constexpr std::size_t kMaxEntryBytes = 65535;
+
 struct Genesis {
   std::string roster_text;
   std::vector<std::pair<std::string, std::string>> signatures;  // custodian, armored SSHSIG

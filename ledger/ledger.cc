@@ -188,8 +188,15 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
     }
   }
   for (const auto& queued : group)
-    for (const auto& head : queued.submission.checkpoints)
+    for (const auto& head : queued.submission.checkpoints) {
+      // The newest is what is read: it covers all that the others did.
+      TRY_ASSIGN(const auto last, txn.LastBefore(Table::kCheckpoints, CheckpointKey(head.log, ~std::uint64_t{0})));
+      if (last && last->first[0] == static_cast<std::uint8_t>(head.log)) {
+        const Bytes former(last->first.begin(), last->first.end());
+        TRY(txn.Delete(Table::kCheckpoints, former));
+      }
       TRY(txn.Put(Table::kCheckpoints, CheckpointKey(head.log, head.size), AsBytes(head.note)));
+    }
   for (const auto& [kek, value] : counters) TRY(txn.Put(Table::kCounters, kek, Encode(value)));
   TRY(control_tree_.Store(txn));
   TRY(evidence_tree_.Store(txn));

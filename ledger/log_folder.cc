@@ -1,6 +1,7 @@
 #include "ledger/log_folder.h"
 
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -67,6 +68,9 @@ Result<void> ForEachTile(std::uint64_t size, const std::function<Result<void>(co
 }
 
 Result<std::string> ReadWholeFile(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::symlink_status(path, error).type() != std::filesystem::file_type::regular)
+    return Integrity("the file " + path + " is missing, or is no file", "file-missing");
   std::ifstream in(path, std::ios::binary | std::ios::ate);
   if (!in) return Integrity("the file " + path + " is missing", "file-missing");
   const auto size = in.tellg();

@@ -113,6 +113,7 @@ Result<TilePath> ParseTilePath(std::string_view path) {
       tile.index = tile.index * 10 + static_cast<unsigned>(c - '0');
     }
     if (i == 1 && !last && group == "000") return none();  // one path a tile
+    if (tile.index >= (std::uint64_t{1} << 48)) return none();
   }
   return tile;
 }
@@ -137,6 +138,8 @@ Result<void> Api::Admit(const Route& route, const Caller& caller) const {
     return Forbidden("role " + std::string(crypto::ToString(caller.role)) + " may not do this", "role-refused");
   if (route.method != "GET" && lifecycle_.RolledBack())
     return Unavailable("the appliance is in rollback: only reading is allowed; see /v1/status", "rollback");
+  if (route.method != "GET" && !lifecycle_.Anchored())
+    return Unavailable("the ledger has not been held against its token yet: see /v1/status", "not-operational");
   if (route.gate == Gate::kOpen && !lifecycle_.DataPlaneOpen())
     return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status",
                        "not-operational");

@@ -15,6 +15,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <map>
 #include <thread>
 #include <unordered_set>
 #include <vector>
@@ -33,22 +34,51 @@ constexpr std::uint64_t kDataBodyLimit = std::uint64_t{8} << 20;
 constexpr std::uint64_t kControlBodyLimit = std::uint64_t{64} << 10;
 
 constexpr std::uint64_t kBodyMemory = std::uint64_t{256} << 20;  // of all bodies that are being read or answered
+constexpr std::uint64_t kBodyMemoryOfOne = kBodyMemory / 4;      // of one principal's
 constexpr std::size_t kDrainLimit = std::size_t{256} << 10;
 constexpr unsigned kControlQueue = 64;
 constexpr auto kOverSharePause = std::chrono::milliseconds(250);  // before a 429
 
-// Reservation takes its share of a byte budget for as long as it lives; false when the budget is spent.
+// BodyBudget bounds the memory of all bodies that are being read or answered, and of each principal's: one who
+// announces much and sends nothing spends his own part.
+class BodyBudget {
+ public:
+  bool Take(const std::string& principal, std::uint64_t bytes) {
+    const MutexLock lock(mutex_);
+    auto& own = of_principal_[principal];
+    if (all_ + bytes > kBodyMemory || own + bytes > kBodyMemoryOfOne) return false;
+    all_ += bytes;
+    own += bytes;
+    return true;
+  }
+  void Give(const std::string& principal, std::uint64_t bytes) {
+    const MutexLock lock(mutex_);
+    all_ -= bytes;
+    const auto own = of_principal_.find(principal);
+    if ((own->second -= bytes) == 0) of_principal_.erase(own);
+  }
+
+ private:
+  Mutex mutex_;
+  std::uint64_t all_ GUARDED_BY(mutex_) = 0;
+  std::map<std::string, std::uint64_t, std::less<>> of_principal_ GUARDED_BY(mutex_);
+};
+
+// Reservation is a part of the budget for as long as it lives; false when there was none to have.
 class Reservation {
  public:
-  Reservation(std::atomic<std::uint64_t>& used, std::uint64_t bytes)
-      : used_(used), bytes_(bytes), held_((used += bytes) <= kBodyMemory) {}
-  ~Reservation() { used_ -= bytes_; }
+  Reservation(BodyBudget& budget, const std::string& principal, std::uint64_t bytes)
+      : budget_(budget), principal_(principal), bytes_(bytes), held_(bytes == 0 || budget.Take(principal, bytes)) {}
+  ~Reservation() {
+    if (held_ && bytes_ > 0) budget_.Give(principal_, bytes_);
+  }
   Reservation(const Reservation&) = delete;
   Reservation& operator=(const Reservation&) = delete;
   explicit operator bool() const { return held_; }
 
  private:
-  std::atomic<std::uint64_t>& used_;
+  BodyBudget& budget_;
+  const std::string principal_;
   const std::uint64_t bytes_;
   const bool held_;
 };
@@ -260,7 +290,7 @@ class Server::Impl {
                               {options_.idle_deadline, options_.body_deadline});
       co_return co_await exchange.Run(parser);
     }
-    const Reservation body_memory(body_bytes_, BodyBound(*matched, parser));
+    const Reservation body_memory(bodies_, caller->name, BodyBound(*matched, parser));
     if (!body_memory)
       co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id,
                                      Overloaded("too many request bodies are being read"));
@@ -327,7 +357,9 @@ class Server::Impl {
                                   const std::string& request_id) {
     // Every item is an object of its own, so their braces tell how many there are before anything is parsed.
     const auto braces = static_cast<std::size_t>(std::count(body.begin(), body.end(), '{'));
-    if (const auto room = api_.broker().Room(caller.name, std::max<std::size_t>(2, braces) - 1); !room)
+    // More than a batch may hold is refused as such, not as too much of a tenant.
+    const auto items = std::clamp<std::size_t>(braces, 2, kMaxBatchItems + 1) - 1;
+    if (const auto room = api_.broker().Room(caller.name, items); !room)
       co_return co_await Overload(room.error(), request_id);
     auto parsed = ParseDataBody(matched.route->operation, {body.data(), body.size()});
     if (!parsed) {
@@ -442,7 +474,7 @@ class Server::Impl {
   std::unique_ptr<tcp::acceptor> acceptor_;
   unsigned short port_ = 0;
   std::atomic<bool> stopping_{false};
-  std::atomic<std::uint64_t> body_bytes_{0};
+  BodyBudget bodies_;
   std::atomic<unsigned> control_waiting_{0};
   Mutex mutex_;
   CondVar closed_;

@@ -40,7 +40,7 @@ class ControlAuditor {
     TRY_ASSIGN(const auto entry, ledger::DecodeControl(raw));
     if (ledger::Encode(entry) != Bytes(raw.begin(), raw.end())) return Integrity("it is not in its one form");
     if (const auto* genesis = std::get_if<ledger::Genesis>(&entry.body)) TRY(CheckGenesis(*genesis));
-    if (const auto* cast = std::get_if<ledger::VoteCast>(&entry.body)) TRY(CheckVote(*cast));
+    if (const auto* cast = std::get_if<ledger::VoteCast>(&entry.body)) TRY(CheckVote(*cast, entry.time));
     if (const auto* consumed = std::get_if<ledger::ProposalConsumed>(&entry.body)) {
       const auto* proposal = state_.FindProposal(consumed->proposal);
       if (proposal == nullptr) return Integrity("it executes a proposal that was never filed");
@@ -95,10 +95,11 @@ class ControlAuditor {
     return {};
   }
 
-  Result<void> CheckVote(const ledger::VoteCast& cast) {
+  Result<void> CheckVote(const ledger::VoteCast& cast, Millis time) {
     const auto* proposal = state_.FindProposal(cast.proposal);
     if (proposal == nullptr) return Integrity("it is a vote for a proposal that was never filed");
     TRY(crypto::CheckVote(*state_.roster, proposal->parsed, proposal->text, cast.vote));
+    if (time > proposal->parsed.approve_by) return Integrity("it is a vote after the time for votes");
     ++votes;
     return {};
   }
@@ -117,12 +118,19 @@ Result<void> Same(const std::string& folder, const std::string& file, const std:
   return {};
 }
 
+// Nothing but the files that were checked and the folders that they lie in; links and other things are not files.
 Result<void> NothingElse(const std::string& folder, const std::set<std::string>& files) {
+  std::set<std::string> folders;
+  for (const auto& file : files)
+    for (auto parent = fs::path(file).parent_path(); !parent.empty(); parent = parent.parent_path())
+      folders.insert(parent.string());
   std::error_code error;
-  for (const auto& entry : fs::recursive_directory_iterator(folder, error)) {
-    if (entry.is_directory()) continue;
-    const auto name = fs::relative(entry.path(), folder, error).string();
-    if (!files.contains(name) || !entry.is_regular_file() || entry.is_symlink())
+  for (auto at = fs::recursive_directory_iterator(folder, error); !error && at != fs::recursive_directory_iterator();
+       at.increment(error)) {
+    const auto name = at->path().lexically_relative(folder).string();
+    const auto type = at->symlink_status(error).type();
+    if (!(type == fs::file_type::regular && files.contains(name)) &&
+        !(type == fs::file_type::directory && folders.contains(name)))
       return Integrity(name + " is not part of the export", "unexpected-file");
   }
   if (error) return Io("cannot read " + folder + ": " + error.message());
@@ -164,6 +172,9 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                    const auto entry = ledger::DecodeEvidence(raw);
                    if (!entry)
                      return Integrity("evidence entry " + std::to_string(index) + ": " + entry.error().detail,
+                                      "log-damaged");
+                   if (ledger::Encode(*entry) != Bytes(raw.begin(), raw.end()))
+                     return Integrity("evidence entry " + std::to_string(index) + ": it is not in its one form",
                                       "log-damaged");
                    if (last != 0 && entry->time - last > kSilence && audit.gaps.size() < 1000)
                      audit.gaps.push_back("from " + FormatTime(last) + " to " + FormatTime(entry->time));

@@ -198,6 +198,17 @@ TEST_F(Export, L9_WrongKeysSwappedCheckpointsAndEmptyExportsAreFound) {
   Write(folder + "/evidence/more", "");
   EXPECT_NE(Ours(folder).find("evidence/more"), std::string::npos);
   EXPECT_NE(Oracle(folder).find("evidence/more"), std::string::npos);
+  for (const std::string link : {"evil", "control/tile/x000"}) {
+    folder = Copy();
+    fs::create_directory_symlink("/etc", folder + "/" + link);
+    EXPECT_NE(Ours(folder).find(link), std::string::npos);
+    EXPECT_NE(Oracle(folder).find(link), std::string::npos);
+  }
+  folder = Copy();
+  fs::rename(folder + "/keyrings.json", folder + "-kept");
+  fs::create_symlink(folder + "-kept", folder + "/keyrings.json");
+  EXPECT_NE(Ours(folder), "") << "a link is no file";
+  EXPECT_NE(Oracle(folder), "");
   EXPECT_EQ(f().Run("auditor-1", {"ledger", "verify", Whole(), "--vkey", "no-key"}).status, 2);
   EXPECT_EQ(f().Run("auditor-1", {"ledger", "export", "--out", Whole()}).status, 1) << "nothing is written over";
 }

@@ -188,6 +188,33 @@ TEST_F(Http, N5_RefusalsTakeTheSameTime) {
   EXPECT_LT(std::abs(a - b), 0.15 * std::max(a, b)) << "medians of " << a << " and " << b << " microseconds";
 }
 
+// N3, P3: a tenant that announces bodies and sends none spends its own part of the memory for bodies.
+TEST_F(Http, N3_AnnouncedBodiesCostNobodyElse) {
+  const RawTlsContext context(f(), "service-1");
+  std::vector<RawTls> idle;
+  for (int i = 0; i < 40; ++i) {
+    idle.emplace_back(context);
+    ASSERT_TRUE(idle.back().Send(Post("Content-Length: 8388608\r\n", "{")));
+  }
+  const auto other = f().ClientFor("service-2");
+  for (int i = 0; i < 20; ++i)
+    EXPECT_EQ(other->Call("POST", "/v1/keyrings/org-a/datakey", kBody)->status, 200U) << "a tenant that does nothing";
+  int refused = 0;
+  for (auto& c : idle)
+    if (const auto answer = c.Answer(std::chrono::milliseconds(50)); answer && answer->status == 503) ++refused;
+  EXPECT_GT(refused, 20) << "what is over its part is refused";
+}
+
+// An oversized batch is the caller's mistake, not a load that passes.
+TEST_F(Http, N3_AnOversizedBatchIsRefusedForWhatItIs) {
+  std::string batch = "{\"items\":[";
+  for (int i = 0; i < 6000; ++i) batch += std::string(i == 0 ? "" : ",") + kBody;
+  batch += "]}";
+  auto c = Connect();
+  ASSERT_TRUE(c.Send(Post(Length(batch), batch)));
+  EXPECT_EQ(c.Answer()->status, 400);
+}
+
 class ManyConnections : public testing::Test {
  protected:
   static void RaiseFileLimit() {

@@ -86,6 +86,8 @@ class Folder:
     def read(self, name):
         self.seen.add(name)
         try:
+            if (self.path / name).is_symlink() or not (self.path / name).is_file():
+                raise Bad(f"{name}: missing, or no file")
             return (self.path / name).read_bytes()
         except OSError:
             raise Bad(f"{name}: missing") from None
@@ -234,6 +236,8 @@ class Control:
             raise Bad(f"{who} may not vote (again)")
         if not ssh_verify(self.signers, who, "vote@strongroom", p["text"] + f"verdict: {verdict}\n", signature):
             raise Bad(f"the vote by {who} does not fit")
+        if when(time) > p["fields"]["approve-by"]:
+            raise Bad("a vote after the time for votes")
         p["votes"][who] = verdict
         self.votes += 1
 
@@ -244,9 +248,13 @@ class Control:
     def kind_5(self, r, time):
         p = self.proposal(r, "open")
         r.text()
-        _, needed, *_ = p["fields"]["policy"].split(" ")
+        policy, needed, *_ = p["fields"]["policy"].split(" ")
         verdicts = list(p["votes"].values())
-        if "reject" in verdicts or len(verdicts) < max(2, int(needed)):
+        if policy != {"keyring.create": "ceremony", "keyring.rotate": "rotation"}[p["fields"]["operation"]]:
+            raise Bad("executed under another policy than its operation's")
+        if p["fields"]["roster"] != f"{self.version} {hashlib.sha256(self.roster.encode()).hexdigest()}":
+            raise Bad("executed under another roster than the one in force")
+        if "reject" in verdicts or len(verdicts) < max(2, int(needed), int(self.policies[policy])):
             raise Bad("executed without its votes")
         if when(time) > p["fields"]["execute-by"]:
             raise Bad("executed too late")
@@ -340,9 +348,11 @@ def verify(path, vkey):
     for name, content in wanted.items():
         if folder.read(name) != content.encode():
             raise Bad(f"{name}: does not follow from the control log")
+    parents = {str(p) for name in folder.seen for p in pathlib.PurePath(name).parents}
     for file in folder.path.rglob("*"):
-        if not file.is_dir() and str(file.relative_to(folder.path)) not in folder.seen:
-            raise Bad(f"{file.relative_to(folder.path)}: not part of the export")
+        name = str(file.relative_to(folder.path))
+        if file.is_symlink() or name not in (parents if file.is_dir() else folder.seen):
+            raise Bad(f"{name}: not part of the export")
     return f"verified {len(entries)} control entries, {control.votes} votes, {control.executions} executions, {len(evidence)} evidence entries"
 
 

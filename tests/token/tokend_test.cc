@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include "crypto/merkle.h"
 #include "hsm/host_pool.h"
 #include "hsm/remote_key_ops.h"
 #include "hsm/softhsm_guard.h"
@@ -395,6 +396,24 @@ TEST_F(TokendUnderLoad, P5_BadFramesEndTheirConnectionAlone) {
   }
   EXPECT_TRUE(pool_->SelfTest());
   EXPECT_EQ(Hosts(), std::vector<pid_t>{host}) << "the same host all along";
+}
+
+// Q9, L7: the other hosts neither change custody nor sign, whoever asks them directly.
+TEST_F(TokendUnderLoad, Q9_TheFirstHostAloneSignsAndChangesCustody) {
+  Serve(2);
+  auto options = Options();
+  options.socket_path = HostSocket(Socket(), 1);
+  RemoteKeyOps second(options);
+  ASSERT_TRUE(second.SelfTest());
+  const auto instance = crypto::RandomArray<16>();
+  const crypto::Checkpoint head{crypto::ControlOrigin(instance), 1, crypto::LeafHash(AsBytes("entry")), {}};
+  EXPECT_EQ(second.SignCheckpoint(head, {}).error().Slug(), "not-custody-host");
+  const tests::QuorumFixture quorum;
+  const auto ring = crypto::RandomArray<16>();
+  const KeyRef ref{key_.token, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp};
+  EXPECT_EQ(second.Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, key_.token), {ref, "kek"}).error().Slug(),
+            "not-custody-host");
+  EXPECT_TRUE(pool_->SignCheckpoint(head, {})) << "the first one does";
 }
 
 // SoftHSM rewrites token.object at every login: 300 kills at random moments of a host's start must not cost the token.
