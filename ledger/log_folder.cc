@@ -31,10 +31,9 @@ Error Damaged(const std::string& log, std::uint64_t index, const std::string& wh
   return Integrity(log + " entry " + std::to_string(index) + ": " + what, "log-damaged");
 }
 
-// Cuts a bundle into exactly `width` entries.
-Result<std::vector<ByteView>> Cut(const std::string& log, std::uint64_t first, std::string_view bundle,
-                                  std::uint64_t width) {
-  std::vector<ByteView> entries;
+// Cuts a bundle into exactly `width` entries; `entries` holds those before the first that is wrong.
+Result<void> Cut(const std::string& log, std::uint64_t first, std::string_view bundle, std::uint64_t width,
+                 std::vector<ByteView>& entries) {
   auto rest = AsBytes(bundle);
   while (entries.size() < width) {
     const auto index = first + entries.size();
@@ -45,7 +44,7 @@ Result<std::vector<ByteView>> Cut(const std::string& log, std::uint64_t first, s
     rest = rest.subspan(2 + size);
   }
   if (!rest.empty()) return Damaged(log, first + width, "more bytes than entries in its bundle");
-  return entries;
+  return {};
 }
 
 }  // namespace
@@ -117,26 +116,21 @@ Result<crypto::Checkpoint> VerifyLogFolder(const std::string& folder, const std:
   for (std::uint64_t first = 0; first < head->size; first += kTileWidth) {
     const auto width = std::min(kTileWidth, head->size - first);
     TRY_ASSIGN(const auto bundle, read("tile/" + BundlePath(first / kTileWidth, width)));
-    const auto entries = Cut(name, first, bundle, width);
-    // An entry that was cut out or put in shows first in the hash of the one that took its place.
-    auto rest = AsBytes(bundle);
+    std::vector<ByteView> entries;
+    const auto cut = Cut(name, first, bundle, width, entries);
     std::vector<Digest> leaves;
-    while (rest.size() >= 2 && leaves.size() < width) {
-      const auto size = static_cast<std::size_t>(rest[0]) << 8 | rest[1];
-      if (rest.size() < 2 + size) break;
-      leaves.push_back(crypto::LeafHash(rest.subspan(2, size)));
-      rest = rest.subspan(2 + size);
-    }
-    if (!entries) {
+    for (const auto& entry : entries) leaves.push_back(crypto::LeafHash(entry));
+    if (!cut) {
+      // An entry that was cut out or put in shows first in the hash of the one that took its place.
       const auto stored = read("tile/" + TilePath(0, first / kTileWidth, width));
       for (std::size_t i = 0; stored && i < leaves.size(); ++i)
         if (stored->size() < (i + 1) * 32 || std::memcmp(stored->data() + i * 32, leaves[i].data(), 32) != 0)
           return Damaged(name, first + i, "it does not fit its hash");
-      return entries.error();
+      return cut.error();
     }
     compare(TilePath(0, first / kTileWidth, width), leaves, first, 1);
     if (wrong) return *wrong;
-    for (std::size_t i = 0; i < entries->size(); ++i) {
+    for (std::size_t i = 0; i < entries.size(); ++i) {
       tree.Append(leaves[i]);
       grower.Append(leaves[i], [&](const crypto::TileId& id, std::span<const Digest> hashes) {
         if (id.level > 0 && !wrong)
@@ -144,7 +138,7 @@ Result<crypto::Checkpoint> VerifyLogFolder(const std::string& folder, const std:
                   span_of(id.level));
       });
       if (wrong) return *wrong;
-      TRY(visit(first + i, (*entries)[i]));
+      TRY(visit(first + i, entries[i]));
     }
   }
   unsigned level = 1;

@@ -2,6 +2,8 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 
 #define TOML_HEADER_ONLY 0
@@ -15,11 +17,11 @@ Error At(const std::string& path, const toml::node& node, const std::string& wha
 }
 
 Result<void> ReadNumber(const std::string& path, const toml::node& node, std::string_view key, std::int64_t low,
-                        std::int64_t high, std::int64_t& out) {
+                        std::int64_t high, unsigned& out) {
   if (!node.is_integer() || node.as_integer()->get() < low || node.as_integer()->get() > high)
     return At(path, node,
               std::string(key) + " is a number from " + std::to_string(low) + " to " + std::to_string(high));
-  out = node.as_integer()->get();
+  out = static_cast<unsigned>(node.as_integer()->get());
   return {};
 }
 
@@ -49,8 +51,22 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
   }
   ServerConfig config;
   config.tokend_uid = geteuid();
-  std::int64_t io_threads = 2, canary = 2, sweep = 120, idle = 60, body = 30, checkpoint = 2, heartbeat = 60,
-               token_hosts = 1, map_gib = 64, uid = static_cast<std::int64_t>(config.tokend_uid);
+  unsigned map_gib = 64;
+  struct Number {
+    std::string_view key;
+    std::int64_t low, high;
+    unsigned* to;
+  };
+  const std::array<Number, 10> numbers = {{{"server.io-threads", 1, 16, &config.io_threads},
+                                           {"server.token-hosts", 1, 16, &config.token_hosts},
+                                           {"server.canary-seconds", 1, 60, &config.canary_seconds},
+                                           {"server.sweep-seconds", 1, 3600, &config.sweep_seconds},
+                                           {"server.idle-seconds", 1, 3600, &config.idle_seconds},
+                                           {"server.body-seconds", 1, 3600, &config.body_seconds},
+                                           {"server.tokend-uid", 0, 4294967295, &config.tokend_uid},
+                                           {"ledger.checkpoint-seconds", 1, 3600, &config.checkpoint_seconds},
+                                           {"ledger.heartbeat-seconds", 1, 3600, &config.heartbeat_seconds},
+                                           {"ledger.map-gib", 1, 4096, &map_gib}}};
   for (const auto& [name, value] : root) {
     if ((name != "tokend" && name != "server" && name != "ledger") || !value.is_table())
       return At(path, value, "unknown entry '" + std::string(name.str()) + "'");
@@ -68,26 +84,10 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
         *text = node.as_string()->get();
       } else if (full == "server.listen") {
         TRY(ReadListen(path, node, config));
-      } else if (full == "server.io-threads") {
-        TRY(ReadNumber(path, node, full, 1, 16, io_threads));
-      } else if (full == "server.token-hosts") {
-        TRY(ReadNumber(path, node, full, 1, 16, token_hosts));
-      } else if (full == "server.canary-seconds") {
-        TRY(ReadNumber(path, node, full, 1, 60, canary));
-      } else if (full == "server.sweep-seconds") {
-        TRY(ReadNumber(path, node, full, 1, 3600, sweep));
-      } else if (full == "server.idle-seconds") {
-        TRY(ReadNumber(path, node, full, 1, 3600, idle));
-      } else if (full == "server.body-seconds") {
-        TRY(ReadNumber(path, node, full, 1, 3600, body));
-      } else if (full == "server.tokend-uid") {
-        TRY(ReadNumber(path, node, full, 0, 4294967295, uid));
-      } else if (full == "ledger.checkpoint-seconds") {
-        TRY(ReadNumber(path, node, full, 1, 3600, checkpoint));
-      } else if (full == "ledger.heartbeat-seconds") {
-        TRY(ReadNumber(path, node, full, 1, 3600, heartbeat));
-      } else if (full == "ledger.map-gib") {
-        TRY(ReadNumber(path, node, full, 1, 4096, map_gib));
+      } else if (const auto number =
+                     std::find_if(numbers.begin(), numbers.end(), [&](const Number& n) { return n.key == full; });
+                 number != numbers.end()) {
+        TRY(ReadNumber(path, node, full, number->low, number->high, *number->to));
       } else {
         return At(path, node, "unknown key " + full);
       }
@@ -100,15 +100,6 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
                                    {"server.tokend-socket", &config.tokend_socket},
                                    {"ledger.directory", &config.data_directory}})
     if (text->empty()) return Invalid(path + ": " + name + " is missing");
-  config.io_threads = static_cast<unsigned>(io_threads);
-  config.canary_seconds = static_cast<unsigned>(canary);
-  config.sweep_seconds = static_cast<unsigned>(sweep);
-  config.idle_seconds = static_cast<unsigned>(idle);
-  config.body_seconds = static_cast<unsigned>(body);
-  config.token_hosts = static_cast<unsigned>(token_hosts);
-  config.tokend_uid = static_cast<uid_t>(uid);
-  config.checkpoint_seconds = static_cast<unsigned>(checkpoint);
-  config.heartbeat_seconds = static_cast<unsigned>(heartbeat);
   config.map_bytes = static_cast<std::size_t>(map_gib) << 30;
   return config;
 }

@@ -22,7 +22,13 @@ using ledger::Log;
 
 class ForgedLog : public testing::Test {
  protected:
-  void SetUp() override { w_.MakeDevKeyrings(); }
+  void SetUp() override {
+    w_.MakeDevKeyrings();
+    ledger::Submission one;
+    one.evidence.emplace_back();
+    one.evidence.back().outcome = "ok";
+    ASSERT_TRUE(w_.ledger->Record(std::move(one)));
+  }
   const crypto::InstanceId& instance() { return World::quorum().instance(); }
   crypto::NoteKey Key() { return *crypto::NoteKey::FromEcdsa("strongroom/" + ToHex(instance()), signer_.spki()); }
   void Record(std::vector<ledger::ControlBody> bodies) {
@@ -95,19 +101,11 @@ class ForgedLog : public testing::Test {
 };
 
 TEST_F(ForgedLog, L9_AWholeLogIsAccepted) {
-  ledger::Submission one;
-  one.evidence.emplace_back();
-  one.evidence.back().outcome = "ok";
-  ASSERT_TRUE(w_.ledger->Record(std::move(one)));
   const auto audit = provisioning::AuditExport(Export(), Key(), {});
   EXPECT_TRUE(audit) << audit.error().Line();
 }
 
 TEST_F(ForgedLog, Q9_ChangesWithoutVotesAreFound) {
-  ledger::Submission one;
-  one.evidence.emplace_back();
-  one.evidence.back().outcome = "ok";
-  ASSERT_TRUE(w_.ledger->Record(std::move(one)));
   const auto size = Size();
   // A keyring that nobody asked for, and an innocent proposal behind it.
   Record({Created(), ledger::VersionAnnounced{{9}, 1, crypto::Suite::kKwp, "token:fake-token", {9}, "fake-token"},
@@ -117,10 +115,6 @@ TEST_F(ForgedLog, Q9_ChangesWithoutVotesAreFound) {
 }
 
 TEST_F(ForgedLog, Q9_MoreThanTheVotesAllowIsFound) {
-  ledger::Submission one;
-  one.evidence.emplace_back();
-  one.evidence.back().outcome = "ok";
-  ASSERT_TRUE(w_.ledger->Record(std::move(one)));
   // A rotation that was voted for, and a grant slipped into its settlement.
   const auto id = *w_.Approved("keyring.rotate", "org-a");
   const auto size = Size();
@@ -131,10 +125,6 @@ TEST_F(ForgedLog, Q9_MoreThanTheVotesAllowIsFound) {
 }
 
 TEST_F(ForgedLog, Q9_AnExecutionWithoutItsVotesIsFound) {
-  ledger::Submission one;
-  one.evidence.emplace_back();
-  one.evidence.back().outcome = "ok";
-  ASSERT_TRUE(w_.ledger->Record(std::move(one)));
   const auto id = *w_.File("keyring.rotate", "org-a");
   ASSERT_TRUE(w_.Approve(id, "custodian-1"));
   const auto size = Size();
