@@ -1,14 +1,27 @@
 #include "appliance/checkpointer.h"
 
+#include <algorithm>
+
 namespace strongroom::appliance {
 namespace {
 
 using ledger::Log;
 
-std::optional<Log> LogOf(const std::string& origin, const crypto::InstanceId& instance) {
-  if (origin == crypto::ControlOrigin(instance)) return Log::kControl;
-  if (origin == crypto::EvidenceOrigin(instance)) return Log::kEvidence;
+std::string OriginOf(Log log, const State& state) {
+  const auto& instance = state.roster->instance();
+  return log == Log::kControl ? crypto::ControlOrigin(instance, state.ledger.epoch)
+                              : crypto::EvidenceOrigin(instance, state.ledger.epoch);
+}
+std::optional<Log> LogOf(const std::string& origin, const State& state) {
+  for (const auto log : {Log::kControl, Log::kEvidence})
+    if (origin == OriginOf(log, state)) return log;
   return std::nullopt;
+}
+
+// The head in a note that was verified.
+Result<crypto::Checkpoint> HeadIn(const std::string& note, std::span<const crypto::NoteKey> keys) {
+  TRY_ASSIGN(const auto opened, crypto::OpenNote(note, keys));
+  return crypto::Checkpoint::Parse(opened.text);
 }
 
 Error RolledBack(std::string detail) {
@@ -17,10 +30,29 @@ Error RolledBack(std::string detail) {
 
 }  // namespace
 
-Result<void> CompareWithAnchors(const ledger::Ledger& ledger, const crypto::InstanceId& instance,
+Result<std::vector<crypto::NoteKey>> NoteKeysOf(const crypto::InstanceId& instance,
+                                                const std::vector<hsm::CheckpointKey>& keys) {
+  std::vector<crypto::NoteKey> out;
+  for (const auto& key : keys) {
+    TRY_ASSIGN(auto made, crypto::NoteKey::FromEcdsa("strongroom/" + ToHex(instance), key.spki));
+    out.push_back(std::move(made));
+  }
+  return out;
+}
+
+Result<std::uint64_t> KeptSize(const ledger::Ledger& ledger, Log log, std::span<const crypto::NoteKey> keys) {
+  TRY_ASSIGN(const auto latest, ledger.LatestCheckpoint(log));
+  if (!latest) return 0;
+  const auto head = HeadIn(latest->note, keys);
+  if (!head || head->size > ledger.HeadOf(log).size) return 0;
+  TRY_ASSIGN(const auto root, ledger.RootAt(log, head->size));
+  return root == head->root ? head->size : 0;
+}
+
+Result<void> CompareWithAnchors(const ledger::Ledger& ledger, const State& state,
                                 std::span<const crypto::Anchor> anchors) {
   for (const auto& anchor : anchors) {
-    const auto log = LogOf(anchor.origin, instance);
+    const auto log = LogOf(anchor.origin, state);
     if (!log) return RolledBack("the token keeps the log " + anchor.origin);
     const auto head = ledger.HeadOf(*log);
     if (head.size < anchor.size)
@@ -115,38 +147,57 @@ Result<void> Checkpointer::SignBoth() {
   const auto state = snapshot_();
   Result<void> signed_both;
   if (state->roster) {
-    const auto& instance = state->roster->instance();
-    signed_both = LearnKey(instance);
-    if (signed_both) signed_both = Sign(Log::kControl, crypto::ControlOrigin(instance));
-    if (signed_both) signed_both = Sign(Log::kEvidence, crypto::EvidenceOrigin(instance));
+    signed_both = Learn(*state);
+    if (signed_both) signed_both = Sign(Log::kControl, OriginOf(Log::kControl, *state));
+    if (signed_both) signed_both = Sign(Log::kEvidence, OriginOf(Log::kEvidence, *state));
   }
   const MutexLock lock(fault_mutex_);
   fault_ = signed_both ? "" : signed_both.error().Line();
   tampered_ =
       !signed_both && (signed_both.error().code == Code::kIntegrity || signed_both.error().code == Code::kForbidden);
-  if (key_) verifier_key_ = key_->Text();
+  if (!keys_.empty()) verifier_key_ = keys_.front().Text();
   return signed_both;
 }
 
-Result<void> Checkpointer::LearnKey(const crypto::InstanceId& instance) {
-  if (key_) return {};
-  TRY_ASSIGN(const auto spki, key_ops_.CheckpointKey());
-  TRY_ASSIGN(auto key, crypto::NoteKey::FromEcdsa("strongroom/" + ToHex(instance), spki));
-  TRY_ASSIGN(const auto anchors, key_ops_.ReadAnchors());
-  for (const auto& anchor : anchors)
-    if (const auto log = LogOf(anchor.origin, instance))
-      progress_[static_cast<std::size_t>(*log)].anchored = anchor.size;
+Result<void> Checkpointer::Learn(const State& state) {
+  // A new epoch begins with other anchors, a new key with other signatures.
+  if (!keys_.empty() && learnt_for_ == state.ledger) return {};
+  keys_.clear();
+  TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());
+  TRY_ASSIGN(auto keys, NoteKeysOf(state.roster->instance(), token_keys));
+  TRY_ASSIGN(const auto record, key_ops_.ReadLedgerRecord());
+  // Between the token's new key and its record in the ledger nothing is signed.
+  if (token_keys.front().number == state.ledger.key + 1)
+    return Unavailable("a rotation of the checkpoint key is being recorded", "not-anchored");
+  if (token_keys.front().number != state.ledger.key)
+    return Integrity("the token signs with checkpoint key " + std::to_string(token_keys.front().number) +
+                         ", the ledger knows of " + std::to_string(state.ledger.key),
+                     "checkpoint-key-changed");
+  for (auto& progress : progress_) progress.anchored = 0;
+  for (const auto& anchor : record.anchors)
+    if (const auto log = LogOf(anchor.origin, state)) progress_[static_cast<std::size_t>(*log)].anchored = anchor.size;
   for (const auto log : {Log::kControl, Log::kEvidence}) {
     TRY_ASSIGN(const auto latest, ledger_.LatestCheckpoint(log));
-    // Another key than the one that has signed so far is another token's, or somebody has replaced it.
-    if (latest)
-      if (const auto opened = crypto::OpenNote(latest->note, std::span(&key, 1)); !opened)
-        return Integrity(
-            "the token's checkpoint key is not the one that has signed this ledger so far: " + opened.error().detail,
-            "checkpoint-key-changed");
-    progress_[static_cast<std::size_t>(log)].noted = latest ? latest->size : 0;
+    auto& noted = progress_[static_cast<std::size_t>(log)].noted;
+    noted = 0;
+    if (!latest) continue;
+    // Keys that the log says are over have signed too. Any other key is another token's, or somebody has replaced it.
+    auto known = keys;
+    for (const auto& former : state.ledger.keys)
+      if (auto parsed = crypto::NoteKey::Parse(former)) known.push_back(std::move(*parsed));
+    const auto head = HeadIn(latest->note, known);
+    if (!head)
+      return Integrity(
+          "the token's checkpoint key is not the one that has signed this ledger so far: " + head.error().detail,
+          "checkpoint-key-changed");
+    // What the key in force has not signed itself is signed again.
+    const bool by_this_key = crypto::OpenNote(latest->note, std::span(keys.data(), 1)).has_value();
+    if (by_this_key && head->origin == OriginOf(log, state)) noted = head->size;
   }
-  key_ = std::move(key);
+  numbers_.clear();
+  for (const auto& key : token_keys) numbers_.push_back(key.number);
+  keys_ = std::move(keys);
+  learnt_for_ = state.ledger;
   return {};
 }
 
@@ -175,17 +226,27 @@ Result<void> Checkpointer::Sign(Log log, const std::string& origin) {
   TRY(Rehash(log, head, progress));
   const crypto::Checkpoint checkpoint{origin, head.size, progress.rehashed.Root(), {}};
   TRY_ASSIGN(const auto proof, ledger_.ConsistencyProof(log, progress.anchored, head.size));
-  const auto signature = key_ops_.SignCheckpoint(checkpoint, proof);
-  if (!signature) {
-    key_.reset();  // what the token remembers is learnt anew: a lost answer may have moved its anchor
-    return signature.error();
+  const auto signatures = key_ops_.SignCheckpoint(checkpoint, proof);
+  if (!signatures) {
+    keys_.clear();  // what the token remembers is learnt anew: a lost answer may have moved its anchor
+    return signatures.error();
   }
   progress.anchored = head.size;
-  if (!key_->Verify(checkpoint.Text(), *signature))
-    return Integrity("the token's signature does not fit its own key", "bad-note-signature");
-  const auto line = crypto::NoteSignatureLine(*key_, *signature);
+  std::vector<std::string> lines;
+  for (const auto& signature : *signatures) {
+    const auto at = std::find(numbers_.begin(), numbers_.end(), signature.key) - numbers_.begin();
+    if (static_cast<std::size_t>(at) == numbers_.size()) {
+      keys_.clear();
+      return Unavailable("a rotation of the checkpoint key is being recorded", "not-anchored");
+    }
+    if (!keys_[static_cast<std::size_t>(at)].Verify(checkpoint.Text(), signature.der)) {
+      keys_.clear();
+      return Integrity("the token's signature does not fit its own key", "bad-note-signature");
+    }
+    lines.push_back(crypto::NoteSignatureLine(keys_[static_cast<std::size_t>(at)], signature.der));
+  }
   ledger::Submission submission;
-  submission.checkpoints.push_back({log, head.size, crypto::SealNote(checkpoint.Text(), std::span(&line, 1))});
+  submission.checkpoints.push_back({log, head.size, crypto::SealNote(checkpoint.Text(), lines)});
   TRY(ledger_.Record(std::move(submission)));
   progress.noted = head.size;
   return {};

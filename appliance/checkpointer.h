@@ -18,9 +18,17 @@
 namespace strongroom::appliance {
 
 /// CompareWithAnchors holds the ledger against what its token remembers (L8): each log must extend its anchor, and no
-/// other instance's may be there. kIntegrity, slug `rollback`, with what is missing.
-Result<void> CompareWithAnchors(const ledger::Ledger& ledger, const crypto::InstanceId& instance,
+/// other instance's and no other epoch's may be there. kIntegrity, slug `rollback`, with what is missing.
+Result<void> CompareWithAnchors(const ledger::Ledger& ledger, const State& state,
                                 std::span<const crypto::Anchor> anchors);
+
+/// KeptSize is how many of a log's entries are known to be what the token has signed: those under the newest checkpoint
+/// in the database, when one of `keys` has signed it and the entries fit. 0 when there is none.
+Result<std::uint64_t> KeptSize(const ledger::Ledger& ledger, ledger::Log log, std::span<const crypto::NoteKey> keys);
+
+/// NoteKeysOf makes verifier keys of a token's checkpoint keys, in their order.
+Result<std::vector<crypto::NoteKey>> NoteKeysOf(const crypto::InstanceId& instance,
+                                                const std::vector<hsm::CheckpointKey>& keys);
 
 /// Checkpointer signs when a log has grown and `interval` has passed, and on request. Before each signature every leaf
 /// since the last one is hashed again from its stored bytes, at first since the log's beginning: a changed byte stops
@@ -46,7 +54,7 @@ class Checkpointer {
   /// Tampered tells whether it was no outage that stopped it: stored entries have changed, or the token refuses the
   /// head or signs with another key.
   bool Tampered() const EXCLUDES(fault_mutex_);
-  /// VerifierKey is the key of all checkpoints as a signed note's verifier key; nullopt before the first signature.
+  /// VerifierKey is the key in force as a signed note's verifier key; nullopt before the first signature.
   std::optional<std::string> VerifierKey() const EXCLUDES(fault_mutex_);
 
  private:
@@ -59,7 +67,7 @@ class Checkpointer {
   Result<void> SignBoth() REQUIRES(mutex_);
   Result<void> Sign(ledger::Log log, const std::string& origin) REQUIRES(mutex_);
   Result<void> Rehash(ledger::Log log, const ledger::Head& head, Progress& progress) REQUIRES(mutex_);
-  Result<void> LearnKey(const crypto::InstanceId& instance) REQUIRES(mutex_);
+  Result<void> Learn(const State& state) REQUIRES(mutex_);
   void Beat() REQUIRES(mutex_);
 
   ledger::Ledger& ledger_;
@@ -73,7 +81,9 @@ class Checkpointer {
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool enabled_ GUARDED_BY(mutex_) = false;
   std::array<Progress, 2> progress_ GUARDED_BY(mutex_);
-  std::optional<crypto::NoteKey> key_ GUARDED_BY(mutex_);
+  std::vector<crypto::NoteKey> keys_ GUARDED_BY(mutex_);  // that sign now, the one in force first; empty: to be learnt
+  std::vector<std::uint32_t> numbers_ GUARDED_BY(mutex_);
+  LedgerFacts learnt_for_ GUARDED_BY(mutex_);
   std::uint64_t beat_size_ GUARDED_BY(mutex_) = 0;
   std::chrono::steady_clock::time_point beat_at_ GUARDED_BY(mutex_) = std::chrono::steady_clock::now();
 

@@ -1,5 +1,7 @@
 #include "appliance/decisions.h"
 
+#include "appliance/ledger_decisions.h"
+
 #include <algorithm>
 #include <set>
 
@@ -25,14 +27,6 @@ Result<void> OnlyParams(const Params& params, std::initializer_list<std::string_
 std::string Get(const Params& params, std::string_view name, std::string_view fallback) {
   const auto at = params.find(name);
   return at == params.end() ? std::string(fallback) : at->second;
-}
-
-// The organisations that the install keyring wraps for: a rotation of install moves them all.
-std::vector<std::string> WrappedByInstall(const State& state) {
-  std::vector<std::string> names;
-  for (const auto& [name, keyring] : state.keyrings)
-    if (keyring->Primary() != nullptr && keyring->Primary()->custody == kByInstall) names.push_back(name);
-  return names;
 }
 
 // What custodians read of them: names, or number and digest where there are too many to read.
@@ -184,8 +178,13 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
   if (open >= kMaxOpenProposals)
     return Overloaded("there are " + std::to_string(open) + " open proposals: settle or withdraw some first",
                       "too-many-proposals");
-  TRY_ASSIGN(auto params,
-             request.operation == "keyring.create" ? DraftCreate(state, request, drawn) : DraftRotate(state, request));
+  const auto draft = [&]() -> Result<Params> {
+    if (request.operation == "keyring.create") return DraftCreate(state, request, drawn);
+    if (request.operation == "ledger.adopt") return DraftAdoption(state, request, drawn);
+    if (request.operation == "ledger.rotate-key") return DraftKeyRotation(state, request, drawn);
+    return DraftRotate(state, request);
+  };
+  TRY_ASSIGN(auto params, draft());
   crypto::ProposalText p;
   p.instance = state.roster->instance();
   p.operation = request.operation;
@@ -224,6 +223,8 @@ std::string_view StateAt(const State& state, const Proposal& proposal, Millis no
       return "executed";
     case ProposalFate::kFailed:
       return "failed";
+    case ProposalFate::kOutdated:
+      return "stale";
     case ProposalFate::kPending:
       break;
   }
@@ -255,7 +256,19 @@ Result<void> JudgeWithdrawal(const Proposal& proposal, const std::string& princi
 }
 
 Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal) {
-  return proposal.operation == "keyring.create" ? EffectOfCreate(state, proposal) : EffectOfRotate(state, proposal);
+  if (proposal.operation == "keyring.create") return EffectOfCreate(state, proposal);
+  if (proposal.operation == "ledger.adopt") return EffectOfAdoption(state, proposal);
+  if (proposal.operation == "ledger.rotate-key") return EffectOfKeyRotation(state, proposal);
+  return EffectOfRotate(state, proposal);
+}
+
+ledger::ControlBody AsProposed(ledger::ControlBody body) {
+  if (auto* opened = std::get_if<ledger::EpochOpened>(&body)) {
+    opened->control_note.clear();
+    opened->evidence_note.clear();
+  }
+  if (auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&body)) *changed = {changed->number, {}, {}, {}};
+  return body;
 }
 
 Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal& proposal, Millis now) {
@@ -289,6 +302,7 @@ std::vector<std::string> JudgeInventory(const State& state, const std::string& t
       if (version.token == token) known.emplace(Bytes(version.kek.begin(), version.kek.end()), version.suite);
   for (const auto& record : records) {
     const auto id = ToHex(record.id);
+    if (state.ledger.unused_keys.contains(record.id)) continue;
     if (!known.contains(record.id))
       faults.push_back("unknown key '" + record.label + "' (CKA_ID " + id + ") in the token");
     else if (!record.fault.empty())

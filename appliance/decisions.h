@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "appliance/state.h"
+#include "crypto/anchor.h"
 #include "hsm/key_ops.h"
 #include "ledger/ledger.h"
 
@@ -16,12 +17,25 @@ inline constexpr Millis kExecuteWithin = Millis{48} * 3600 * 1000;
 inline constexpr std::size_t kMaxOpenProposals = 1000;
 
 /// ProposalRequest is what a person asks for. Parameters that she may give: keyring.create: suite (kwp, gcm), custody
-/// (token, keyring:install), grants; keyring.rotate: suite. Everything else in the text is the appliance's.
+/// (token, keyring:install), grants; keyring.rotate: suite; ledger.rotate-key: overlap-days. Everything else in the
+/// text is the appliance's.
 struct ProposalRequest {
   std::string operation;
   std::string keyring;
   std::map<std::string, std::string, std::less<>> params;
   std::string reason;
+};
+
+/// Recovery is what an adoption has to know of token and database.
+struct Recovery {
+  bool rolled_back = false;                    // the database does not extend what the token has signed
+  std::optional<crypto::LedgerRecord> record;  // nullopt: the token has lost it
+  std::uint32_t key = 1;                       // number of the token's checkpoint key
+  std::vector<hsm::KeyRecord> keys;
+  ledger::Head evidence;
+  // How many entries of each log a checkpoint in the database signs: so much is known to be what was signed.
+  std::uint64_t kept_control = 0;
+  std::uint64_t kept_evidence = 0;
 };
 
 /// Drawn is what a decision may not make up itself: time, randomness, where the log stands, which token is there.
@@ -31,6 +45,7 @@ struct Drawn {
   crypto::KeyringId keyring_id{};
   ledger::Head control;
   std::string token;
+  std::optional<Recovery> recovery;  // for ledger.adopt alone
 };
 
 /// DraftProposal checks a request against the state and fills in every field that custodians will sign. Fails with
@@ -53,8 +68,12 @@ Result<void> JudgeWithdrawal(const Proposal& proposal, const std::string& princi
 /// done.
 struct Effect {
   std::optional<hsm::KeySpec> generate;
+  bool changes_record = false;  // the token's ledger record
   std::vector<ledger::ControlBody> entries;
 };
+/// AsProposed takes out of an entry what no proposal can say because only the token can: the notes of a former epoch,
+/// new checkpoint keys. EffectOf's entries are so.
+ledger::ControlBody AsProposed(ledger::ControlBody body);
 /// EffectOf recomputes a proposal's effect on the state as it is now; kConflict (slug stale) when the state has moved
 /// on since the text was signed.
 Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal);

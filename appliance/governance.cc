@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "appliance/checkpointer.h"
+#include "appliance/ledger_decisions.h"
 #include "appliance/state_rows.h"
 #include "crypto/sshsig.h"
 
@@ -71,6 +73,9 @@ Result<ProposalView> Governance::File(const std::string& requester, const Propos
   if (const auto identity = key_ops_.Identity()) drawn.token = identity->serial;
   // A KEK is never asked for in another token than the one that the keyrings are in.
   if (const auto recorded = RecordedToken(*Snapshot()); !recorded.empty()) drawn.token = recorded;
+  if (request.operation == "ledger.adopt" && Snapshot()->roster) {
+    TRY_ASSIGN(drawn.recovery, LookForRecovery(*Snapshot(), drawn.token));
+  }
   TRY_ASSIGN(const auto draft, DraftProposal(*Snapshot(), requester, request, drawn));
   TRY_ASSIGN(auto text, draft.Render());
   const auto id = crypto::ProposalId(text);
@@ -99,9 +104,11 @@ Result<ProposalView> Governance::Withdraw(const std::string& id, const std::stri
 Result<ProposalView> Governance::Execute(const std::string& id, const std::string& executor) {
   const MutexLock lock(mutex_);
   TRY(ledger_.CheckSpace());
-  TRY(ReconcileLocked());
+  TRY(ReconcileLocked(/*record_only=*/true));
   const auto state = Snapshot();
   TRY_ASSIGN(const Proposal* proposal, Find(*state, id));
+  const bool adopts = proposal->parsed.operation == "ledger.adopt";
+  if (!adopts) TRY(ReconcileLocked(/*record_only=*/false));
   TRY_ASSIGN(auto grant, JudgeExecution(*state, *proposal, clock_.Now()));
   TRY_ASSIGN(const auto effect, EffectOf(*state, proposal->parsed));
   if (effect.generate) {
@@ -110,11 +117,12 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
     const auto faults = JudgeInventory(*state, effect.generate->ref.token, records);
     if (!faults.empty()) return Conflict("the token's keys are not as recorded: " + faults.front(), "token-inventory");
   }
+  if (adopts) TRY(CheckAdoption(*state, proposal->parsed));
   TRY(RecordBodies({ledger::ProposalConsumed{id, executor}}));
-  const auto outcome = effect.generate ? key_ops_.Generate(std::move(grant), *effect.generate) : Result<void>();
+  const auto outcome = RunEffect(std::move(grant), effect);
   if (!outcome && outcome.error().code == Code::kUnavailable) {
-    // The token side went away: the key may or may not be there. Ask once it is back, here or in the background.
-    TRY(ReconcileLocked());
+    // The token side went away: it may or may not have done it. Ask once it is back, here or in the background.
+    TRY(ReconcileLocked(adopts));
     return View(id);
   }
   TRY(Settle(*proposal, &effect, outcome));
@@ -124,7 +132,10 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
 
 Result<void> Governance::Settle(const Proposal& proposal, const Effect* effect, const Result<void>& outcome) {
   std::vector<ledger::ControlBody> bodies;
-  if (outcome && effect != nullptr) bodies = effect->entries;
+  if (outcome && effect != nullptr) {
+    bodies = effect->entries;
+    TRY(Complete(*Snapshot(), bodies));
+  }
   if (outcome)
     bodies.emplace_back(ledger::ExecutionSettled{proposal.id, true, {}, {}});
   else
@@ -133,29 +144,139 @@ Result<void> Governance::Settle(const Proposal& proposal, const Effect* effect, 
   return RecordBodies(std::move(bodies));
 }
 
-Result<int> Governance::Reconcile() {
-  const MutexLock lock(mutex_);
-  return ReconcileLocked();
+Result<void> Governance::RunEffect(crypto::ExecutionGrant grant, const Effect& effect) {
+  if (effect.generate) return key_ops_.Generate(std::move(grant), *effect.generate);
+  if (effect.changes_record) return key_ops_.ChangeLedgerRecord(std::move(grant));
+  return {};
 }
 
-Result<int> Governance::ReconcileLocked() {
+Result<Recovery> Governance::LookForRecovery(const State& state, const std::string& token) {
+  if (token.empty()) return Unavailable("the token does not answer: what it remembers is part of the proposal");
+  Recovery recovery;
+  if (auto record = key_ops_.ReadLedgerRecord()) {
+    const auto compared = CompareWithAnchors(ledger_, state, record->anchors);
+    if (!compared && compared.error().code != Code::kIntegrity) return compared.error();
+    recovery.rolled_back = !compared;
+    recovery.record = std::move(*record);
+  } else if (record.error().Slug() == "anchor-missing" || record.error().Slug() == "anchor-damaged") {
+    recovery.rolled_back = true;
+  } else {
+    return std::move(record).error();
+  }
+  TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());
+  TRY_ASSIGN(auto keys, NoteKeysOf(state.roster->instance(), token_keys));
+  for (const auto& former : state.ledger.keys) {
+    TRY_ASSIGN(auto key, crypto::NoteKey::Parse(former));
+    keys.push_back(std::move(key));
+  }
+  recovery.key = token_keys.front().number;
+  TRY_ASSIGN(recovery.keys, key_ops_.Inventory());
+  recovery.evidence = ledger_.HeadOf(ledger::Log::kEvidence);
+  TRY_ASSIGN(recovery.kept_control, KeptSize(ledger_, ledger::Log::kControl, keys));
+  TRY_ASSIGN(recovery.kept_evidence, KeptSize(ledger_, ledger::Log::kEvidence, keys));
+  return recovery;
+}
+
+// What the proposal says of token and database must still be so: the token checks its own part itself.
+Result<void> Governance::CheckAdoption(const State& state, const crypto::ProposalText& proposal) {
+  TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(proposal));
+  for (const auto& head : adoption.adopted) {
+    const bool control = head.origin == crypto::ControlOrigin(proposal.instance, adoption.epoch);
+    const auto root = ledger_.RootAt(control ? ledger::Log::kControl : ledger::Log::kEvidence, head.size);
+    if (!root || *root != head.root) return Conflict("the database is another than the one proposed", "stale");
+  }
+  TRY_ASSIGN(const auto records, key_ops_.Inventory());
+  TRY_ASSIGN(const auto keys, KeysToAdopt(state, adoption.token, records));
+  for (const auto& [name, value] : keys)
+    if (const auto at = proposal.params.find(name); at == proposal.params.end() || at->second != value)
+      return Conflict("the token's keys are others than those proposed: propose again", "stale");
+  return {};
+}
+
+Result<void> Governance::Complete(const State& state, std::vector<ledger::ControlBody>& bodies) {
+  for (auto& body : bodies) {
+    auto* opened = std::get_if<ledger::EpochOpened>(&body);
+    auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&body);
+    if (opened == nullptr && changed == nullptr) continue;
+    TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());
+    TRY_ASSIGN(auto keys, NoteKeysOf(state.roster->instance(), token_keys));
+    if (changed != nullptr) {
+      const auto& key = token_keys.front();
+      if (key.number != changed->number)
+        return Unavailable("the token signs with checkpoint key " + std::to_string(key.number), "not-anchored");
+      TRY_ASSIGN(const auto former,
+                 crypto::NoteKey::FromEcdsa("strongroom/" + ToHex(state.roster->instance()), key.former));
+      *changed = {key.number, former.Text(), keys.front().Text(), key.endorsement};
+      continue;
+    }
+    for (const auto& former : state.ledger.keys) {
+      TRY_ASSIGN(auto key, crypto::NoteKey::Parse(former));
+      keys.push_back(std::move(key));
+    }
+    for (const auto& key : token_keys) {
+      if (key.former.empty()) continue;
+      TRY_ASSIGN(auto former, crypto::NoteKey::FromEcdsa("strongroom/" + ToHex(state.roster->instance()), key.former));
+      keys.push_back(std::move(former));
+    }
+    for (const auto log : {ledger::Log::kControl, ledger::Log::kEvidence}) {
+      TRY_ASSIGN(const auto kept, KeptSize(ledger_, log, keys));
+      TRY_ASSIGN(const auto latest, ledger_.LatestCheckpoint(log));
+      if (kept > 0 && latest)
+        (log == ledger::Log::kControl ? opened->control_note : opened->evidence_note) = latest->note;
+    }
+  }
+  return {};
+}
+
+Result<int> Governance::Reconcile() {
+  const MutexLock lock(mutex_);
+  return ReconcileLocked(/*record_only=*/false);
+}
+
+Result<int> Governance::ReconcileRecord() {
+  const MutexLock lock(mutex_);
+  return ReconcileLocked(/*record_only=*/true);
+}
+
+// Asks the token whether it has done what a cut-off execution asked of it. Fails when it cannot be asked: then nothing
+// is known.
+Result<void> Governance::AskOutcome(const crypto::ProposalText& proposal, const Effect& effect, Result<void>& outcome) {
+  const Error interrupted = Conflict("the execution was cut off before the token did it: propose again", "interrupted");
+  outcome = {};
+  if (effect.generate) {
+    TRY_ASSIGN(const auto found, key_ops_.Find(effect.generate->ref.key));
+    if (!found)
+      outcome = interrupted;
+    else if (found->suite != effect.generate->ref.suite || !found->fault.empty())
+      outcome = Integrity("the key that a cut-off execution left in the token is not as asked for: " + found->fault,
+                          "key-drift");
+  }
+  if (!effect.changes_record) return {};
+  TRY_ASSIGN(const auto record, key_ops_.ReadLedgerRecord());
+  if (proposal.operation == "ledger.adopt") {
+    TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(proposal));
+    TRY_ASSIGN(const auto epoch, crypto::EpochOf(record));
+    if (epoch != adoption.epoch) outcome = interrupted;
+    return {};
+  }
+  TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(proposal));
+  if (record.key != rotation.key) outcome = interrupted;
+  return {};
+}
+
+Result<int> Governance::ReconcileLocked(bool record_only) {
   int settled = 0;
   const auto before = Snapshot();
   for (const auto& [id, proposal] : before->proposals) {
     if (proposal->fate != ProposalFate::kConsumed) continue;
+    if (record_only && !proposal->parsed.operation.starts_with("ledger.")) continue;
     const auto state = Snapshot();
     const auto effect = EffectOf(*state, proposal->parsed);
     Result<void> outcome;
-    if (!effect) {
+    if (effect)
+      TRY(AskOutcome(proposal->parsed, *effect, outcome));
+    else
       outcome = effect.error();
-    } else if (effect->generate) {
-      TRY_ASSIGN(const auto found, key_ops_.Find(effect->generate->ref.key));
-      if (!found)
-        outcome = Conflict("the execution was cut off before the token made the key: propose again", "interrupted");
-      else if (found->suite != effect->generate->ref.suite || !found->fault.empty())
-        outcome = Integrity("the key that a cut-off execution left in the token is not as asked for: " + found->fault,
-                            "key-drift");
-    }
     TRY(Settle(*proposal, effect ? &*effect : nullptr, outcome));
     ++settled;
   }

@@ -42,6 +42,9 @@ class Governance {
   /// there. Returns how many.
   Result<int> Reconcile() EXCLUDES(mutex_);
 
+  /// ReconcileRecord settles only what changes the token's ledger record: an adoption is what makes the rest possible.
+  Result<int> ReconcileRecord() EXCLUDES(mutex_);
+
   /// Sweep compares the token's keys with the record, with no execution in between; lines for people, empty when all is
   /// well (K3).
   Result<std::vector<std::string>> Sweep(const std::string& token) EXCLUDES(mutex_);
@@ -51,7 +54,14 @@ class Governance {
  private:
   Result<void> RecordBodies(std::vector<ledger::ControlBody> bodies) REQUIRES(mutex_);
   Result<void> Settle(const Proposal& proposal, const Effect* effect, const Result<void>& outcome) REQUIRES(mutex_);
-  Result<int> ReconcileLocked() REQUIRES(mutex_);
+  Result<int> ReconcileLocked(bool record_only) REQUIRES(mutex_);
+  // What token and database say of each other, for an adoption.
+  Result<Recovery> LookForRecovery(const State& state, const std::string& token) REQUIRES(mutex_);
+  Result<void> CheckAdoption(const State& state, const crypto::ProposalText& proposal) REQUIRES(mutex_);
+  Result<void> RunEffect(crypto::ExecutionGrant grant, const Effect& effect);
+  Result<void> AskOutcome(const crypto::ProposalText& proposal, const Effect& effect, Result<void>& outcome);
+  // Adds what only the token can say to the entries of an effect.
+  Result<void> Complete(const State& state, std::vector<ledger::ControlBody>& bodies);
   Result<const Proposal*> Find(const State& state, const std::string& id) const;
 
   ledger::Ledger& ledger_;

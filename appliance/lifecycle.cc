@@ -113,6 +113,13 @@ void Lifecycle::WatchLoop() {
   }
 }
 
+Result<void> Lifecycle::LookNow() {
+  Look();
+  const MutexLock lock(mutex_);
+  if (!anchored_) return Unavailable(anchor_, "not-anchored");
+  return {};
+}
+
 void Lifecycle::Look() {
   auto tested = key_ops_.SelfTest();
   auto identity = tested ? key_ops_.Identity() : Result<hsm::TokenIdentity>(tested.error());
@@ -154,15 +161,19 @@ Result<void> Lifecycle::LookAtAnchors() {
     const MutexLock lock(mutex_);
     if (anchored_) return {};
   }
+  // An adoption that was cut off after the token did it is what makes ledger and token one again.
+  (void)governance_.ReconcileRecord();
   const auto state = governance_.Snapshot();
-  auto anchors = key_ops_.ReadAnchors();
+  auto record = key_ops_.ReadLedgerRecord();
   Result<void> compared;
-  if (!anchors)
-    compared = anchors.error();
+  if (!record)
+    compared = record.error();
   else if (state->roster)
-    compared = CompareWithAnchors(ledger_, state->roster->instance(), *anchors);
-  else if (!anchors->empty())
-    compared = Integrity("the token keeps " + anchors->front().origin + ", the database is empty", "rollback");
+    compared = CompareWithAnchors(ledger_, *state, record->anchors);
+  else if (!record->anchors.empty())
+    compared = Integrity("the token keeps " + record->anchors.front().origin +
+                             ", the database is empty: stop the service and restore a backup",
+                         "rollback");
   if (compared && state->roster) checkpointer_.Enable();
   const MutexLock lock(mutex_);
   anchored_ = compared.has_value() && state->roster != nullptr;

@@ -80,6 +80,9 @@ class Lifecycle {
   /// DataPlaneOpen tells whether keys may be used: verified, recording, and the canary not wrong. A sweep that found
   /// strange keys stops ceremonies (governance sees to that), not services.
   bool DataPlaneOpen() const EXCLUDES(mutex_);
+  /// LookNow does what the next look would: after an adoption nobody has to wait for it. Fails while the ledger does
+  /// not extend its token's anchors.
+  Result<void> LookNow() EXCLUDES(mutex_);
   /// Anchored tells whether the ledger was held against its token's anchors since the start, and extends them.
   bool Anchored() const EXCLUDES(mutex_);
   /// RolledBack tells whether the ledger does not extend what its token has signed (L8): nothing but reading is then

@@ -15,7 +15,7 @@ struct Applier {
     if (state.roster) return Misfit("a second genesis");
     TRY_ASSIGN(auto roster, crypto::Roster::Parse(e.roster_text));
     state.roster = std::make_shared<const crypto::Roster>(std::move(roster));
-    return Changed{true, {}, {}};
+    return Changed{true, {}, {}, false};
   }
 
   Result<Changed> operator()(const ledger::ProposalFiled& e) const {
@@ -25,7 +25,7 @@ struct Applier {
     proposal->text = e.text;
     const auto id = proposal->id;
     if (!state.proposals.emplace(id, std::move(proposal)).second) return Misfit("a proposal filed twice");
-    return Changed{false, {}, {id}};
+    return Changed{false, {}, {id}, false};
   }
 
   Result<Changed> operator()(const ledger::VoteCast& e) const {
@@ -46,6 +46,30 @@ struct Applier {
                 e.ok ? "" : e.slug + ": " + e.detail);
   }
 
+  Result<Changed> operator()(const ledger::EpochOpened& e) const {
+    if (e.epoch <= state.ledger.epoch) return Misfit("an epoch that is not a later one");
+    state.ledger.epoch = e.epoch;
+    state.ledger.unused_keys.insert(e.unused_keys.begin(), e.unused_keys.end());
+    Changed changed{false, {}, {}, true};
+    // What was asked for before a restore may have happened in what is lost (Q5).
+    for (auto& [id, slot] : state.proposals) {
+      if (slot->fate != ProposalFate::kPending) continue;
+      auto copy = std::make_shared<Proposal>(*slot);
+      copy->fate = ProposalFate::kOutdated;
+      slot = std::move(copy);
+      changed.proposals.push_back(id);
+    }
+    return changed;
+  }
+  Result<Changed> operator()(const ledger::CheckpointKeyChanged& e) const {
+    if (e.number != state.ledger.key + 1) return Misfit("a checkpoint key out of order");
+    if (state.ledger.keys.empty()) state.ledger.keys.push_back(e.former);
+    if (state.ledger.keys.back() != e.former) return Misfit("a checkpoint key that follows another one");
+    state.ledger.key = e.number;
+    state.ledger.keys.push_back(e.next);
+    return Changed{false, {}, {}, true};
+  }
+
   Result<Changed> operator()(const ledger::KeyringCreated& e) const {
     auto keyring = std::make_shared<Keyring>();
     keyring->id = e.keyring;
@@ -55,7 +79,7 @@ struct Applier {
     TRY_ASSIGN(keyring->grants, Grants::Parse(e.grants));
     if (!state.keyring_names.emplace(e.keyring, e.name).second) return Misfit("a keyring id used twice");
     if (!state.keyrings.emplace(e.name, std::move(keyring)).second) return Misfit("a keyring created twice");
-    return Changed{false, {e.name}, {}};
+    return Changed{false, {e.name}, {}, false};
   }
 
   Result<Changed> operator()(const ledger::VersionAnnounced& e) const {
@@ -99,7 +123,7 @@ struct Applier {
     auto copy = std::make_shared<Keyring>(*slot);
     TRY(change(*copy));
     slot = std::move(copy);
-    return Changed{false, {name->second}, {}};
+    return Changed{false, {name->second}, {}, false};
   }
   template <class Change>
   Result<Changed> OnProposal(const std::string& id, Change change) const {
@@ -108,7 +132,7 @@ struct Applier {
     auto copy = std::make_shared<Proposal>(*at->second);
     TRY(change(*copy));
     at->second = std::move(copy);
-    return Changed{false, {}, {id}};
+    return Changed{false, {}, {id}, false};
   }
   Result<Changed> Move(const std::string& id, ProposalFate from, ProposalFate to, const std::string& by,
                        std::string outcome) const {

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,8 +50,16 @@ struct Keyring {
   const Version* Primary() const { return Find(primary); }
 };
 
-/// ProposalFate is what the log says happened to a proposal; the rest (approved, expired, stale) is judged at a time.
-enum class ProposalFate : std::uint8_t { kPending = 1, kWithdrawn = 2, kConsumed = 3, kExecuted = 4, kFailed = 5 };
+/// ProposalFate is what the log says happened to a proposal (outdated: an adoption came before it was executed); the
+/// rest (approved, expired, stale) is judged at a time.
+enum class ProposalFate : std::uint8_t {
+  kPending = 1,
+  kWithdrawn = 2,
+  kConsumed = 3,
+  kExecuted = 4,
+  kFailed = 5,
+  kOutdated = 6
+};
 
 struct Proposal {
   std::string id;
@@ -62,12 +71,23 @@ struct Proposal {
   std::string outcome;  // slug and detail of a failure
 };
 
+/// LedgerFacts is what the log says about itself: its epoch, and the keys that sign it.
+struct LedgerFacts {
+  std::uint64_t epoch = 1;
+  std::uint32_t key = 1;          // number of the checkpoint key in force
+  std::vector<std::string> keys;  // all of them as verifier keys, oldest first; empty before a rotation
+  std::set<Bytes> unused_keys;    // CKA_IDs that an adoption found and no keyring has
+  bool operator==(const LedgerFacts&) const = default;
+};
+
 /// State is copied on change; its parts are shared and never modified in place.
 struct State {
   std::shared_ptr<const crypto::Roster> roster;  // null before first boot
   std::map<std::string, std::shared_ptr<const Keyring>, std::less<>> keyrings;
   std::map<crypto::KeyringId, std::string> keyring_names;
   std::map<std::string, std::shared_ptr<const Proposal>, std::less<>> proposals;
+
+  LedgerFacts ledger;
 
   const Keyring* FindKeyring(std::string_view name) const;
   const Proposal* FindProposal(std::string_view id) const;
@@ -78,6 +98,7 @@ struct Changed {
   bool roster = false;
   std::vector<std::string> keyrings;
   std::vector<std::string> proposals;
+  bool ledger = false;
 };
 
 /// Apply changes the state by one entry of the log. kIntegrity when the entry does not fit the state: the log is then

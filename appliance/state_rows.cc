@@ -8,6 +8,7 @@ namespace {
 constexpr std::string_view kRoster = "roster";
 constexpr std::string_view kKeyring = "keyring/";
 constexpr std::string_view kProposal = "proposal/";
+constexpr std::string_view kLedger = "ledger";
 constexpr std::uint8_t kFormat = 1;
 
 Bytes EncodeKeyring(const Keyring& k) {
@@ -88,7 +89,7 @@ Result<Proposal> DecodeProposal(std::string_view key, ByteView bytes) {
     p.votes.push_back(crypto::GetVote(in));
   }
   const auto fate = in.U8();
-  if (fate < 1 || fate > 5) in.Fail();
+  if (fate < 1 || fate > 6) in.Fail();
   p.fate = static_cast<ProposalFate>(fate);
   p.executor = in.Text();
   p.outcome = in.Text();
@@ -96,6 +97,34 @@ Result<Proposal> DecodeProposal(std::string_view key, ByteView bytes) {
   TRY_ASSIGN(p.parsed, crypto::ProposalText::Parse(p.text));
   p.id = crypto::ProposalId(p.text);
   return p;
+}
+
+ledger::Row LedgerRow(const State& state) {
+  const auto& facts = state.ledger;
+  WireWriter out;
+  out.U8(kFormat);
+  out.U64(facts.epoch);
+  out.U32(facts.key);
+  out.U16(static_cast<std::uint16_t>(facts.keys.size()));
+  for (const auto& key : facts.keys) out.Text(key);
+  out.U32(static_cast<std::uint32_t>(facts.unused_keys.size()));
+  for (const auto& key : facts.unused_keys) out.Blob(key);
+  return {std::string(kLedger), std::move(out).Take()};
+}
+
+Result<LedgerFacts> DecodeLedger(ByteView bytes) {
+  WireReader in(bytes);
+  LedgerFacts facts;
+  const auto format = in.U8();
+  facts.epoch = in.U64();
+  facts.key = in.U32();
+  for (int n = in.U16(); n > 0 && in.ok(); --n) facts.keys.emplace_back(in.Text());
+  for (auto n = in.U32(); n > 0 && in.ok(); --n) {
+    const auto key = in.Blob();
+    facts.unused_keys.emplace(key.begin(), key.end());
+  }
+  if (format != kFormat || !in.Complete()) return Damaged(kLedger);
+  return facts;
 }
 
 ledger::Row RosterRow(const State& state) {
@@ -111,6 +140,7 @@ std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
     rows.push_back({std::string(kKeyring) + name, EncodeKeyring(*state.FindKeyring(name))});
   for (const auto& id : changed.proposals)
     rows.push_back({std::string(kProposal) + id, EncodeProposal(*state.FindProposal(id))});
+  if (changed.ledger) rows.push_back(LedgerRow(state));
   if (changed.roster) rows.push_back(RosterRow(state));
   return rows;
 }
@@ -118,6 +148,7 @@ std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
 std::vector<ledger::Row> AllRows(const State& state) {
   Changed all;
   all.roster = state.roster != nullptr;
+  all.ledger = state.ledger != LedgerFacts();
   for (const auto& [name, keyring] : state.keyrings) all.keyrings.push_back(name);
   for (const auto& [id, proposal] : state.proposals) all.proposals.push_back(id);
   return RowsOf(state, all);
@@ -127,6 +158,10 @@ Result<void> LoadRow(State& state, std::string_view key, ByteView value) {
   if (key == kRoster) {
     TRY_ASSIGN(auto roster, crypto::Roster::Parse(AsText(value)));
     state.roster = std::make_shared<const crypto::Roster>(std::move(roster));
+    return {};
+  }
+  if (key == kLedger) {
+    TRY_ASSIGN(state.ledger, DecodeLedger(value));
     return {};
   }
   if (key.starts_with(kKeyring)) {

@@ -6,7 +6,8 @@
 
 namespace strongroom::appliance {
 
-/// RowsOf encodes what an entry changed. Row names: `roster`, `keyring/<name>`, `proposal/<id>`.
+/// RowsOf encodes what an entry changed. Row names: `roster`, `keyring/<name>`, `proposal/<id>`,
+/// `ledger`.
 std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed);
 
 /// AllRows encodes the whole state, sorted by row name.

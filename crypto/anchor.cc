@@ -9,12 +9,16 @@
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kFormat = 2;
 constexpr std::size_t kMaxAnchors = 256;
+constexpr Millis kDay = Millis{24} * 3600 * 1000;
+constexpr std::uint64_t kMaxOverlapDays = 400;
 
 struct Origin {
   std::string_view instance;
   std::string_view log;  // everything but the epoch
+  std::uint64_t epoch = 0;
+  bool control = false;
 };
 
 Result<Origin> ParseOrigin(std::string_view origin) {
@@ -24,14 +28,47 @@ Result<Origin> ParseOrigin(std::string_view origin) {
   const auto epoch = parts.empty() ? Result<std::uint64_t>(Invalid("")) : ParseNumber(parts.back());
   if ((!control && !evidence) || parts[0] != "strongroom" || !FromHexArray<16>(parts[1]) || !epoch || *epoch == 0)
     return Forbidden("'" + std::string(origin.substr(0, 100)) + "' is not the origin of a log", "foreign-origin");
-  return Origin{parts[1], origin.substr(0, origin.rfind('/'))};
+  return Origin{parts[1], origin.substr(0, origin.rfind('/')), *epoch, control};
+}
+
+Error Changed(const std::string& what) { return Conflict(what + ": propose again", "stale"); }
+
+Result<std::string> Param(const ProposalText& proposal, std::string_view name) {
+  const auto at = proposal.params.find(name);
+  if (at == proposal.params.end()) return Invalid("the proposal has no parameter '" + std::string(name) + "'");
+  return at->second;
+}
+Result<std::uint64_t> NumberParam(const ProposalText& proposal, std::string_view name) {
+  TRY_ASSIGN(const auto text, Param(proposal, name));
+  return ParseNumber(text);
+}
+Result<Digest> RootOf(std::string_view hex) {
+  const auto root = FromHexArray<32>(hex);
+  if (!root) return Invalid("a root is 64 hex digits");
+  return *root;
+}
+
+// "none", or "epoch <n> size <n> root <hex>".
+Result<std::optional<Anchor>> ParseAnchorLine(std::string_view line, const InstanceId& instance, bool control) {
+  if (line == "none") return std::optional<Anchor>();
+  const auto words = SplitWords(line);
+  if (words.size() != 6 || words[0] != "epoch" || words[2] != "size" || words[4] != "root")
+    return Invalid("what the token remembers of a log is 'none' or 'epoch N size N root HEX'");
+  TRY_ASSIGN(const auto epoch, ParseNumber(words[1]));
+  Anchor anchor;
+  anchor.origin = control ? ControlOrigin(instance, epoch) : EvidenceOrigin(instance, epoch);
+  TRY_ASSIGN(anchor.size, ParseNumber(words[3]));
+  TRY_ASSIGN(anchor.root, RootOf(words[5]));
+  return std::optional<Anchor>(std::move(anchor));
 }
 
 }  // namespace
 
-std::string ControlOrigin(const InstanceId& instance) { return "strongroom/" + ToHex(instance) + "/control/1"; }
-std::string EvidenceOrigin(const InstanceId& instance) {
-  return "strongroom/" + ToHex(instance) + "/evidence/node-1/1";
+std::string ControlOrigin(const InstanceId& instance, std::uint64_t epoch) {
+  return "strongroom/" + ToHex(instance) + "/control/" + std::to_string(epoch);
+}
+std::string EvidenceOrigin(const InstanceId& instance, std::uint64_t epoch) {
+  return "strongroom/" + ToHex(instance) + "/evidence/node-1/" + std::to_string(epoch);
 }
 
 Result<std::vector<Anchor>> AdvanceAnchors(std::span<const Anchor> anchors, const Checkpoint& head,
@@ -44,7 +81,8 @@ Result<std::vector<Anchor>> AdvanceAnchors(std::span<const Anchor> anchors, cons
     if (known.instance != asked.instance)
       return Forbidden("this token keeps the logs of instance " + std::string(known.instance), "foreign-origin");
     if (anchor.origin != head.origin) {
-      if (known.log == asked.log) return Forbidden("this token keeps that log as " + anchor.origin, "foreign-origin");
+      if (known.log == asked.log || known.epoch != asked.epoch)
+        return Forbidden("this token keeps the logs in epoch " + std::to_string(known.epoch), "foreign-origin");
       continue;
     }
     if (head.size < anchor.size)
@@ -64,10 +102,110 @@ Result<std::vector<Anchor>> AdvanceAnchors(std::span<const Anchor> anchors, cons
   return next;
 }
 
-Result<std::vector<Anchor>> NewerAnchors(const std::vector<Anchor>& a, const std::vector<Anchor>& b) {
-  const auto covers = [](const std::vector<Anchor>& newer, const std::vector<Anchor>& older) {
-    return std::all_of(older.begin(), older.end(), [&](const Anchor& old) {
-      return std::any_of(newer.begin(), newer.end(),
+std::string AnchorLine(const std::optional<Anchor>& anchor) {
+  if (!anchor) return "none";
+  return "epoch " + anchor->origin.substr(anchor->origin.rfind('/') + 1) + " size " + std::to_string(anchor->size) +
+         " root " + ToHex(anchor->root);
+}
+
+std::optional<Anchor> AnchorOf(const LedgerRecord& record, bool control) {
+  for (const auto& anchor : record.anchors)
+    if (const auto origin = ParseOrigin(anchor.origin); origin && origin->control == control) return anchor;
+  return std::nullopt;
+}
+
+Result<std::uint64_t> EpochOf(const LedgerRecord& record) {
+  std::uint64_t epoch = 0;
+  for (const auto& anchor : record.anchors) {
+    TRY_ASSIGN(const auto origin, ParseOrigin(anchor.origin));
+    epoch = std::max(epoch, origin.epoch);
+  }
+  return epoch;
+}
+
+Result<Adoption> AdoptionOf(const ProposalText& proposal) {
+  if (proposal.operation != "ledger.adopt") return Invalid("the proposal is not one of ledger.adopt");
+  Adoption adoption;
+  TRY_ASSIGN(adoption.epoch, NumberParam(proposal, "epoch"));
+  TRY_ASSIGN(adoption.token, Param(proposal, "token"));
+  if (adoption.epoch < 2) return Invalid("an adoption opens epoch 2 or a later one");
+  if (proposal.control_size > 0)
+    adoption.adopted.push_back(
+        {ControlOrigin(proposal.instance, adoption.epoch), proposal.control_size, proposal.control_root});
+  TRY_ASSIGN(const auto evidence, Param(proposal, "evidence-log"));
+  const auto words = SplitWords(evidence);
+  if (words.size() != 2) return Invalid("evidence-log is a size and a root");
+  TRY_ASSIGN(const auto size, ParseNumber(words[0]));
+  TRY_ASSIGN(const auto root, RootOf(words[1]));
+  if (size > 0) adoption.adopted.push_back({EvidenceOrigin(proposal.instance, adoption.epoch), size, root});
+  TRY_ASSIGN(const auto control_line, Param(proposal, "token-control"));
+  TRY_ASSIGN(adoption.token_control, ParseAnchorLine(control_line, proposal.instance, true));
+  TRY_ASSIGN(const auto evidence_line, Param(proposal, "token-evidence"));
+  TRY_ASSIGN(adoption.token_evidence, ParseAnchorLine(evidence_line, proposal.instance, false));
+  return adoption;
+}
+
+Result<LedgerRecord> AdoptRecord(const std::optional<LedgerRecord>& record, const Adoption& adoption) {
+  LedgerRecord next = record.value_or(LedgerRecord());
+  if (adoption.adopted.empty()) return Invalid("an adoption without any entry to go on from");
+  TRY_ASSIGN(const auto adopted, ParseOrigin(adoption.adopted.front().origin));
+  for (const auto& anchor : next.anchors) {
+    TRY_ASSIGN(const auto known, ParseOrigin(anchor.origin));
+    if (known.instance != adopted.instance)
+      return Forbidden("this token keeps the logs of instance " + std::string(known.instance), "foreign-origin");
+  }
+  if (AnchorOf(next, true) != adoption.token_control || AnchorOf(next, false) != adoption.token_evidence)
+    return Changed("the token remembers other heads than the proposal names");
+  TRY_ASSIGN(const auto epoch, EpochOf(next));
+  if (epoch != 0 && adoption.epoch != epoch + 1)
+    return Changed("the token is in epoch " + std::to_string(epoch) + ", the proposal opens " +
+                   std::to_string(adoption.epoch));
+  next.anchors = adoption.adopted;
+  return next;
+}
+
+Result<KeyRotation> KeyRotationOf(const ProposalText& proposal) {
+  if (proposal.operation != "ledger.rotate-key") return Invalid("the proposal is not one of ledger.rotate-key");
+  KeyRotation rotation;
+  rotation.instance = proposal.instance;
+  TRY_ASSIGN(rotation.token, Param(proposal, "token"));
+  TRY_ASSIGN(const auto key, NumberParam(proposal, "checkpoint-key"));
+  TRY_ASSIGN(const auto days, NumberParam(proposal, "overlap-days"));
+  if (key < 2 || key > 0xFFFFFFFFU) return Invalid("the next checkpoint key has number 2 or a later one");
+  if (days < 1 || days > kMaxOverlapDays)
+    return Invalid("overlap-days is 1 to " + std::to_string(kMaxOverlapDays) + ": for so long both keys sign");
+  rotation.key = static_cast<std::uint32_t>(key);
+  rotation.overlap = static_cast<Millis>(days) * kDay;
+  return rotation;
+}
+
+Result<LedgerRecord> RotateRecord(const LedgerRecord& record, const KeyRotation& rotation, Millis now) {
+  if (record.anchors.empty()) return Changed("the token has not signed anything yet");
+  for (const auto& anchor : record.anchors) {
+    TRY_ASSIGN(const auto known, ParseOrigin(anchor.origin));
+    if (known.instance != ToHex(rotation.instance))
+      return Forbidden("this token keeps the logs of instance " + std::string(known.instance), "foreign-origin");
+  }
+  if (rotation.key != record.key + 1)
+    return Changed("the token's checkpoint key is number " + std::to_string(record.key) + " by now");
+  auto next = record;
+  next.key = rotation.key;
+  next.former_until = now + rotation.overlap;
+  return next;
+}
+
+std::string KeyEndorsement(const NoteKey& former, const NoteKey& next) {
+  return "strongroom checkpoint key\nformer: " + former.Text() + "\nnext: " + next.Text() + "\n";
+}
+
+Result<LedgerRecord> NewerRecord(const LedgerRecord& a, const LedgerRecord& b) {
+  const auto covers = [](const LedgerRecord& newer, const LedgerRecord& older) {
+    if (newer.key < older.key || (newer.key == older.key && newer.former_until != older.former_until)) return false;
+    const auto new_epoch = EpochOf(newer), old_epoch = EpochOf(older);
+    if (!new_epoch || !old_epoch || *new_epoch < *old_epoch) return false;
+    if (*new_epoch > *old_epoch) return true;
+    return std::all_of(older.anchors.begin(), older.anchors.end(), [&](const Anchor& old) {
+      return std::any_of(newer.anchors.begin(), newer.anchors.end(),
                          [&](const Anchor& n) { return n.origin == old.origin && (n.size > old.size || n == old); });
     });
   };
@@ -76,21 +214,23 @@ Result<std::vector<Anchor>> NewerAnchors(const std::vector<Anchor>& a, const std
   return Integrity("the token has two anchor records that contradict each other", "anchor-damaged");
 }
 
-Bytes EncodeAnchors(std::span<const Anchor> anchors) {
+Bytes EncodeRecord(const LedgerRecord& record) {
   WireWriter out;
   out.U8(kFormat);
-  out.U16(static_cast<std::uint16_t>(anchors.size()));
-  for (const auto& anchor : anchors) {
+  out.U16(static_cast<std::uint16_t>(record.anchors.size()));
+  for (const auto& anchor : record.anchors) {
     out.Text(anchor.origin);
     out.U64(anchor.size);
     out.Raw(anchor.root);
   }
+  out.U32(record.key);
+  out.U64(static_cast<std::uint64_t>(record.former_until));
   return std::move(out).Take();
 }
 
-Result<std::vector<Anchor>> DecodeAnchors(ByteView record) {
-  WireReader in(record);
-  std::vector<Anchor> anchors;
+Result<LedgerRecord> DecodeRecord(ByteView bytes) {
+  WireReader in(bytes);
+  LedgerRecord record;
   const auto format = in.U8();
   const auto count = in.U16();
   for (unsigned i = 0; i < count && in.ok(); ++i) {
@@ -98,11 +238,15 @@ Result<std::vector<Anchor>> DecodeAnchors(ByteView record) {
     anchor.origin = in.Text();
     anchor.size = in.U64();
     anchor.root = in.Array<32>();
-    anchors.push_back(std::move(anchor));
+    record.anchors.push_back(std::move(anchor));
   }
-  if (format != kFormat || !in.Complete())
+  if (format == kFormat) {
+    record.key = in.U32();
+    record.former_until = static_cast<Millis>(in.U64());
+  }
+  if (format < 1 || format > kFormat || !in.Complete() || record.key == 0)
     return Integrity("the anchor record in the token cannot be read", "anchor-damaged");
-  return anchors;
+  return record;
 }
 
 }  // namespace strongroom::crypto

@@ -144,9 +144,11 @@ Result<KeyId> NamedKey(const ProposalText& proposal) {
 
 Result<std::string> ClassOf(std::string_view operation) {
   if (operation == "keyring.create") return std::string("ceremony");
-  if (operation == "keyring.rotate") return std::string("rotation");
+  if (operation == "keyring.rotate" || operation == "ledger.rotate-key") return std::string("rotation");
+  if (operation == "ledger.adopt") return std::string("recovery");
   return Invalid("operation '" + std::string(operation.substr(0, 40)) +
-                     "' is not one that this version executes: keyring.create, keyring.rotate",
+                     "' is not one that this version executes: keyring.create, keyring.rotate, ledger.adopt, "
+                     "ledger.rotate-key",
                  "unknown-operation");
 }
 

@@ -14,9 +14,11 @@ enum Kind : std::uint8_t {
   kSelfTest = 4,
   kIdentity = 5,
   kSign = 6,
-  kCheckpointKey = 7,
-  kAnchors = 8
+  kCheckpointKeys = 7,
+  kRecord = 8,
+  kChangeRecord = 9
 };
+constexpr unsigned kMaxCheckpointKeys = 2;
 constexpr unsigned kMaxProof = 128;  // hashes: two for each level of a tree
 constexpr std::uint64_t kNoDeadline = ~std::uint64_t{0};
 enum OpKind : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4 };
@@ -144,6 +146,21 @@ Result<KeyOp> GetOp(WireReader& in) {
   return op;
 }
 
+void Put(Writer& out, const ApprovedText& approved) {
+  out.Text(approved.proposal);
+  out.Text(approved.roster);
+  out.U16(static_cast<std::uint16_t>(approved.votes.size()));
+  for (const auto& vote : approved.votes) crypto::PutVote(out, vote);
+}
+ApprovedText GetApproved(WireReader& in) {
+  ApprovedText approved;
+  approved.proposal = in.Text();
+  approved.roster = in.Text();
+  const auto count = in.U16();
+  for (unsigned i = 0; i < count && in.ok(); ++i) approved.votes.push_back(crypto::GetVote(in));
+  return approved;
+}
+
 void PutStatus(Writer& out, const std::optional<Error>& error) {
   if (!error) {
     out.U8(0);
@@ -171,11 +188,6 @@ std::optional<Error> ErrorOf(const Result<T>& result) {
   if (result) return std::nullopt;
   return result.error();
 }
-Result<Bytes> GetBlob(WireReader& in) {
-  Error error;
-  if (GetFailure(in, error)) return error;
-  return GetBytes(in);
-}
 Result<void> GetVoid(WireReader& in) {
   Error error;
   if (GetFailure(in, error)) return error;
@@ -196,12 +208,14 @@ ScratchBytes EncodeRequest(const Request& request) {
   if (const auto* execute = std::get_if<ExecuteRequest>(&request.body)) return EncodeExecute(request.id, execute->ops);
   if (const auto* generate = std::get_if<GenerateRequest>(&request.body)) {
     auto out = Begin(request.id, kGenerate);
-    out.Text(generate->proposal_text);
-    out.Text(generate->roster_text);
+    Put(out, generate->approved);
     Put(out, generate->spec.ref);
     out.Text(generate->spec.label);
-    out.U16(static_cast<std::uint16_t>(generate->votes.size()));
-    for (const auto& vote : generate->votes) crypto::PutVote(out, vote);
+    return Finish(std::move(out));
+  }
+  if (const auto* change = std::get_if<ChangeRecordRequest>(&request.body)) {
+    auto out = Begin(request.id, kChangeRecord);
+    Put(out, change->approved);
     return Finish(std::move(out));
   }
   if (const auto* sign = std::get_if<SignRequest>(&request.body)) {
@@ -213,11 +227,11 @@ ScratchBytes EncodeRequest(const Request& request) {
     for (const auto& hash : sign->proof) out.Raw(hash);
     return Finish(std::move(out));
   }
-  const Kind kind = std::holds_alternative<InventoryRequest>(request.body)       ? kInventory
-                    : std::holds_alternative<SelfTestRequest>(request.body)      ? kSelfTest
-                    : std::holds_alternative<CheckpointKeyRequest>(request.body) ? kCheckpointKey
-                    : std::holds_alternative<AnchorsRequest>(request.body)       ? kAnchors
-                                                                                 : kIdentity;
+  const Kind kind = std::holds_alternative<InventoryRequest>(request.body)        ? kInventory
+                    : std::holds_alternative<SelfTestRequest>(request.body)       ? kSelfTest
+                    : std::holds_alternative<CheckpointKeysRequest>(request.body) ? kCheckpointKeys
+                    : std::holds_alternative<RecordRequest>(request.body)         ? kRecord
+                                                                                  : kIdentity;
   return Finish(Begin(request.id, kind));
 }
 
@@ -240,17 +254,15 @@ Result<Request> DecodeRequest(ByteView frame) {
     }
     case kGenerate: {
       GenerateRequest generate;
-      generate.proposal_text = in.Text();
-      generate.roster_text = in.Text();
+      generate.approved = GetApproved(in);
       generate.spec.ref = GetRef(in);
       generate.spec.label = in.Text();
-      const auto count = in.U16();
-      for (unsigned i = 0; i < count && in.ok(); ++i) {
-        generate.votes.push_back(crypto::GetVote(in));
-      }
       request.body = std::move(generate);
       break;
     }
+    case kChangeRecord:
+      request.body = ChangeRecordRequest{GetApproved(in)};
+      break;
     case kInventory:
       request.body = InventoryRequest();
       break;
@@ -271,11 +283,11 @@ Result<Request> DecodeRequest(ByteView frame) {
       request.body = std::move(sign);
       break;
     }
-    case kCheckpointKey:
-      request.body = CheckpointKeyRequest();
+    case kCheckpointKeys:
+      request.body = CheckpointKeysRequest();
       break;
-    case kAnchors:
-      request.body = AnchorsRequest();
+    case kRecord:
+      request.body = RecordRequest();
       break;
     default:
       return Invalid("a frame has an unknown kind");
@@ -327,26 +339,47 @@ ScratchBytes EncodeResponse(const Response& response) {
     }
     return Finish(std::move(out));
   }
-  const auto* sign = std::get_if<SignResponse>(&response.body);
-  const auto* key = std::get_if<CheckpointKeyResponse>(&response.body);
-  if (sign != nullptr || key != nullptr) {
-    const auto& outcome = sign != nullptr ? sign->outcome : key->outcome;
-    auto out = Begin(response.id, sign != nullptr ? kSign : kCheckpointKey);
+  if (const auto* sign = std::get_if<SignResponse>(&response.body)) {
+    auto out = Begin(response.id, kSign);
+    PutStatus(out, ErrorOf(sign->outcome));
+    if (sign->outcome) {
+      out.U8(static_cast<std::uint8_t>(sign->outcome->size()));
+      for (const auto& signature : *sign->outcome) {
+        out.U32(signature.key);
+        out.Blob(signature.der);
+      }
+    }
+    return Finish(std::move(out));
+  }
+  if (const auto* keys = std::get_if<CheckpointKeysResponse>(&response.body)) {
+    auto out = Begin(response.id, kCheckpointKeys);
+    PutStatus(out, ErrorOf(keys->outcome));
+    if (keys->outcome) {
+      out.U8(static_cast<std::uint8_t>(keys->outcome->size()));
+      for (const auto& key : *keys->outcome) {
+        out.U32(key.number);
+        out.Blob(key.spki);
+        out.Blob(key.former);
+        out.Blob(key.endorsement);
+      }
+    }
+    return Finish(std::move(out));
+  }
+  if (const auto* record = std::get_if<RecordResponse>(&response.body)) {
+    auto out = Begin(response.id, kRecord);
+    PutStatus(out, ErrorOf(record->outcome));
+    if (record->outcome) out.Blob(crypto::EncodeRecord(*record->outcome));
+    return Finish(std::move(out));
+  }
+  const auto plain = [&](Kind kind, const Result<void>& outcome) {
+    auto out = Begin(response.id, kind);
     PutStatus(out, ErrorOf(outcome));
-    if (outcome) out.Blob(*outcome);
     return Finish(std::move(out));
-  }
-  if (const auto* anchors = std::get_if<AnchorsResponse>(&response.body)) {
-    auto out = Begin(response.id, kAnchors);
-    PutStatus(out, ErrorOf(anchors->outcome));
-    if (anchors->outcome) out.Blob(crypto::EncodeAnchors(*anchors->outcome));
-    return Finish(std::move(out));
-  }
-  const auto* generate = std::get_if<GenerateResponse>(&response.body);
-  const auto* self_test = std::get_if<SelfTestResponse>(&response.body);
-  auto out = Begin(response.id, generate != nullptr ? kGenerate : kSelfTest);
-  PutStatus(out, ErrorOf(generate != nullptr ? generate->outcome : self_test->outcome));
-  return Finish(std::move(out));
+  };
+  if (const auto* generate = std::get_if<GenerateResponse>(&response.body)) return plain(kGenerate, generate->outcome);
+  if (const auto* change = std::get_if<ChangeRecordResponse>(&response.body))
+    return plain(kChangeRecord, change->outcome);
+  return plain(kSelfTest, std::get<SelfTestResponse>(response.body).outcome);
 }
 
 Result<Response> DecodeResponse(ByteView frame) {
@@ -420,19 +453,46 @@ Result<Response> DecodeResponse(ByteView frame) {
       response.body = IdentityResponse{std::move(identity)};
       break;
     }
-    case kSign:
-      response.body = SignResponse{GetBlob(in)};
-      break;
-    case kCheckpointKey:
-      response.body = CheckpointKeyResponse{GetBlob(in)};
-      break;
-    case kAnchors: {
-      if (GetFailure(in, error))
-        response.body = AnchorsResponse{error};
-      else
-        response.body = AnchorsResponse{crypto::DecodeAnchors(in.Blob())};
+    case kSign: {
+      if (GetFailure(in, error)) {
+        response.body = SignResponse{error};
+        break;
+      }
+      std::vector<CheckpointSignature> signatures(in.U8());
+      if (signatures.empty() || signatures.size() > kMaxCheckpointKeys) return Invalid("a frame has no signature");
+      for (auto& signature : signatures) {
+        signature.key = in.U32();
+        signature.der = GetBytes(in);
+      }
+      response.body = SignResponse{std::move(signatures)};
       break;
     }
+    case kCheckpointKeys: {
+      if (GetFailure(in, error)) {
+        response.body = CheckpointKeysResponse{error};
+        break;
+      }
+      std::vector<CheckpointKey> keys(in.U8());
+      if (keys.empty() || keys.size() > kMaxCheckpointKeys) return Invalid("a frame has no checkpoint key");
+      for (auto& key : keys) {
+        key.number = in.U32();
+        key.spki = GetBytes(in);
+        key.former = GetBytes(in);
+        key.endorsement = GetBytes(in);
+      }
+      response.body = CheckpointKeysResponse{std::move(keys)};
+      break;
+    }
+    case kRecord: {
+      if (GetFailure(in, error))
+        response.body = RecordResponse{error};
+      else
+        response.body = RecordResponse{crypto::DecodeRecord(in.Blob())};
+      break;
+    }
+    case kChangeRecord:
+      response.body = ChangeRecordResponse{GetVoid(in)};
+      break;
     default:
       return Invalid("a frame has an unknown kind");
   }

@@ -3,9 +3,10 @@
 //
 //   frame    = length (u32, of what follows, 1 to kMaxFrame)  id (u64)  kind (u8)  body
 //   request  : 1 Execute, 2 Generate, 3 Inventory, 4 SelfTest, 5 Identity, 6 SignCheckpoint, 7 CheckpointKey, 8
-//   Anchors; ids are the client's and not 0 response : the request's id and kind; body = status, and the kind's value
-//   when the status is ok an operation ends with its deadline (u64, milliseconds of CLOCK_MONOTONIC, all ones = none)
-//   notice   : id 0, kind 0, body = protocol version (u16)  word (u8): 0 I serve, 1 the PIN is latched, 2 I leave.
+//   LedgerRecord, 9 ChangeLedgerRecord; ids are the client's and not 0 response : the request's id and kind; body =
+//   status, and the kind's value when the status is ok an operation ends with its deadline (u64, milliseconds of
+//   CLOCK_MONOTONIC, all ones = none) notice   : id 0, kind 0, body = protocol version (u16)  word (u8): 0 I serve, 1
+//   the PIN is latched, 2 I leave.
 //              0 is a host's first frame on a connection; 1 is the supervisor's, who then closes; after 2 the client
 //              sends nothing more, ends its side, and has every answer that it is owed before the host ends the other
 //   status   = 0 | code + 1 (u8)  detail (text)  slug (text)  ck_rv (u64)
@@ -22,19 +23,25 @@
 
 namespace strongroom::hsm {
 
-inline constexpr std::uint16_t kProtocolVersion = 3;
+inline constexpr std::uint16_t kProtocolVersion = 4;
 inline constexpr std::size_t kMaxFrame = 16U << 20;
 inline constexpr std::size_t kMaxOpsInFrame = 256;
 
 struct ExecuteRequest {
   std::vector<KeyOp> ops;
 };
-/// GenerateRequest carries the votes and the roster: the host counts for itself.
-struct GenerateRequest {
-  std::string proposal_text;
+/// ApprovedText carries a proposal with its votes and the roster: the host counts for itself.
+struct ApprovedText {
+  std::string proposal;
   std::vector<crypto::Vote> votes;
-  std::string roster_text;
+  std::string roster;
+};
+struct GenerateRequest {
+  ApprovedText approved;
   KeySpec spec;
+};
+struct ChangeRecordRequest {
+  ApprovedText approved;
 };
 struct InventoryRequest {};
 struct SelfTestRequest {};
@@ -43,10 +50,10 @@ struct SignRequest {
   crypto::Checkpoint head;  // without extensions
   std::vector<crypto::Digest> proof;
 };
-struct CheckpointKeyRequest {};
-struct AnchorsRequest {};
+struct CheckpointKeysRequest {};
+struct RecordRequest {};
 using RequestBody = std::variant<ExecuteRequest, GenerateRequest, InventoryRequest, SelfTestRequest, IdentityRequest,
-                                 SignRequest, CheckpointKeyRequest, AnchorsRequest>;
+                                 SignRequest, CheckpointKeysRequest, RecordRequest, ChangeRecordRequest>;
 struct Request {
   std::uint64_t id = 0;
   RequestBody body;
@@ -66,21 +73,25 @@ struct IdentityResponse {
   Result<TokenIdentity> outcome;
 };
 struct SignResponse {
-  Result<Bytes> outcome;
+  Result<std::vector<CheckpointSignature>> outcome;
 };
-struct CheckpointKeyResponse {
-  Result<Bytes> outcome;
+struct CheckpointKeysResponse {
+  Result<std::vector<CheckpointKey>> outcome;
 };
-struct AnchorsResponse {
-  Result<std::vector<crypto::Anchor>> outcome;
+struct RecordResponse {
+  Result<crypto::LedgerRecord> outcome;
+};
+struct ChangeRecordResponse {
+  Result<void> outcome;
 };
 enum class HostWord : std::uint8_t { kServing = 0, kPinLatched = 1, kLeaving = 2 };
 struct Notice {
   HostWord word = HostWord::kServing;
   std::uint16_t version = kProtocolVersion;
 };
-using ResponseBody = std::variant<Notice, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse,
-                                  IdentityResponse, SignResponse, CheckpointKeyResponse, AnchorsResponse>;
+using ResponseBody =
+    std::variant<Notice, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse, IdentityResponse,
+                 SignResponse, CheckpointKeysResponse, RecordResponse, ChangeRecordResponse>;
 struct Response {
   std::uint64_t id = 0;
   ResponseBody body;

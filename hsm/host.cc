@@ -16,10 +16,17 @@ namespace {
 constexpr std::size_t kMaxConnections = 64;
 constexpr auto kLeaveBound = std::chrono::seconds(5);
 
+Result<crypto::ExecutionGrant> Count(const Clock& clock, ApprovedText approved) {
+  TRY_ASSIGN(const auto roster, crypto::Roster::Parse(approved.roster));
+  return crypto::GrantExecution(roster, approved.proposal, std::move(approved.votes), clock.Now());
+}
 Result<void> CountAndGenerate(KeyOps& ops, const Clock& clock, GenerateRequest request) {
-  TRY_ASSIGN(const auto roster, crypto::Roster::Parse(request.roster_text));
-  TRY_ASSIGN(auto grant, crypto::GrantExecution(roster, request.proposal_text, std::move(request.votes), clock.Now()));
+  TRY_ASSIGN(auto grant, Count(clock, std::move(request.approved)));
   return ops.Generate(std::move(grant), request.spec);
+}
+Result<void> CountAndChange(KeyOps& ops, const Clock& clock, ChangeRecordRequest request) {
+  TRY_ASSIGN(auto grant, Count(clock, std::move(request.approved)));
+  return ops.ChangeLedgerRecord(std::move(grant));
 }
 
 // Reads one frame and answers it; false when the connection is to be closed.
@@ -68,6 +75,10 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
     response.body = SignResponse{elsewhere};
     return response;
   }
+  if (!custody && std::holds_alternative<ChangeRecordRequest>(request.body)) {
+    response.body = ChangeRecordResponse{elsewhere};
+    return response;
+  }
   if (auto* execute = std::get_if<ExecuteRequest>(&request.body))
     response.body = ops.Execute(execute->ops);
   else if (auto* generate = std::get_if<GenerateRequest>(&request.body))
@@ -78,10 +89,12 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
     response.body = SelfTestResponse{ops.SelfTest()};
   else if (const auto* sign = std::get_if<SignRequest>(&request.body))
     response.body = SignResponse{ops.SignCheckpoint(sign->head, sign->proof)};
-  else if (std::holds_alternative<CheckpointKeyRequest>(request.body))
-    response.body = CheckpointKeyResponse{ops.CheckpointKey()};
-  else if (std::holds_alternative<AnchorsRequest>(request.body))
-    response.body = AnchorsResponse{ops.ReadAnchors()};
+  else if (std::holds_alternative<CheckpointKeysRequest>(request.body))
+    response.body = CheckpointKeysResponse{ops.CheckpointKeys()};
+  else if (std::holds_alternative<RecordRequest>(request.body))
+    response.body = RecordResponse{ops.ReadLedgerRecord()};
+  else if (auto* change = std::get_if<ChangeRecordRequest>(&request.body))
+    response.body = ChangeRecordResponse{CountAndChange(ops, clock, std::move(*change))};
   else
     response.body = IdentityResponse{ops.Identity()};
   return response;

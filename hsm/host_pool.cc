@@ -37,11 +37,15 @@ std::vector<Result<KeyOpOutput>> HostPool::Execute(std::span<const KeyOp> ops) {
 Result<void> HostPool::Generate(crypto::ExecutionGrant grant, const KeySpec& spec) {
   return lanes_[0]->ops->Generate(std::move(grant), spec);
 }
-Result<Bytes> HostPool::SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) {
+Result<std::vector<CheckpointSignature>> HostPool::SignCheckpoint(const crypto::Checkpoint& head,
+                                                                  std::span<const crypto::Digest> proof) {
   return lanes_[0]->ops->SignCheckpoint(head, proof);
 }
-Result<Bytes> HostPool::CheckpointKey() { return lanes_[0]->ops->CheckpointKey(); }
-Result<std::vector<crypto::Anchor>> HostPool::ReadAnchors() { return lanes_[0]->ops->ReadAnchors(); }
+Result<std::vector<CheckpointKey>> HostPool::CheckpointKeys() { return lanes_[0]->ops->CheckpointKeys(); }
+Result<crypto::LedgerRecord> HostPool::ReadLedgerRecord() { return lanes_[0]->ops->ReadLedgerRecord(); }
+Result<void> HostPool::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
+  return lanes_[0]->ops->ChangeLedgerRecord(std::move(grant));
+}
 Result<std::vector<KeyRecord>> HostPool::Inventory() { return Pick().ops->Inventory(); }
 
 Result<TokenIdentity> HostPool::Identity() {

@@ -26,9 +26,11 @@ class HostPool final : public KeyOps {
   /// Identity asks every connected host: one that sees another token than the others is kIntegrity, slug `impostor`.
   Result<TokenIdentity> Identity() override;
   /// Signing and the anchors are the first host's, like custody.
-  Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) override;
-  Result<Bytes> CheckpointKey() override;
-  Result<std::vector<crypto::Anchor>> ReadAnchors() override;
+  Result<std::vector<CheckpointSignature>> SignCheckpoint(const crypto::Checkpoint& head,
+                                                          std::span<const crypto::Digest> proof) override;
+  Result<std::vector<CheckpointKey>> CheckpointKeys() override;
+  Result<crypto::LedgerRecord> ReadLedgerRecord() override;
+  Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
   std::vector<LinkState> Links() override;
 
  private:

@@ -92,6 +92,19 @@ struct TokenIdentity {
   bool operator==(const TokenIdentity&) const = default;
 };
 
+/// CheckpointKey is a key that signs the ledger's heads (ECDSA P-256).
+struct CheckpointKey {
+  std::uint32_t number = 1;
+  Bytes spki;         // SubjectPublicKeyInfo, DER
+  Bytes former;       // SubjectPublicKeyInfo of the key before it; empty for the first key
+  Bytes endorsement;  // by that key, DER, over crypto::KeyEndorsement; empty for the first key
+};
+/// CheckpointSignature is one key's DER signature over a checkpoint's text.
+struct CheckpointSignature {
+  std::uint32_t key = 1;
+  Bytes der;
+};
+
 /// LinkState says how a token host can be reached. In the process itself it is always kUp.
 enum class LinkState : std::uint8_t {
   kDown,        // nobody listens
@@ -118,13 +131,19 @@ class KeyOps {
   virtual Result<void> SelfTest() = 0;
   virtual Result<TokenIdentity> Identity() = 0;
   /// SignCheckpoint signs a log's head, shown by a consistency proof from the last one signed to extend it, and
-  /// remembers it in the token (L7, L8). Yields a DER ECDSA signature over the checkpoint's text. kForbidden for what
-  /// would fork or rewind a log or is another instance's (crypto/anchor.h), kNotFound (no-checkpoint-key).
-  virtual Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) = 0;
-  /// CheckpointKey is the public key of SignCheckpoint, SubjectPublicKeyInfo in DER.
-  virtual Result<Bytes> CheckpointKey() = 0;
-  /// ReadAnchors returns what the token remembers of each log.
-  virtual Result<std::vector<crypto::Anchor>> ReadAnchors() = 0;
+  /// remembers it in the token (L7, L8). Yields a signature by the checkpoint key in force, and one by the key before
+  /// it while their overlap lasts. kForbidden for what would fork or rewind a log or is another instance's
+  /// (crypto/anchor.h), kNotFound (no-checkpoint-key).
+  virtual Result<std::vector<CheckpointSignature>> SignCheckpoint(const crypto::Checkpoint& head,
+                                                                  std::span<const crypto::Digest> proof) = 0;
+  /// CheckpointKeys returns the keys that sign now, the one in force first.
+  virtual Result<std::vector<CheckpointKey>> CheckpointKeys() = 0;
+  /// ReadLedgerRecord returns what the token remembers of the ledger. kIntegrity, slugs `anchor-missing` and
+  /// `anchor-damaged`, when it should and does not.
+  virtual Result<crypto::LedgerRecord> ReadLedgerRecord() = 0;
+  /// ChangeLedgerRecord carries out an approved `ledger.adopt` or `ledger.rotate-key`. kConflict (stale) when the
+  /// record is not what the proposal says: so each works once.
+  virtual Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) = 0;
   /// Links tells of each host of the token whether it can be reached now. Does not block.
   virtual std::vector<LinkState> Links() { return {LinkState::kUp}; }
 

@@ -195,7 +195,7 @@ Result<void> RemoteKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec&
   const auto used = std::move(grant);
   TRY(CheckGrantNamesKey(used.proposal(), spec));
   TRY_ASSIGN(const auto response, Expect<GenerateResponse>(Call([&](std::uint64_t id) {
-               return EncodeRequest({id, GenerateRequest{used.text(), used.votes(), used.roster_text(), spec}});
+               return EncodeRequest({id, GenerateRequest{{used.text(), used.votes(), used.roster_text()}, spec}});
              })));
   return response.outcome;
 }
@@ -214,25 +214,34 @@ Result<void> RemoteKeyOps::SelfTest() {
   return response.outcome;
 }
 
-Result<Bytes> RemoteKeyOps::SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) {
+Result<std::vector<CheckpointSignature>> RemoteKeyOps::SignCheckpoint(const crypto::Checkpoint& head,
+                                                                      std::span<const crypto::Digest> proof) {
   TRY_ASSIGN(auto response, Expect<SignResponse>(Call([&](std::uint64_t id) {
                return EncodeRequest({id, SignRequest{head, {proof.begin(), proof.end()}}});
              })));
   return std::move(response.outcome);
 }
 
-Result<Bytes> RemoteKeyOps::CheckpointKey() {
-  TRY_ASSIGN(auto response, Expect<CheckpointKeyResponse>(Call([](std::uint64_t id) {
-               return EncodeRequest({id, CheckpointKeyRequest()});
+Result<std::vector<CheckpointKey>> RemoteKeyOps::CheckpointKeys() {
+  TRY_ASSIGN(auto response, Expect<CheckpointKeysResponse>(Call([](std::uint64_t id) {
+               return EncodeRequest({id, CheckpointKeysRequest()});
              })));
   return std::move(response.outcome);
 }
 
-Result<std::vector<crypto::Anchor>> RemoteKeyOps::ReadAnchors() {
-  TRY_ASSIGN(auto response, Expect<AnchorsResponse>(Call([](std::uint64_t id) {
-               return EncodeRequest({id, AnchorsRequest()});
+Result<crypto::LedgerRecord> RemoteKeyOps::ReadLedgerRecord() {
+  TRY_ASSIGN(auto response, Expect<RecordResponse>(Call([](std::uint64_t id) {
+               return EncodeRequest({id, RecordRequest()});
              })));
   return std::move(response.outcome);
+}
+
+Result<void> RemoteKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
+  const auto used = std::move(grant);
+  TRY_ASSIGN(const auto response, Expect<ChangeRecordResponse>(Call([&](std::uint64_t id) {
+               return EncodeRequest({id, ChangeRecordRequest{{used.text(), used.votes(), used.roster_text()}}});
+             })));
+  return response.outcome;
 }
 
 Result<TokenIdentity> RemoteKeyOps::Identity() {

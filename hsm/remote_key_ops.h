@@ -36,9 +36,11 @@ class RemoteKeyOps final : public KeyOps {
   Result<std::vector<KeyRecord>> Inventory() override;
   Result<void> SelfTest() override;
   Result<TokenIdentity> Identity() override;
-  Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) override;
-  Result<Bytes> CheckpointKey() override;
-  Result<std::vector<crypto::Anchor>> ReadAnchors() override;
+  Result<std::vector<CheckpointSignature>> SignCheckpoint(const crypto::Checkpoint& head,
+                                                          std::span<const crypto::Digest> proof) override;
+  Result<std::vector<CheckpointKey>> CheckpointKeys() override;
+  Result<crypto::LedgerRecord> ReadLedgerRecord() override;
+  Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
 
   std::vector<LinkState> Links() override { return {Link()}; }
   LinkState Link() const EXCLUDES(mutex_);

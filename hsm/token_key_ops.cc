@@ -486,32 +486,43 @@ Error TokenKeyOps::SignerFault(Error error) {
   return Fault(error.ck_rv, error.where, nullptr);
 }
 
-Result<Bytes> TokenKeyOps::SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) {
+template <class Call>
+auto TokenKeyOps::OnLedgerRecord(Call call) -> decltype(call()) {
   const MutexLock lock(mutex_);
   const OnControl session(*this);
   if (broken_) return Unavailable("the token has failed; its host is being replaced");
-  ++operations_;  // it makes and destroys objects like any other
-  auto signature = signer_.Sign(control_, head, proof);
-  if (!signature) return SignerFault(std::move(signature).error());
-  return std::move(*signature);
+  auto done = call();
+  if (!done) return SignerFault(std::move(done).error());
+  return done;
 }
 
-Result<Bytes> TokenKeyOps::CheckpointKey() {
-  const MutexLock lock(mutex_);
-  const OnControl session(*this);
-  if (broken_) return Unavailable("the token has failed; its host is being replaced");
-  auto key = signer_.PublicKey(control_);
-  if (!key) return SignerFault(std::move(key).error());
-  return std::move(*key);
+Result<std::vector<CheckpointSignature>> TokenKeyOps::SignCheckpoint(const crypto::Checkpoint& head,
+                                                                     std::span<const crypto::Digest> proof) {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
+    ++operations_;  // it makes and destroys objects like any other
+    return signer_.Sign(control_, head, proof, clock_.Now());
+  });
 }
 
-Result<std::vector<crypto::Anchor>> TokenKeyOps::ReadAnchors() {
-  const MutexLock lock(mutex_);
-  const OnControl session(*this);
-  if (broken_) return Unavailable("the token has failed; its host is being replaced");
-  auto anchors = signer_.Anchors(control_);
-  if (!anchors) return SignerFault(std::move(anchors).error());
-  return std::move(*anchors);
+Result<std::vector<CheckpointKey>> TokenKeyOps::CheckpointKeys() {
+  return OnLedgerRecord([&]()
+                            STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Keys(control_, clock_.Now()); });
+}
+
+Result<crypto::LedgerRecord> TokenKeyOps::ReadLedgerRecord() {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Record(control_); });
+}
+
+Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
+  const auto used = std::move(grant);
+  const auto token = used.proposal().params.find("token");
+  if (token == used.proposal().params.end() || token->second != identity_.serial)
+    return Forbidden("the votes are for another token than " + identity_.serial, "grant-mismatch");
+  if (clock_.Now() > used.proposal().execute_by)
+    return Expired("the proposal's time for execution has passed", "proposal-expired");
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
+    return signer_.Change(control_, used.proposal(), clock_.Now());
+  });
 }
 
 Result<void> TokenKeyOps::SelfTest() {

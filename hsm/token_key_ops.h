@@ -32,10 +32,12 @@ class TokenKeyOps final : public KeyOps {
   Result<std::vector<KeyRecord>> Inventory() override EXCLUDES(mutex_);
   Result<void> SelfTest() override EXCLUDES(mutex_);
   Result<TokenIdentity> Identity() override EXCLUDES(mutex_);
-  Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) override
+  Result<std::vector<CheckpointSignature>> SignCheckpoint(const crypto::Checkpoint& head,
+                                                          std::span<const crypto::Digest> proof) override
       EXCLUDES(mutex_);
-  Result<Bytes> CheckpointKey() override EXCLUDES(mutex_);
-  Result<std::vector<crypto::Anchor>> ReadAnchors() override EXCLUDES(mutex_);
+  Result<std::vector<CheckpointKey>> CheckpointKeys() override EXCLUDES(mutex_);
+  Result<crypto::LedgerRecord> ReadLedgerRecord() override EXCLUDES(mutex_);
+  Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override EXCLUDES(mutex_);
 
   bool Broken() const EXCLUDES(mutex_);
   /// Operations counts what has been executed since Open.
@@ -46,6 +48,9 @@ class TokenKeyOps final : public KeyOps {
               TokenIdentity identity, Session keeper, Session worker, Session control, const Clock& clock);
 
   class OnControl;
+  // Runs a call of the signer on the control session.
+  template <class Call>
+  auto OnLedgerRecord(Call call) -> decltype(call()) EXCLUDES(mutex_);
   // Judges the failure of a call that the signer made.
   Error SignerFault(Error error) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const WrapOp& op) REQUIRES(mutex_);

@@ -55,6 +55,19 @@ struct Writer {
     out.Text(e.slug);
     out.Text(e.detail);
   }
+  void operator()(const EpochOpened& e) const {
+    out.U64(e.epoch);
+    out.Text(e.control_note);
+    out.Text(e.evidence_note);
+    out.U16(static_cast<std::uint16_t>(e.unused_keys.size()));
+    for (const auto& key : e.unused_keys) out.Blob(key);
+  }
+  void operator()(const CheckpointKeyChanged& e) const {
+    out.U32(e.number);
+    out.Text(e.former);
+    out.Text(e.next);
+    out.Blob(e.endorsement);
+  }
 };
 
 crypto::Suite GetSuite(WireReader& in) {
@@ -129,6 +142,26 @@ ControlBody ReadBody(WireReader& in, std::uint8_t kind) {
       e.detail = in.Text();
       return e;
     }
+    case 10: {
+      EpochOpened e;
+      e.epoch = in.U64();
+      e.control_note = in.Text();
+      e.evidence_note = in.Text();
+      for (int n = in.U16(); n > 0 && in.ok(); --n) {
+        const auto key = in.Blob();
+        e.unused_keys.emplace_back(key.begin(), key.end());
+      }
+      return e;
+    }
+    case 11: {
+      CheckpointKeyChanged e;
+      e.number = in.U32();
+      e.former = in.Text();
+      e.next = in.Text();
+      const auto endorsement = in.Blob();
+      e.endorsement.assign(endorsement.begin(), endorsement.end());
+      return e;
+    }
     default:
       in.Fail();
       return Genesis();
@@ -138,9 +171,17 @@ ControlBody ReadBody(WireReader& in, std::uint8_t kind) {
 }  // namespace
 
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 9> kNames = {
-      "genesis",         "proposal-filed",    "vote-cast",         "proposal-withdrawn", "proposal-consumed",
-      "keyring-created", "version-announced", "version-activated", "execution-settled"};
+  constexpr std::array<std::string_view, 11> kNames = {"genesis",
+                                                       "proposal-filed",
+                                                       "vote-cast",
+                                                       "proposal-withdrawn",
+                                                       "proposal-consumed",
+                                                       "keyring-created",
+                                                       "version-announced",
+                                                       "version-activated",
+                                                       "execution-settled",
+                                                       "epoch-opened",
+                                                       "checkpoint-key-changed"};
   return kNames[body.index()];
 }
 

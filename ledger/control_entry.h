@@ -61,8 +61,25 @@ struct ExecutionSettled {
   std::string slug;
   std::string detail;
 };
-using ControlBody = std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
-                                 VersionAnnounced, VersionActivated, ExecutionSettled>;
+/// EpochOpened stands in the settlement of `ledger.adopt`. The notes are the newest checkpoints of the former epoch
+/// that the adopted database has, empty when it has none: what they sign is kept, what the token signed beyond is lost.
+struct EpochOpened {
+  std::uint64_t epoch = 0;
+  std::string control_note;
+  std::string evidence_note;
+  std::vector<Bytes> unused_keys;  // CKA_IDs that the token has and no keyring does
+};
+/// CheckpointKeyChanged stands in the settlement of `ledger.rotate-key`, and of an adoption whose database had missed
+/// one. The keys are verifier keys of signed notes.
+struct CheckpointKeyChanged {
+  std::uint32_t number = 0;  // of the new key; the first is 1
+  std::string former;
+  std::string next;
+  Bytes endorsement;  // the former key's signature over crypto::KeyEndorsement, DER
+};
+using ControlBody =
+    std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
+                 VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged>;
 
 struct ControlEntry {
   Millis time = 0;

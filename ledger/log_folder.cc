@@ -81,22 +81,37 @@ Result<std::string> ReadWholeFile(const std::string& path) {
   return text;
 }
 
+Result<void> ReadLogFolder(const std::string& folder, const std::string& name, const LogVisitor& visit) {
+  TRY_ASSIGN(const auto note, ReadWholeFile(folder + "/" + name + "/checkpoint"));
+  TRY_ASSIGN(const auto head, crypto::Checkpoint::Parse(note.substr(0, note.rfind("\n\n") + 1)));
+  for (std::uint64_t first = 0; first < head.size; first += kTileWidth) {
+    const auto width = std::min(kTileWidth, head.size - first);
+    TRY_ASSIGN(const auto bundle,
+               ReadWholeFile(folder + "/" + name + "/tile/" + BundlePath(first / kTileWidth, width)));
+    std::vector<ByteView> entries;
+    TRY(Cut(name, first, bundle, width, entries));
+    for (std::size_t i = 0; i < entries.size(); ++i) TRY(visit(first + i, entries[i]));
+  }
+  return {};
+}
+
 Result<crypto::Checkpoint> VerifyLogFolder(const std::string& folder, const std::string& name,
-                                           const crypto::NoteKey& key, const LogVisitor& visit,
-                                           std::set<std::string>& files) {
+                                           std::span<const crypto::NoteKey> keys, const LogVisitor& visit,
+                                           std::set<std::string>& files, std::map<std::uint64_t, Digest>* roots) {
   const auto log_folder = folder + "/" + name;
   const auto read = [&](const std::string& path) {
     files.insert(name + "/" + path);
     return ReadWholeFile(log_folder + "/" + path);
   };
   TRY_ASSIGN(const auto note_text, read("checkpoint"));
-  const auto note = crypto::OpenNote(note_text, std::span(&key, 1));
+  const auto note = crypto::OpenNote(note_text, keys);
   if (!note) return Integrity(name + " checkpoint: " + note.error().detail, std::string(note.error().Slug()));
   const auto head = crypto::Checkpoint::Parse(note->text);
   if (!head) return Integrity(name + " checkpoint: " + head.error().detail, "log-damaged");
-  if (!head->origin.starts_with(key.name() + "/" + name + "/"))
-    return Integrity(name + " checkpoint: it is of the log " + head->origin + ", not of " + key.name() + "/" + name,
-                     "foreign-origin");
+  if (!head->origin.starts_with(keys.front().name() + "/" + name + "/"))
+    return Integrity(
+        name + " checkpoint: it is of the log " + head->origin + ", not of " + keys.front().name() + "/" + name,
+        "foreign-origin");
   if (head->size == 0) return Integrity(name + " checkpoint: an empty log proves nothing", "log-empty");
 
   crypto::MerkleFrontier tree;
@@ -132,6 +147,8 @@ Result<crypto::Checkpoint> VerifyLogFolder(const std::string& folder, const std:
     if (wrong) return *wrong;
     for (std::size_t i = 0; i < entries.size(); ++i) {
       tree.Append(leaves[i]);
+      if (roots != nullptr)
+        if (const auto wanted = roots->find(tree.size()); wanted != roots->end()) wanted->second = tree.Root();
       grower.Append(leaves[i], [&](const crypto::TileId& id, std::span<const Digest> hashes) {
         if (id.level > 0 && !wrong)
           compare(TilePath(id.level, id.index, kTileWidth), hashes, id.index * kTileWidth * span_of(id.level),

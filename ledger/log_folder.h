@@ -7,7 +7,9 @@
 // Indexes are written in groups of three digits: 1234567 is x001/x234/567.
 
 #include <functional>
+#include <map>
 #include <set>
+#include <span>
 #include <string>
 
 #include "crypto/merkle.h"
@@ -25,13 +27,17 @@ Result<void> ForEachTile(std::uint64_t size, const std::function<Result<void>(co
 /// LogVisitor takes each entry in order; its error ends the verification.
 using LogVisitor = std::function<Result<void>(std::uint64_t index, ByteView entry)>;
 
-/// VerifyLogFolder checks a log's folder against its checkpoint, and that against the key: every leaf is hashed from
+/// ReadLogFolder visits a log's entries as they stand, unverified: how many there are its checkpoint says.
+Result<void> ReadLogFolder(const std::string& folder, const std::string& name, const LogVisitor& visit);
+
+/// VerifyLogFolder checks a log's folder against its checkpoint, and that against the keys: every leaf is hashed from
 /// its entry, every hash of every tile is computed anew, the root must be the signed one. Fails with kIntegrity (slug
 /// log-damaged, or the note's), naming log and first bad entry. Adds every file that belongs to it to `files`. Memory
-/// is bounded by one tile a level.
+/// is bounded by one tile a level. The sizes in `roots`, if given, get the roots that the log had then.
 Result<crypto::Checkpoint> VerifyLogFolder(const std::string& folder, const std::string& name,
-                                           const crypto::NoteKey& key, const LogVisitor& visit,
-                                           std::set<std::string>& files);
+                                           std::span<const crypto::NoteKey> keys, const LogVisitor& visit,
+                                           std::set<std::string>& files,
+                                           std::map<std::uint64_t, crypto::Digest>* roots = nullptr);
 
 /// ReadWholeFile reads a file of at most 64 MiB. kIntegrity (file-missing) when it is not there.
 Result<std::string> ReadWholeFile(const std::string& path);

@@ -120,6 +120,15 @@ Result<TilePath> ParseTilePath(std::string_view path) {
 
 }  // namespace
 
+namespace {
+Error InRollback() {
+  return Unavailable(
+      "the appliance is in rollback: only reading and ledger.adopt are allowed; see /v1/status and the guide on "
+      "recovery",
+      "rollback");
+}
+}  // namespace
+
 Reply ProblemReply(const Error& error, const std::string& request_id) {
   return {HttpStatusOf(error), true, WriteJson(ProblemObject(error, request_id))};
 }
@@ -136,14 +145,26 @@ Result<Caller> Api::Identify(const crypto::Digest& spki, bool always) const {
 Result<void> Api::Admit(const Route& route, const Caller& caller) const {
   if (!Allows(route, caller.role))
     return Forbidden("role " + std::string(crypto::ToString(caller.role)) + " may not do this", "role-refused");
-  if (route.method != "GET" && lifecycle_.RolledBack())
-    return Unavailable("the appliance is in rollback: only reading is allowed; see /v1/status", "rollback");
-  if (route.method != "GET" && !lifecycle_.Anchored())
+  const bool governs = route.endpoint == Endpoint::kProposalFile || route.endpoint == Endpoint::kProposalVote ||
+                       route.endpoint == Endpoint::kProposalExecute || route.endpoint == Endpoint::kProposalWithdraw;
+  const bool rolled_back = lifecycle_.RolledBack();
+  if (route.method != "GET" && rolled_back && !governs) return InRollback();
+  if (route.method != "GET" && !rolled_back && !lifecycle_.Anchored())
     return Unavailable("the ledger has not been held against its token yet: see /v1/status", "not-operational");
-  if (route.gate == Gate::kOpen && !lifecycle_.DataPlaneOpen())
+  if (route.gate == Gate::kOpen && !(rolled_back && governs) && !lifecycle_.DataPlaneOpen())
     return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status",
                        "not-operational");
   return {};
+}
+
+Result<void> Api::AdmitProposal(const std::string& operation) const {
+  if (operation != "ledger.adopt" && lifecycle_.RolledBack()) return InRollback();
+  return {};
+}
+
+Result<void> Api::AdmitProposalId(const std::string& id) const {
+  TRY_ASSIGN(const auto view, governance_.View(id));
+  return AdmitProposal(view.proposal->parsed.operation);
 }
 
 Result<void> Api::AdmitData(const Matched& matched, const Caller& caller) const {
@@ -207,6 +228,7 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
       return Executed(matched.values[0], caller.name);
     case Endpoint::kProposalWithdraw:
       TRY(no_body());
+      TRY(AdmitProposalId(matched.values[0]));
       return view(governance_.Withdraw(matched.values[0], caller.name));
     case Endpoint::kLedgerEntries:
       return Entries(matched);
@@ -232,7 +254,13 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
 
 // A governed answer waits for the token's signature over it (L8).
 Result<bj::value> Api::Executed(const std::string& id, const std::string& executor) {
+  TRY(AdmitProposalId(id));
   TRY_ASSIGN(const auto view, governance_.Execute(id, executor));
+  if (view.proposal->parsed.operation == "ledger.adopt")
+    if (const auto whole = lifecycle_.LookNow(); !whole)
+      return Unavailable("executed, but the ledger does not extend its token's record yet (" + whole.error().detail +
+                             "): see the proposal and /v1/status",
+                         "not-anchored");
   if (const auto anchored = checkpointer_.Now(); !anchored)
     return Unavailable("executed and recorded, but the token has not signed the record yet (" +
                            anchored.error().detail + "): see the proposal",
@@ -291,6 +319,7 @@ Result<bj::value> Api::FileProposal(std::string_view body, const Caller& caller)
   TRY_ASSIGN(const auto in, Fields::Of(value, {"operation", "keyring", "params", "reason"}));
   appliance::ProposalRequest request;
   TRY_ASSIGN(request.operation, in.Text("operation", 64));
+  TRY(AdmitProposal(request.operation));
   if (in.Has("keyring")) {
     TRY_ASSIGN(request.keyring, in.Text("keyring", 64));
   }
@@ -309,6 +338,7 @@ Result<bj::value> Api::FileProposal(std::string_view body, const Caller& caller)
 }
 
 Result<bj::value> Api::Vote(const std::string& id, std::string_view body) {
+  TRY(AdmitProposalId(id));
   TRY_ASSIGN(const auto value, ParseJson(body));
   TRY_ASSIGN(const auto in, Fields::Of(value, {"custodian", "verdict", "signature"}));
   crypto::Vote vote;
@@ -442,6 +472,7 @@ bj::value Api::StatusJson() const {
                            {"queued_bulk", broker_.Queued(appliance::Lane::kBulk)}};
   const auto head = [](const ledger::Head& h) { return bj::object{{"size", h.size}, {"root", ToHex(h.root)}}; };
   out["ledger"] = bj::object{{"control", head(status.control)}, {"evidence", head(status.evidence)}};
+  out["ledger"].get_object()["epoch"] = governance_.Snapshot()->ledger.epoch;
   if (const auto key = checkpointer_.VerifierKey()) out["ledger"].get_object()["vkey"] = *key;
   return out;
 }

@@ -56,6 +56,9 @@ class Api {
                                     unsigned& status);
   Result<boost::json::value> Keyrings(std::string_view query, const Caller& caller) const;
   Result<boost::json::value> KeyringShow(const std::string& name, const Caller& caller) const;
+  // In rollback the only proposal that anyone may do something about is one of ledger.adopt (L8).
+  Result<void> AdmitProposal(const std::string& operation) const;
+  Result<void> AdmitProposalId(const std::string& id) const;
   Result<boost::json::value> Executed(const std::string& id, const std::string& executor);
   boost::json::object KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const;
   Result<boost::json::value> FileProposal(std::string_view body, const Caller& caller);

@@ -72,6 +72,20 @@ struct Body {
       out["detail"] = e.detail;
     }
   }
+  void operator()(const ledger::EpochOpened& e) const {
+    out["epoch"] = e.epoch;
+    out["control_checkpoint"] = e.control_note;
+    out["evidence_checkpoint"] = e.evidence_note;
+    bj::array keys;
+    for (const auto& key : e.unused_keys) keys.push_back(bj::string(ToHex(key)));
+    out["unused_keys"] = std::move(keys);
+  }
+  void operator()(const ledger::CheckpointKeyChanged& e) const {
+    out["number"] = e.number;
+    out["former"] = e.former;
+    out["next"] = e.next;
+    out["endorsement"] = EncodeBase64(e.endorsement, Base64::kStandardPadded);
+  }
 };
 
 std::string_view ToString(ledger::Use use) {

@@ -18,7 +18,7 @@ namespace {
 struct NextStep {
   std::string_view slug, text;
 };
-constexpr std::array<NextStep, 37> kNextSteps = {{
+constexpr std::array<NextStep, 42> kNextSteps = {{
     {"unavailable",
      "try again in a moment; if it stays so, see whether the appliance runs (strongroom dev up --dir DIR starts a dev "
      "one)"},
@@ -40,7 +40,12 @@ constexpr std::array<NextStep, 37> kNextSteps = {{
     {"uninitialised", "run the first boot: strongroomd --first-boot DIR"},
     {"ledger-full", "free disk space or raise map-gib; strongroom status names the check"},
     {"not-anchored", "it is done; see strongroom status for why the token has not signed it yet"},
-    {"rollback", "put the newest database back; strongroom status says what is missing"},
+    {"not-rolled-back", "nothing is left to do: strongroom status says operational when all is well"},
+    {"foreign-instance", "put in this instance's token, or restore a backup of the instance that the token belongs to"},
+    {"checkpoint-key-changed", "restore a newer backup, or put the right token back"},
+    {"too-many-keys", "restore a newer backup: strongroom restore"},
+    {"file-exists", "name a new file"},
+    {"rollback", "put the newest database back, or adopt this one: strongroom propose ledger.adopt --reason WHY"},
     {"no-checkpoint-key", "run strongroom-tokend --config FILE --make-checkpoint-key"},
     {"ledger-failed", "free disk space, then restart strongroomd"},
     {"already-running", "stop the other one first, or use another directory"},
@@ -49,13 +54,14 @@ constexpr std::array<NextStep, 37> kNextSteps = {{
     {"file-missing", "nothing was changed; with the file back in its place run strongroom dev up again"},
     {"token-missing", "nothing was changed; with the token back in its place run strongroom dev up again"},
     {"pin-missing", "nothing was changed; with the PIN file back in its place run strongroom dev up again"},
-    {"directory-in-use", "strongroom dev up --dir with a new name makes it"},
+    {"directory-in-use", "name a new folder, or move what is there away first"},
     {"ledger-missing", "name the data directory of an appliance (of a dev appliance: DIR/data)"},
     {"tls-setup", "check that the files named by --ca, --cert and --key are there and readable"},
     {"bad-signature", "sign the exact text of strongroom proposal show ID --text with the key that is in the roster"},
     {"not-a-custodian", "name the custodian with --custodian, or use the key file that bears the custodian's name"},
     {"not-open", "see strongroom proposal show ID for what became of it"},
-    {"unknown-operation", "keyring.create and keyring.rotate are what this version executes"},
+    {"unknown-operation",
+     "keyring.create, keyring.rotate, ledger.adopt and ledger.rotate-key are what this version executes"},
     {"unknown-parameter", "create takes suite, custody and grants; rotate takes suite"},
     {"token-inventory", "have the key removed or explained before any ceremony goes on: strongroom status"},
 }};

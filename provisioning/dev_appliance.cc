@@ -228,7 +228,8 @@ class DevAppliance {
     return true;
   }
 
-  Result<void> AwaitReady() {
+  // True when it serves, false when it waits for people: in rollback for ledger.adopt.
+  Result<bool> AwaitReady() {
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
     std::string last = "no answer";
     while (std::chrono::steady_clock::now() < until) {
@@ -249,7 +250,8 @@ class DevAppliance {
             return Unavailable(last, "not-started");
         }
         const auto ready = client->Call("GET", "/v1/health/ready");
-        if (ready && ready->status == 200) return {};
+        if (ready && ready->status == 200) return true;
+        if (TextOf(*status, "state") == "rollback") return false;
       } else {
         last = status.error().detail;
       }
@@ -421,7 +423,7 @@ Result<std::string> Up(const std::string& directory, unsigned short port, unsign
   if (!complete || port != 0 || token_hosts != 0) TRY(dev.MakeFiles(port, token_hosts));
   if (!complete) TRY(dev.MakeToken());
   bool started_tokend = false, started_daemon = false;
-  const auto started = [&]() -> Result<void> {
+  const auto started = [&]() -> Result<bool> {
     TRY_ASSIGN(started_tokend, dev.EnsureDaemon("strongroom-tokend", "tokend.pid", "log/tokend.log"));
     if (!complete && dev.RunningPid("strongroomd", "strongroomd.pid") < 0) TRY(dev.FirstBoot());
     TRY_ASSIGN(started_daemon, dev.EnsureDaemon("strongroomd", "strongroomd.pid", "log/strongroomd.log"));
@@ -432,6 +434,11 @@ Result<std::string> Up(const std::string& directory, unsigned short port, unsign
     if (started_daemon) dev.StopDaemon("strongroomd", "strongroomd.pid");
     if (started_tokend) dev.StopDaemon("strongroom-tokend", "tokend.pid");
     return started.error();
+  }
+  if (!*started) {
+    std::cerr << "strongroom: the database is not the one that the token has signed last (state rollback): reading and "
+                 "ledger.adopt are allowed\nnext: strongroom status; see the guide on recovery\n";
+    return dev.Url();
   }
   TRY(dev.MakeKeyring("install", {"suite=kwp", "custody=token", "grants=service-1"}));
   TRY(dev.MakeKeyring("org-a", {"suite=gcm", "custody=token", "grants=service-2"}));

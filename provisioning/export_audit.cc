@@ -1,12 +1,14 @@
 #include "provisioning/export_audit.h"
 
+#include <algorithm>
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <filesystem>
+#include <map>
 #include <set>
 
-#include "appliance/decisions.h"
+#include "appliance/ledger_decisions.h"
 #include "crypto/quorum.h"
 #include "crypto/sshsig.h"
 #include "netapi/keyring_json.h"
@@ -15,7 +17,15 @@ namespace strongroom::provisioning {
 namespace {
 
 namespace fs = std::filesystem;
+constexpr std::uint64_t kMaxGaps = 1000;
 constexpr Millis kSilence = Millis{5} * 60 * 1000;
+
+// Epoch is an adoption as the log tells it.
+struct Epoch {
+  std::uint64_t former = 0;  // the epoch that it ended
+  ledger::EpochOpened opened;
+  crypto::Adoption adoption;
+};
 
 // ControlAuditor replays the control log: every entry must follow from what stood before it.
 class ControlAuditor {
@@ -33,6 +43,7 @@ class ControlAuditor {
   }
   const appliance::State& state() const { return state_; }
   const std::vector<crypto::Roster>& rosters() const { return rosters_; }
+  const std::vector<Epoch>& epochs() const { return epochs_; }
   std::uint64_t votes = 0, executions = 0;
 
  private:
@@ -44,9 +55,11 @@ class ControlAuditor {
     if (const auto* consumed = std::get_if<ledger::ProposalConsumed>(&entry.body)) {
       const auto* proposal = state_.FindProposal(consumed->proposal);
       if (proposal == nullptr) return Integrity("it executes a proposal that was never filed");
-      TRY(crypto::GrantExecution(*state_.roster, proposal->text, proposal->votes, entry.time));
+      TRY(appliance::JudgeExecution(state_, *proposal, entry.time));
       ++executions;
     }
+    if (const auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&entry.body)) TRY(CheckKey(*changed));
+    if (const auto* opened = std::get_if<ledger::EpochOpened>(&entry.body)) TRY(CheckEpoch(*opened));
     TRY(CheckEffect(entry));
     TRY(appliance::Apply(state_, entry));
     return {};
@@ -57,10 +70,12 @@ class ControlAuditor {
   Result<void> CheckEffect(const ledger::ControlEntry& entry) {
     const bool changes = std::holds_alternative<ledger::KeyringCreated>(entry.body) ||
                          std::holds_alternative<ledger::VersionAnnounced>(entry.body) ||
-                         std::holds_alternative<ledger::VersionActivated>(entry.body);
+                         std::holds_alternative<ledger::VersionActivated>(entry.body) ||
+                         std::holds_alternative<ledger::EpochOpened>(entry.body) ||
+                         std::holds_alternative<ledger::CheckpointKeyChanged>(entry.body);
     if (changes) {
       if (changes_.empty()) before_ = state_;
-      changes_.push_back(ledger::Encode({0, entry.body}));
+      changes_.push_back(ledger::Encode({0, appliance::AsProposed(entry.body)}));
       return {};
     }
     const auto* settled = std::get_if<ledger::ExecutionSettled>(&entry.body);
@@ -76,6 +91,25 @@ class ControlAuditor {
     for (const auto& body : effect.entries) wanted.push_back(ledger::Encode({0, body}));
     if (wanted != changes_) return Integrity("the changes before it are not what its proposal says", "unvoted-change");
     changes_.clear();
+    if (proposal->parsed.operation == "ledger.adopt") {
+      TRY_ASSIGN(epochs_.back().adoption, crypto::AdoptionOf(proposal->parsed));
+    }
+    return {};
+  }
+
+  // Only a token's own key can say which one follows it.
+  Result<void> CheckKey(const ledger::CheckpointKeyChanged& changed) const {
+    const auto former = crypto::NoteKey::Parse(changed.former), next = crypto::NoteKey::Parse(changed.next);
+    const auto name = state_.roster ? "strongroom/" + ToHex(state_.roster->instance()) : std::string();
+    if (!former || !next || former->name() != name || next->name() != name)
+      return Integrity("it names checkpoint keys that are none", "bad-endorsement");
+    if (!former->Verify(crypto::KeyEndorsement(*former, *next), changed.endorsement))
+      return Integrity("the former checkpoint key does not vouch for the next one", "bad-endorsement");
+    return {};
+  }
+
+  Result<void> CheckEpoch(const ledger::EpochOpened& opened) {
+    epochs_.push_back({state_.ledger.epoch, opened, {}});
     return {};
   }
 
@@ -104,6 +138,7 @@ class ControlAuditor {
     return {};
   }
 
+  std::vector<Epoch> epochs_;
   appliance::State state_;
   appliance::State before_;     // as it was when `changes_` began
   std::vector<Bytes> changes_;  // entries that no settlement has covered yet
@@ -137,13 +172,98 @@ Result<void> NothingElse(const std::string& folder, const std::set<std::string>&
   return {};
 }
 
+// The keys that may have signed: the one that was handed over, and those that follow from it by endorsement. Read from
+// a log that is not verified yet, which is why only endorsements count.
+std::vector<crypto::NoteKey> KeysFollowing(const std::string& folder, const crypto::NoteKey& first) {
+  std::vector<crypto::NoteKey> keys = {first};
+  (void)ledger::ReadLogFolder(folder, "control", [&](std::uint64_t, ByteView raw) -> Result<void> {
+    const auto entry = ledger::DecodeControl(raw);
+    const auto* changed = entry ? std::get_if<ledger::CheckpointKeyChanged>(&entry->body) : nullptr;
+    if (changed == nullptr || changed->former != keys.back().Text()) return {};
+    auto next = crypto::NoteKey::Parse(changed->next);
+    if (next && next->name() == first.name() &&
+        keys.back().Verify(crypto::KeyEndorsement(keys.back(), *next), changed->endorsement))
+      keys.push_back(std::move(*next));
+    return {};
+  });
+  return keys;
+}
+
+using Roots = std::map<std::uint64_t, crypto::Digest>;
+
+// The head that a note in an epoch-opened entry signs; nullopt for none.
+Result<std::optional<crypto::Checkpoint>> KeptHead(const Epoch& epoch, bool control,
+                                                   std::span<const crypto::NoteKey> keys) {
+  const auto& note = control ? epoch.opened.control_note : epoch.opened.evidence_note;
+  if (note.empty()) return std::optional<crypto::Checkpoint>();
+  const auto name = "the checkpoint that closes epoch " + std::to_string(epoch.former) + ": ";
+  const auto opened = crypto::OpenNote(note, keys);
+  if (!opened) return Integrity(name + opened.error().detail, "bad-note-signature");
+  const auto head = crypto::Checkpoint::Parse(opened->text);
+  const auto ending = std::string(control ? "/control/" : "/evidence/node-1/") + std::to_string(epoch.former);
+  if (!head || head->origin != keys.front().name() + ending)
+    return Integrity(name + "it is of another log", "foreign-origin");
+  return std::optional<crypto::Checkpoint>(*head);
+}
+
+Result<void> WantRoots(const std::vector<Epoch>& epochs, bool control, std::span<const crypto::NoteKey> keys,
+                       Roots& roots) {
+  for (const auto& epoch : epochs) {
+    TRY_ASSIGN(const auto kept, KeptHead(epoch, control, keys));
+    if (kept) roots[kept->size] = {};
+    for (const auto& head : epoch.adoption.adopted)
+      if ((head.origin.find("/control/") != std::string::npos) == control) roots[head.size] = {};
+  }
+  return {};
+}
+
+// What each adoption kept and went on from must be this log's own beginning; what its token had signed beyond is lost.
+Result<void> JudgeEpochs(const std::vector<Epoch>& epochs, bool control, std::span<const crypto::NoteKey> keys,
+                         const Roots& roots, std::vector<std::string>& lost) {
+  const std::string log = control ? "control" : "evidence";
+  for (const auto& epoch : epochs) {
+    const auto which = "epoch " + std::to_string(epoch.opened.epoch) + " of the " + log + " log ";
+    TRY_ASSIGN(const auto kept, KeptHead(epoch, control, keys));
+    if (kept && roots.at(kept->size) != kept->root)
+      return Integrity(which + "does not begin with what the token had signed before it", "log-forked");
+    for (const auto& head : epoch.adoption.adopted)
+      if ((head.origin.find("/control/") != std::string::npos) == control && roots.at(head.size) != head.root)
+        return Integrity(which + "does not go on from the head that was voted for", "log-forked");
+    const auto& anchor = control ? epoch.adoption.token_control : epoch.adoption.token_evidence;
+    const auto from = kept ? kept->size : 0;
+    if (!anchor)
+      lost.push_back(log + ": the token of epoch " + std::to_string(epoch.former) +
+                     " remembered nothing; what came after entry " + std::to_string(from) + " is not known");
+    else if (anchor->size > from)
+      lost.push_back(log + ": entries " + std::to_string(from) + " to " + std::to_string(anchor->size - 1) +
+                     " of epoch " + std::to_string(epoch.former));
+  }
+  return {};
+}
+
+// A head is good when the newest key that the log names has signed it, in the log's last epoch.
+Result<void> JudgeHead(const std::string& folder, bool control, const crypto::Checkpoint& head,
+                       const appliance::State& state, const crypto::NoteKey& newest) {
+  const std::string log = control ? "control" : "evidence";
+  const auto& instance = state.roster->instance();
+  const auto origin = control ? crypto::ControlOrigin(instance, state.ledger.epoch)
+                              : crypto::EvidenceOrigin(instance, state.ledger.epoch);
+  if (head.origin != origin)
+    return Integrity(log + " checkpoint: it is of " + head.origin + ", the log is in " + origin, "foreign-origin");
+  TRY_ASSIGN(const auto note, ledger::ReadWholeFile(folder + "/" + log + "/checkpoint"));
+  if (!crypto::OpenNote(note, std::span(&newest, 1)))
+    return Integrity(log + " checkpoint: the key in force has not signed it", "bad-note-signature");
+  return {};
+}
+
 }  // namespace
 
 Result<std::vector<crypto::Roster>> RostersOf(const std::string& folder, const crypto::NoteKey& key) {
   ControlAuditor auditor;
   std::set<std::string> files;
   TRY(ledger::VerifyLogFolder(
-      folder, "control", key, [&](std::uint64_t index, ByteView raw) { return auditor.Take(index, raw); }, files));
+      folder, "control", KeysFollowing(folder, key),
+      [&](std::uint64_t index, ByteView raw) { return auditor.Take(index, raw); }, files));
   return auditor.rosters();
 }
 
@@ -153,20 +273,40 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
   Audit audit;
   ControlAuditor auditor;
   std::set<std::string> files = {"README.txt"};
+  const auto keys = KeysFollowing(folder, key);
   TRY_ASSIGN(const auto control, ledger::VerifyLogFolder(
-                                     folder, "control", key,
+                                     folder, "control", keys,
                                      [&](std::uint64_t index, ByteView raw) {
                                        if (progress) progress("control", index);
                                        return auditor.Take(index, raw);
                                      },
                                      files));
   TRY(auditor.Finish());
-  if (!auditor.state().roster || "strongroom/" + ToHex(auditor.state().roster->instance()) != key.name())
+  const auto& state = auditor.state();
+  if (!state.roster || "strongroom/" + ToHex(state.roster->instance()) != key.name())
     return Integrity("the control log is another instance's than the key", "foreign-origin");
+  TRY_ASSIGN(const auto newest, state.ledger.keys.empty() ? Result<crypto::NoteKey>(key)
+                                                          : crypto::NoteKey::Parse(state.ledger.keys.back()));
+  const auto& named = state.ledger.keys;
+  if (!named.empty() && std::find(named.begin(), named.end(), key.Text()) == named.end())
+    return Integrity("the key is none of those that the log names", "unverified-note");
+  TRY(JudgeHead(folder, true, control, state, newest));
+  std::vector<crypto::NoteKey> all_keys = {key};
+  for (const auto& text : state.ledger.keys) {
+    TRY_ASSIGN(auto each, crypto::NoteKey::Parse(text));
+    all_keys.push_back(std::move(each));
+  }
+  Roots control_roots, evidence_roots;
+  TRY(WantRoots(auditor.epochs(), true, all_keys, control_roots));
+  TRY(WantRoots(auditor.epochs(), false, all_keys, evidence_roots));
+  if (!control_roots.empty())
+    TRY(ledger::VerifyLogFolder(
+        folder, "control", keys, [](std::uint64_t, ByteView) { return Result<void>(); }, files, &control_roots));
+  TRY(JudgeEpochs(auditor.epochs(), true, all_keys, control_roots, audit.lost));
   Millis last = 0;
   TRY_ASSIGN(const auto evidence,
              ledger::VerifyLogFolder(
-                 folder, "evidence", key,
+                 folder, "evidence", keys,
                  [&](std::uint64_t index, ByteView raw) -> Result<void> {
                    if (progress) progress("evidence", index);
                    const auto entry = ledger::DecodeEvidence(raw);
@@ -176,27 +316,32 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                    if (ledger::Encode(*entry) != Bytes(raw.begin(), raw.end()))
                      return Integrity("evidence entry " + std::to_string(index) + ": it is not in its one form",
                                       "log-damaged");
-                   if (last != 0 && entry->time - last > kSilence && audit.gaps.size() < 1000)
+                   if (last != 0 && entry->time - last > kSilence && ++audit.silences <= kMaxGaps)
                      audit.gaps.push_back("from " + FormatTime(last) + " to " + FormatTime(entry->time));
                    last = entry->time;
                    return {};
                  },
-                 files));
+                 files, &evidence_roots));
+  TRY(JudgeHead(folder, false, evidence, state, newest));
+  TRY(JudgeEpochs(auditor.epochs(), false, all_keys, evidence_roots, audit.lost));
   boost::json::array keyrings;
-  for (const auto& [name, keyring] : auditor.state().keyrings) keyrings.push_back(netapi::KeyringObject(*keyring));
+  for (const auto& [name, keyring] : state.keyrings) keyrings.push_back(netapi::KeyringObject(*keyring));
   TRY(Same(folder, "keyrings.json", boost::json::serialize(keyrings) + "\n", files));
-  TRY(Same(folder, "ledger.vkey", key.Text() + "\n", files));
+  TRY(Same(folder, "ledger.vkey", newest.Text() + "\n", files));
   for (const auto& roster : auditor.rosters()) {
     const auto at = "rosters/" + std::to_string(roster.version()) + "/";
     TRY(Same(folder, at + "roster.txt", roster.text(), files));
     TRY(Same(folder, at + "allowed_signers", crypto::RosterAllowedSigners(roster), files));
   }
   TRY(NothingElse(folder, files));
-  audit.instance = ToHex(auditor.state().roster->instance());
+  audit.instance = ToHex(state.roster->instance());
   audit.control = control.size;
   audit.evidence = evidence.size;
+  audit.epoch = state.ledger.epoch;
+  audit.keys = std::max<std::size_t>(1, state.ledger.keys.size());
   audit.votes = auditor.votes;
   audit.executions = auditor.executions;
+  audit.last = FormatTime(last);
   return audit;
 }
 

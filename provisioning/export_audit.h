@@ -17,11 +17,17 @@ struct Audit {
   std::uint64_t evidence = 0;
   std::uint64_t votes = 0;
   std::uint64_t executions = 0;
-  std::vector<std::string> gaps;  // silences of the evidence log longer than five minutes (L10)
+  std::uint64_t epoch = 1;
+  std::vector<std::string> lost;  // what adoptions have given up, one line a log and epoch (L8)
+  std::uint64_t keys = 1;         // checkpoint keys that have signed so far
+  std::vector<std::string> gaps;  // the first thousand silences of the evidence log longer than five minutes (L10)
+  std::uint64_t silences = 0;     // how many there are
+  std::string last;               // time of the last evidence entry: since then nothing is known
 };
 
-/// AuditExport verifies everything in the folder but README.txt. kIntegrity names the first thing that is wrong.
-/// `progress` is told now and then how far it is.
+/// AuditExport verifies everything in the folder but README.txt. `key` may be any checkpoint key that the log names;
+/// those that followed it are trusted for its endorsement. kIntegrity names the first thing that is wrong. `progress`
+/// is told now and then how far it is.
 Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                           const std::function<void(const char* log, std::uint64_t entries)>& progress);
 

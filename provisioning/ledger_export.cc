@@ -13,6 +13,7 @@
 #include "crypto/quorum.h"
 #include "netapi/keyring_json.h"
 #include "provisioning/export_audit.h"
+#include "provisioning/progress.h"
 
 namespace strongroom::provisioning {
 namespace {
@@ -39,28 +40,6 @@ was signed, in the namespace vote@strongroom:
 
 The entries' format is ledger/FORMAT.md of Strongroom's source; c2sp.org describes checkpoints, signed notes and tiles.
 )";
-
-// Progress is one line on a terminal while something takes longer than a second.
-class Progress {
- public:
-  void Count(const char* what, std::uint64_t n) {
-    const auto now = std::chrono::steady_clock::now();
-    if (!show_ || now - begin_ < std::chrono::seconds(1) || now - drawn_ < std::chrono::milliseconds(200)) return;
-    drawn_ = now;
-    std::cerr << "\r" << what << ": " << n << " entries   ";
-  }
-  ~Progress() {
-    if (drawn_ != std::chrono::steady_clock::time_point()) std::cerr << "\n";
-  }
-  Progress() = default;
-  Progress(const Progress&) = delete;
-  Progress& operator=(const Progress&) = delete;
-
- private:
-  const bool show_ = isatty(STDERR_FILENO) == 1;
-  const std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-  std::chrono::steady_clock::time_point drawn_;
-};
 
 Result<void> WriteFile(const fs::path& path, std::string_view content) {
   std::error_code error;
@@ -117,7 +96,10 @@ Result<std::uint64_t> ExportLog(netapi::Client& client, const fs::path& director
   return head.size;
 }
 
-Result<bj::object> Export(const CliSession& session, const fs::path& directory) {
+}  // namespace
+
+Result<bj::object> WriteExport(const CliSession& session, const std::string& to) {
+  const fs::path directory(to);
   std::error_code error;
   if (fs::exists(directory) && !fs::is_empty(directory, error))
     return Conflict(directory.string() + " is not empty: an export is written into a new folder", "directory-in-use");
@@ -153,10 +135,8 @@ Result<crypto::NoteKey> KeyFrom(const std::string& key) {
   return crypto::NoteKey::Parse(text);
 }
 
-}  // namespace
-
 int ExportLedger(const CliSession& session, const std::string& directory) {
-  const auto done = Export(session, directory);
+  const auto done = WriteExport(session, directory);
   if (!done) return Fail(done.error());
   if (session.json) {
     PrintJson(*done);
@@ -180,19 +160,31 @@ int VerifyExport(const CliSession& session, const std::string& directory, const 
   if (session.json) {
     bj::array gaps;
     for (const auto& gap : audit->gaps) gaps.push_back(bj::string(gap));
+    bj::array lost;
+    for (const auto& line : audit->lost) lost.push_back(bj::string(line));
     PrintJson(bj::object{{"verified", true},
                          {"instance", audit->instance},
                          {"control", audit->control},
                          {"evidence", audit->evidence},
                          {"votes", audit->votes},
                          {"executions", audit->executions},
-                         {"gaps", std::move(gaps)}});
+                         {"epoch", audit->epoch},
+                         {"lost", std::move(lost)},
+                         {"checkpoint_keys", audit->keys},
+                         {"gaps", std::move(gaps)},
+                         {"silences", audit->silences},
+                         {"last_evidence", audit->last}});
     return kExitDone;
   }
   std::cout << "verified: instance " << audit->instance << "\n  control   " << audit->control << " entries, "
             << audit->votes << " votes, " << audit->executions << " executions\n  evidence  " << audit->evidence
-            << " entries\n";
+            << " entries, the last of " << audit->last << "\n";
+  if (audit->epoch > 1) std::cout << "  epoch     " << audit->epoch << ", after restores\n";
+  if (audit->keys > 1) std::cout << "  keys      " << audit->keys << " have signed, each named by the one before it\n";
+  for (const auto& line : audit->lost) std::cout << "  LOST      " << line << "\n";
   for (const auto& gap : audit->gaps) std::cout << "  silence   " << gap << "\n";
+  if (audit->silences > audit->gaps.size())
+    std::cout << "  silence   and " << audit->silences - audit->gaps.size() << " more\n";
   return kExitDone;
 }
 

@@ -1,9 +1,17 @@
 #pragma once
 // `ledger export`, `ledger verify`, `ledger prove`: what an auditor needs, and all that she needs.
 
+#include <boost/json/object.hpp>
+
+#include "crypto/note.h"
 #include "provisioning/cli_session.h"
 
 namespace strongroom::provisioning {
+
+/// WriteExport does what ExportLedger does; yields dir, control and evidence sizes, vkey.
+Result<boost::json::object> WriteExport(const CliSession& session, const std::string& directory);
+/// KeyFrom reads a verifier key from a file, or takes it as the text itself.
+Result<crypto::NoteKey> KeyFrom(const std::string& key);
 
 /// ExportLedger writes a self-contained folder: both logs as tlog-tiles, their checkpoints, the rosters with an
 /// allowed_signers file each, the keyrings as they follow from the log, the checkpoint key, a README. `directory` must

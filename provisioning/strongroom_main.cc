@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "crypto/base/secret.h"
+#include "provisioning/backup.h"
 #include "provisioning/cli_pages.h"
 #include "provisioning/data_commands.h"
 #include "provisioning/dev_appliance.h"
@@ -28,6 +29,7 @@ struct Arguments {
   ProposeOptions propose;
   VoteOptions vote;
   LedgerShowOptions ledger;
+  RestoreOptions restore;
 };
 
 using Command = std::function<int()>;
@@ -93,10 +95,15 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   show->add_option("name", a.name, "the keyring's name")->required();
   show->callback([&] { run = [&] { return ShowKeyring(a.session, a.name); }; });
 
-  auto* propose = app.add_subcommand("propose", "ask for a change of custody: keyring.create, keyring.rotate");
-  propose->add_option("operation", a.propose.operation, "keyring.create or keyring.rotate")->required();
+  auto* propose = app.add_subcommand("propose", "ask for a change of custody, which custodians then vote on");
+  propose
+      ->add_option("operation", a.propose.operation,
+                   "keyring.create, keyring.rotate, ledger.adopt or ledger.rotate-key")
+      ->required();
   propose->add_option("--keyring", a.propose.keyring, "the keyring that it is about");
-  propose->add_option("--param", a.propose.params, "NAME=VALUE; create: suite, custody, grants; rotate: suite")
+  propose
+      ->add_option("--param", a.propose.params,
+                   "NAME=VALUE; create: suite, custody, grants; rotate: suite; rotate-key: overlap-days")
       ->allow_extra_args(false);
   propose->add_option("--reason", a.propose.reason, "why, one line; custodians read and sign it")->required();
   propose->callback([&] { run = [&] { return Propose(a.session, a.propose); }; });
@@ -154,6 +161,21 @@ void AddLedger(CLI::App& app, Arguments& a, Command& run) {
       ledger->add_subcommand("rebuild", "make the state table anew from the control log of a stopped appliance");
   rebuild->add_option("--data", a.data_directory, "the data directory")->required();
   rebuild->callback([&] { run = [&] { return RebuildState(a.session, a.data_directory); }; });
+}
+
+void AddBackup(CLI::App& app, Arguments& a, Command& run) {
+  auto* backup = app.add_subcommand("backup", "write the ledger of a running appliance into one file, verified");
+  backup->add_option("--out", a.name, "a new file")->required();
+  backup->callback([&] { run = [&] { return Backup(a.session, a.name); }; });
+  auto* restore = app.add_subcommand("restore", "verify a backup and make a stopped appliance's database of it");
+  restore->add_option("--in", a.restore.file, "the backup")->required();
+  restore
+      ->add_option("--dir", a.restore.directory,
+                   "the appliance's directory (with strongroom.toml), or the database's own; no database may be there")
+      ->required();
+  restore->add_option("--vkey", a.restore.key,
+                      "the checkpoint key, a file or the text itself; default DIR/ledger.vkey");
+  restore->callback([&] { run = [&] { return Restore(a.session, a.restore); }; });
 }
 
 void AddPages(CLI::App& app, Command& run) {
@@ -214,6 +236,7 @@ int main(int argc, char** argv) {
   AddData(app, a, run);
   AddGovernance(app, a, run);
   AddLedger(app, a, run);
+  AddBackup(app, a, run);
   AddPages(app, run);
   try {
     app.parse(argc, argv);

@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -13,7 +13,7 @@ _strongroom() {
     done
   done
   case $path in
-    '') words='dev wrap unwrap rewrap datakey inspect status keyring propose proposal approve reject execute ledger man completion --help --version --server --ca --cert --key --json' ;;
+    '') words='dev wrap unwrap rewrap datakey inspect status keyring propose proposal approve reject execute ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
     'dev') words='up down env --help' ;;
     'dev up') words='--help --dir --port --token-hosts' ;;
     'dev down') words='--help --dir' ;;
@@ -41,6 +41,8 @@ _strongroom() {
     'ledger verify') words='--help --vkey' ;;
     'ledger prove') words='--help' ;;
     'ledger rebuild') words='--help --data' ;;
+    'backup') words='--help --out' ;;
+    'restore') words='--help --in --dir --vkey' ;;
     'man') words='--help' ;;
     'completion') words='--help' ;;
   esac

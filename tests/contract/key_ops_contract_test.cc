@@ -15,6 +15,7 @@
 #include "tests/fakes/fake_key_ops.h"
 #include "tests/support/quorum_fixture.h"
 #include "tests/support/softhsm_fixture.h"
+#include "tests/support/world.h"
 
 namespace strongroom::hsm {
 namespace {
@@ -373,18 +374,20 @@ class Log {
 // epoch: refused, and what was signed stays what is remembered.
 TEST_P(KeyOpsContract, L7_OnlyWhatExtendsTheLogIsSigned) {
   const auto instance = crypto::RandomArray<16>();
-  const auto spki = ops().CheckpointKey();
-  ASSERT_TRUE(spki) << spki.error().Line();
-  EXPECT_TRUE(ops().ReadAnchors()->empty());
+  const auto keys = ops().CheckpointKeys();
+  ASSERT_TRUE(keys) << keys.error().Line();
+  ASSERT_EQ(keys->size(), 1U);
+  EXPECT_EQ(*ops().ReadLedgerRecord(), crypto::LedgerRecord());
   Log log(crypto::ControlOrigin(instance)), fork(crypto::ControlOrigin(instance));
   log.Grow(5);
   fork.Grow(5);
-  const auto key = crypto::NoteKey::FromEcdsa("any", *spki);
+  const auto key = crypto::NoteKey::FromEcdsa("any", keys->front().spki);
   ASSERT_TRUE(key);
   const auto signs = [&](const Log& asked, const std::vector<crypto::Digest>& proof) -> std::string {
-    const auto signature = ops().SignCheckpoint(asked.Head(), proof);
-    if (!signature) return std::string(signature.error().Slug());
-    return key->Verify(asked.Head().Text(), *signature) ? "good" : "bad signature";
+    const auto signatures = ops().SignCheckpoint(asked.Head(), proof);
+    if (!signatures) return std::string(signatures.error().Slug());
+    if (signatures->size() != 1) return "not one signature";
+    return key->Verify(asked.Head().Text(), signatures->front().der) ? "good" : "bad signature";
   };
   EXPECT_EQ(signs(log, {}), "good");
   EXPECT_EQ(signs(log, {}), "good") << "the same head again is no news";
@@ -412,10 +415,115 @@ TEST_P(KeyOpsContract, L7_OnlyWhatExtendsTheLogIsSigned) {
   Log evidence(crypto::EvidenceOrigin(instance));
   evidence.Grow(3);
   EXPECT_EQ(signs(evidence, {}), "good") << "the instance's other log, at its first sight";
-  const auto anchors = ops().ReadAnchors();
-  ASSERT_TRUE(anchors);
-  EXPECT_EQ(*anchors, (std::vector<crypto::Anchor>{{log.Head().origin, 13, log.Head().root},
-                                                   {evidence.Head().origin, 3, evidence.Head().root}}));
+  const auto record = ops().ReadLedgerRecord();
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->anchors, (std::vector<crypto::Anchor>{{log.Head().origin, 13, log.Head().root},
+                                                          {evidence.Head().origin, 3, evidence.Head().root}}));
+}
+
+crypto::ExecutionGrant Approved(const QuorumFixture& quorum, const std::string& operation,
+                                std::map<std::string, std::string, std::less<>> params, const Log* control = nullptr) {
+  const auto now = SystemClock().Now();
+  auto proposal = quorum.Proposal(operation, "", std::move(params), now);
+  if (control != nullptr) {
+    proposal.control_size = control->Head().size;
+    proposal.control_root = control->Head().root;
+  }
+  const auto text = *proposal.Render();
+  return *crypto::GrantExecution(quorum.roster(), text,
+                                 {quorum.Sign("custodian-1", text), quorum.Sign("custodian-2", text)}, now);
+}
+
+// L8: an adoption moves the anchors to the heads that were voted for, in the next epoch, once; whatever is not exactly
+// what the token remembers is refused and changes nothing.
+TEST_P(KeyOpsContract, L8_AnAdoptionOpensTheNextEpochOnce) {
+  const auto& quorum = tests::SharedQuorum();
+  const auto instance = quorum.instance();
+  const auto token = ops().Identity()->serial;
+  Log lost(crypto::ControlOrigin(instance)), kept(crypto::ControlOrigin(instance)),
+      evidence(crypto::EvidenceOrigin(instance));
+  lost.Grow(9);
+  kept.Grow(6);
+  evidence.Grow(4);
+  ASSERT_TRUE(ops().SignCheckpoint(lost.Head(), {}));
+  ASSERT_TRUE(ops().SignCheckpoint(evidence.Head(), {}));
+  const auto before = *ops().ReadLedgerRecord();
+  using Params = std::map<std::string, std::string, std::less<>>;
+  const Params right = {{"epoch", "2"},
+                        {"token", token},
+                        {"evidence-log", "4 " + ToHex(evidence.Head().root)},
+                        {"token-control", "epoch 1 size 9 root " + ToHex(lost.Head().root)},
+                        {"token-evidence", "epoch 1 size 4 root " + ToHex(evidence.Head().root)}};
+  const auto with = [&](const std::string& name, const std::string& value) {
+    auto params = right;
+    params[name] = value;
+    return params;
+  };
+  const auto adopt = [&](const QuorumFixture& by, const Params& params) {
+    const auto done = ops().ChangeLedgerRecord(Approved(by, "ledger.adopt", params, &kept));
+    return done ? std::string("done") : std::string(done.error().Slug());
+  };
+  EXPECT_EQ(adopt(quorum, with("token", "another")), "grant-mismatch");
+  EXPECT_EQ(adopt(quorum, with("epoch", "3")), "stale");
+  EXPECT_EQ(adopt(quorum, with("token-control", "none")), "stale");
+  EXPECT_EQ(adopt(quorum, with("token-control", "epoch 1 size 8 root " + ToHex(lost.Head().root))), "stale");
+  EXPECT_EQ(adopt(quorum, with("token-evidence", "what")), "invalid-request");
+  EXPECT_EQ(adopt(QuorumFixture(), right), "foreign-origin") << "another instance's quorum";
+  EXPECT_EQ(*ops().ReadLedgerRecord(), before);
+  EXPECT_EQ(adopt(quorum, right), "done");
+  EXPECT_EQ(adopt(quorum, right), "stale") << "a replay";
+  const auto after = *ops().ReadLedgerRecord();
+  EXPECT_EQ(after.anchors,
+            (std::vector<crypto::Anchor>{{crypto::ControlOrigin(instance, 2), 6, kept.Head().root},
+                                         {crypto::EvidenceOrigin(instance, 2), 4, evidence.Head().root}}));
+  // The former epoch is over; the new one goes on from the head that was adopted and from nothing else.
+  lost.Grow(1);
+  EXPECT_EQ(ops().SignCheckpoint(lost.Head(), lost.ProofFrom(9)).error().Slug(), "foreign-origin");
+  Log next(crypto::ControlOrigin(instance, 2)), fork(crypto::ControlOrigin(instance, 2));
+  next.Grow(8);
+  fork.Grow(8, "other");
+  EXPECT_EQ(ops().SignCheckpoint(fork.Head(), fork.ProofFrom(6)).error().Slug(), "log-forked");
+  EXPECT_TRUE(ops().SignCheckpoint(next.Head(), next.ProofFrom(6)));
+}
+
+// L10: a rotated checkpoint key is vouched for by the one before it, both sign while they overlap, and the numbers go
+// up by one.
+TEST_P(KeyOpsContract, L10_ARotatedCheckpointKeyIsVouchedFor) {
+  const auto& quorum = tests::SharedQuorum();
+  const auto token = ops().Identity()->serial;
+  const auto name = "strongroom/" + ToHex(quorum.instance());
+  Log log(crypto::ControlOrigin(quorum.instance()));
+  log.Grow(3);
+  const auto rotate = [&](const QuorumFixture& by, const std::string& number, const std::string& days) {
+    const auto done = ops().ChangeLedgerRecord(
+        Approved(by, "ledger.rotate-key", {{"token", token}, {"checkpoint-key", number}, {"overlap-days", days}}));
+    return done ? std::string("done") : std::string(done.error().Slug());
+  };
+  EXPECT_EQ(rotate(quorum, "2", "1"), "stale") << "nothing was signed yet, so there is nothing to follow";
+  ASSERT_TRUE(ops().SignCheckpoint(log.Head(), {}));
+  const auto first = *crypto::NoteKey::FromEcdsa(name, ops().CheckpointKeys()->front().spki);
+  EXPECT_EQ(rotate(quorum, "3", "1"), "stale");
+  EXPECT_EQ(rotate(quorum, "2", "0"), "invalid-request");
+  EXPECT_EQ(rotate(quorum, "2", "401"), "invalid-request");
+  EXPECT_EQ(rotate(QuorumFixture(), "2", "1"), "foreign-origin");
+  ASSERT_EQ(rotate(quorum, "2", "1"), "done");
+  EXPECT_EQ(rotate(quorum, "2", "1"), "stale") << "a replay";
+  const auto keys = *ops().CheckpointKeys();
+  ASSERT_EQ(keys.size(), 2U);
+  const auto second = *crypto::NoteKey::FromEcdsa(name, keys[0].spki);
+  EXPECT_EQ(*crypto::NoteKey::FromEcdsa(name, keys[0].former), first);
+  EXPECT_NE(second, first);
+  EXPECT_TRUE(first.Verify(crypto::KeyEndorsement(first, second), keys[0].endorsement));
+  log.Grow(2);
+  const auto signatures = ops().SignCheckpoint(log.Head(), log.ProofFrom(3));
+  ASSERT_TRUE(signatures) << signatures.error().Line();
+  ASSERT_EQ(signatures->size(), 2U);
+  EXPECT_TRUE(second.Verify(log.Head().Text(), (*signatures)[0].der));
+  EXPECT_TRUE(first.Verify(log.Head().Text(), (*signatures)[1].der));
+  ASSERT_EQ(rotate(quorum, "3", "1"), "done");
+  const auto third = *ops().CheckpointKeys();
+  EXPECT_EQ(third[0].number, 3U);
+  EXPECT_EQ(*crypto::NoteKey::FromEcdsa(name, third[0].former), second);
 }
 
 const Implementation kImplementations[] = {

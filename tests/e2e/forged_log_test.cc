@@ -8,6 +8,7 @@
 #include <boost/json/serialize.hpp>
 #include <fstream>
 
+#include "appliance/checkpointer.h"
 #include "netapi/keyring_json.h"
 #include "provisioning/export_audit.h"
 #include "provisioning/process.h"
@@ -30,7 +31,52 @@ class ForgedLog : public testing::Test {
     ASSERT_TRUE(w_.ledger->Record(std::move(one)));
   }
   const crypto::InstanceId& instance() { return World::quorum().instance(); }
-  crypto::NoteKey Key() { return *crypto::NoteKey::FromEcdsa("strongroom/" + ToHex(instance()), signer_.spki()); }
+  // The key in force.
+  crypto::NoteKey Key() { return appliance::NoteKeysOf(instance(), *w_.token.CheckpointKeys())->front(); }
+  // The token signs a head, for it extends what it has signed.
+  std::string SignedNote(Log log, std::uint64_t epoch) {
+    const auto head = w_.ledger->HeadOf(log);
+    const crypto::Checkpoint checkpoint{
+        log == Log::kControl ? crypto::ControlOrigin(instance(), epoch) : crypto::EvidenceOrigin(instance(), epoch),
+        head.size,
+        head.root,
+        {}};
+    std::uint64_t signed_size = 0;
+    const auto record = *w_.token.ReadLedgerRecord();
+    for (const auto& anchor : record.anchors)
+      if (anchor.origin == checkpoint.origin) signed_size = anchor.size;
+    const auto signatures =
+        w_.token.SignCheckpoint(checkpoint, *w_.ledger->ConsistencyProof(log, signed_size, head.size));
+    EXPECT_TRUE(signatures) << signatures.error().Line();
+    const auto keys = *appliance::NoteKeysOf(instance(), *w_.token.CheckpointKeys());
+    std::vector<std::string> lines;
+    for (std::size_t i = 0; i < signatures->size(); ++i)
+      lines.push_back(crypto::NoteSignatureLine(keys[i], (*signatures)[i].der));
+    return crypto::SealNote(checkpoint.Text(), lines);
+  }
+  // Both heads signed and kept, as the service does.
+  void SignAndKeep() {
+    appliance::Checkpointer checkpointer(*w_.ledger, w_.token, w_.clock, [this] { return w_.governance->Snapshot(); },
+                                         {std::chrono::hours(1), std::chrono::hours(1)});
+    checkpointer.Enable();
+    ASSERT_TRUE(checkpointer.Now()) << checkpointer.Fault();
+  }
+  // An older copy of the database in the place of one that had a rotation more.
+  void RollBack() {
+    SignAndKeep();
+    const auto data = w_.dir.File("data"), copy = w_.dir.File("copy");
+    w_.governance.reset();
+    w_.ledger.reset();
+    fs::copy(data, copy, fs::copy_options::recursive);
+    w_.Boot();
+    ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
+    SignAndKeep();
+    w_.governance.reset();
+    w_.ledger.reset();
+    fs::remove_all(data);
+    fs::rename(copy, data);
+    w_.Boot();
+  }
   void Record(std::vector<ledger::ControlBody> bodies) {
     ledger::Submission submission;
     for (auto& body : bodies) submission.control.push_back({w_.clock.Now(), std::move(body)});
@@ -48,13 +94,9 @@ class ForgedLog : public testing::Test {
     for (const auto log : {Log::kControl, Log::kEvidence}) {
       const std::string name = log == Log::kControl ? "control" : "evidence";
       const auto head = w_.ledger->HeadOf(log);
-      const crypto::Checkpoint checkpoint{
-          log == Log::kControl ? crypto::ControlOrigin(instance()) : crypto::EvidenceOrigin(instance()),
-          head.size,
-          head.root,
-          {}};
-      const auto line = crypto::NoteSignatureLine(Key(), signer_.Sign(checkpoint.Text()));
-      Write(folder / name / "checkpoint", crypto::SealNote(checkpoint.Text(), std::span(&line, 1)));
+      Write(folder / name / "checkpoint", SignedNote(log, *crypto::EpochOf(*w_.token.ReadLedgerRecord()) > 0
+                                                              ? *crypto::EpochOf(*w_.token.ReadLedgerRecord())
+                                                              : 1));
       for (std::uint64_t first = 0; first < head.size; first += 256) {
         const auto width = std::min<std::uint64_t>(256, head.size - first);
         Write(folder / name / "tile" / ledger::TilePath(0, first / 256, width),
@@ -97,7 +139,6 @@ class ForgedLog : public testing::Test {
   }
 
   World w_;
-  SoftwareSigner signer_;
 };
 
 TEST_F(ForgedLog, L9_AWholeLogIsAccepted) {
@@ -130,6 +171,81 @@ TEST_F(ForgedLog, Q9_AnExecutionWithoutItsVotesIsFound) {
   const auto size = Size();
   Record({ledger::ProposalConsumed{id, "operator-1"}});
   ExpectFound("one vote of two", size);
+}
+
+// L8: what an adoption lost is reported, and an adoption that nobody voted for is found.
+TEST_F(ForgedLog, L8_AdoptionsAreReportedAndForgedOnesFound) {
+  RollBack();
+  const auto kept = Size();
+  ASSERT_EQ(*w_.Done("ledger.adopt", ""), "executed");
+  const auto folder = Export();
+  const auto audit = provisioning::AuditExport(folder, Key(), {});
+  ASSERT_TRUE(audit) << audit.error().Line();
+  EXPECT_EQ(audit->epoch, 2U);
+  ASSERT_EQ(audit->lost.size(), 1U);
+  EXPECT_NE(audit->lost[0].find("control: entries " + std::to_string(kept) + " to "), std::string::npos)
+      << audit->lost[0];
+  const auto oracle =
+      provisioning::RunProcess({"python3", std::string(STRONGROOM_SOURCE_DIR) + "/tests/oracle/verify_export.py",
+                                folder, folder + "/ledger.vkey"});
+  EXPECT_EQ(oracle->status, 0) << oracle->out << oracle->err;
+  EXPECT_NE(oracle->out.find("lost control " + std::to_string(kept) + " to "), std::string::npos) << oracle->out;
+  const auto size = Size();
+  Record({ledger::EpochOpened{3, {}, {}, {}}});
+  ASSERT_TRUE(w_.File("keyring.rotate", "install"));
+  ExpectFound("an epoch without votes", size + 1);
+}
+
+// A database whose past was rewritten before it was adopted does not begin with what the token had signed: the note
+// that its own adoption quotes says so.
+TEST_F(ForgedLog, L8_AnAdoptionThatHidesWhatWasSignedIsFound) {
+  RollBack();
+  const auto note = (*w_.ledger->LatestCheckpoint(Log::kEvidence))->note;
+  const auto id = *w_.Approved("ledger.adopt", "");
+  const auto effect = *appliance::EffectOf(*w_.governance->Snapshot(), w_.governance->View(id)->proposal->parsed);
+  auto grant =
+      appliance::JudgeExecution(*w_.governance->Snapshot(), *w_.governance->View(id)->proposal, w_.clock.Now());
+  ASSERT_TRUE(w_.token.ChangeLedgerRecord(std::move(*grant)));
+  Record({ledger::ProposalConsumed{id, "operator-1"}});
+  auto bodies = effect.entries;
+  std::get<ledger::EpochOpened>(bodies[0]).control_note = note;  // another log's
+  bodies.emplace_back(ledger::ExecutionSettled{id, true, {}, {}});
+  Record(std::move(bodies));
+  const auto folder = Export();
+  const auto audit = provisioning::AuditExport(folder, Key(), {});
+  ASSERT_FALSE(audit);
+  EXPECT_EQ(audit.error().Slug(), "foreign-origin") << audit.error().Line();
+  const auto oracle =
+      provisioning::RunProcess({"python3", std::string(STRONGROOM_SOURCE_DIR) + "/tests/oracle/verify_export.py",
+                                folder, folder + "/ledger.vkey"});
+  EXPECT_EQ(oracle->status, 3) << oracle->out << oracle->err;
+}
+
+// L10: from the first key on to the newest; a key that the front end has made up is found.
+TEST_F(ForgedLog, L10_RotatedKeysVerifyFromTheFirstOnAndMadeUpOnesDoNot) {
+  SignAndKeep();
+  const auto first = Key();
+  for (int i = 0; i < 2; ++i) ASSERT_EQ(*w_.Done("ledger.rotate-key", "", {{"overlap-days", "1"}}), "executed");
+  w_.token.now = [] { return SystemClock().Now() + Millis{3} * 24 * 3600 * 1000; };  // the overlap is over
+  const auto folder = Export();
+  for (const auto& key : {first, Key()}) {
+    const auto audit = provisioning::AuditExport(folder, key, {});
+    ASSERT_TRUE(audit) << audit.error().Line();
+    EXPECT_EQ(audit->keys, 3U);
+    Write(w_.dir.File("vkey"), key.Text() + "\n");
+    const auto oracle =
+        provisioning::RunProcess({"python3", std::string(STRONGROOM_SOURCE_DIR) + "/tests/oracle/verify_export.py",
+                                  folder, w_.dir.File("vkey")});
+    EXPECT_EQ(oracle->status, 0) << oracle->out << oracle->err;
+  }
+  const auto id = *w_.Approved("ledger.rotate-key", "");
+  const auto size = Size();
+  const SoftwareSigner mine;
+  const auto next = *crypto::NoteKey::FromEcdsa("strongroom/" + ToHex(instance()), mine.spki());
+  Record({ledger::ProposalConsumed{id, "operator-1"},
+          ledger::CheckpointKeyChanged{4, Key().Text(), next.Text(), mine.Sign(crypto::KeyEndorsement(Key(), next))},
+          ledger::ExecutionSettled{id, true, {}, {}}});
+  ExpectFound("a key that its predecessor does not vouch for", size + 1);
 }
 
 }  // namespace

@@ -57,6 +57,11 @@ TEST(Guides, TheApiGuideRunsAsWritten) {
   EXPECT_TRUE(guide.Made("new.ndjson").starts_with("{\"wrapped\":\"srw1:"));
 }
 
+TEST(Guides, TheRecoveryGuideRunsAsWritten) {
+  const Guide guide("recovery.md", 40);
+  EXPECT_NE(guide.Made("export/ledger.vkey"), guide.Made("export-2/ledger.vkey"));
+}
+
 TEST(Guides, TheCustodiansGuideRunsAsWritten) {
   const Guide guide("custodians.md", 10);
   EXPECT_NE(guide.Made("vote.txt").find("verdict: approve\n"), std::string::npos);

@@ -162,23 +162,56 @@ Result<hsm::TokenIdentity> FakeKeyOps::Identity() {
   return hsm::TokenIdentity{serial_, "fake", "fake", "fake", "fake"};
 }
 
-Result<Bytes> FakeKeyOps::SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) {
+Result<std::vector<hsm::CheckpointSignature>> FakeKeyOps::SignCheckpoint(const crypto::Checkpoint& head,
+                                                                         std::span<const crypto::Digest> proof) {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
-  TRY_ASSIGN(anchors_, crypto::AdvanceAnchors(anchors_, head, proof));
-  return signer_.Sign(head.Text());
+  TRY_ASSIGN(record_.anchors, crypto::AdvanceAnchors(record_.anchors, head, proof));
+  std::vector<hsm::CheckpointSignature> signatures;
+  signatures.push_back({record_.key, signers_[record_.key - 1].Sign(head.Text())});
+  if (now() < record_.former_until)
+    signatures.push_back({record_.key - 1, signers_[record_.key - 2].Sign(head.Text())});
+  return signatures;
 }
 
-Result<Bytes> FakeKeyOps::CheckpointKey() {
+Result<std::vector<hsm::CheckpointKey>> FakeKeyOps::CheckpointKeys() {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
-  return signer_.spki();
+  std::vector<hsm::CheckpointKey> keys;
+  keys.push_back({record_.key, signers_[record_.key - 1].spki(), {}, {}});
+  if (record_.key == 1) return keys;
+  const auto& origin = record_.anchors.at(0).origin;
+  const auto name = origin.substr(0, origin.find('/', origin.find('/') + 1));
+  const auto& former = signers_[record_.key - 2];
+  keys[0].former = former.spki();
+  keys[0].endorsement = former.Sign(crypto::KeyEndorsement(*crypto::NoteKey::FromEcdsa(name, former.spki()),
+                                                           *crypto::NoteKey::FromEcdsa(name, keys[0].spki)));
+  if (now() < record_.former_until) keys.push_back({record_.key - 1, former.spki(), {}, {}});
+  return keys;
 }
 
-Result<std::vector<crypto::Anchor>> FakeKeyOps::ReadAnchors() {
+Result<crypto::LedgerRecord> FakeKeyOps::ReadLedgerRecord() {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
-  return anchors_;
+  return record_;
+}
+
+Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
+  const auto used = std::move(grant);
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  const auto token = used.proposal().params.find("token");
+  if (token == used.proposal().params.end() || token->second != serial_)
+    return Forbidden("the votes are for another token than " + serial_, "grant-mismatch");
+  if (used.proposal().operation == "ledger.adopt") {
+    TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(used.proposal()));
+    TRY_ASSIGN(record_, crypto::AdoptRecord(record_, adoption));
+    return {};
+  }
+  TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(used.proposal()));
+  TRY_ASSIGN(record_, crypto::RotateRecord(record_, rotation, now()));
+  signers_.emplace_back();
+  return {};
 }
 
 void FakeKeyOps::SetAway(bool away) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <functional>
 #include <map>
 
 #include "crypto/base/mutex.h"
@@ -17,10 +18,14 @@ class FakeKeyOps final : public hsm::KeyOps {
   Result<std::vector<hsm::KeyRecord>> Inventory() override;
   Result<void> SelfTest() override;
   Result<hsm::TokenIdentity> Identity() override;
-  Result<Bytes> SignCheckpoint(const crypto::Checkpoint& head, std::span<const crypto::Digest> proof) override;
-  Result<Bytes> CheckpointKey() override;
-  Result<std::vector<crypto::Anchor>> ReadAnchors() override;
+  Result<std::vector<hsm::CheckpointSignature>> SignCheckpoint(const crypto::Checkpoint& head,
+                                                               std::span<const crypto::Digest> proof) override;
+  Result<std::vector<hsm::CheckpointKey>> CheckpointKeys() override;
+  Result<crypto::LedgerRecord> ReadLedgerRecord() override;
+  Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
   void SetAway(bool away);
+  /// The time by which an overlap of two checkpoint keys ends; the system's clock unless a test says otherwise.
+  std::function<Millis()> now = [] { return SystemClock().Now(); };
   /// Generated counts the keys that were ever made.
   std::size_t Generated() const;
 
@@ -39,8 +44,8 @@ class FakeKeyOps final : public hsm::KeyOps {
   mutable Mutex mutex_;
   bool away_ GUARDED_BY(mutex_) = false;
   std::map<crypto::KeyId, Kek> keks_ GUARDED_BY(mutex_);
-  std::vector<crypto::Anchor> anchors_ GUARDED_BY(mutex_);
-  const SoftwareSigner signer_;
+  crypto::LedgerRecord record_ GUARDED_BY(mutex_);
+  std::vector<SoftwareSigner> signers_ GUARDED_BY(mutex_) = std::vector<SoftwareSigner>(1);  // by number of the key
 };
 
 }  // namespace strongroom::tests

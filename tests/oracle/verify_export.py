@@ -74,14 +74,70 @@ def when(ms):
     return datetime.datetime.fromtimestamp(ms // 1000, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else None
 
 
-class Folder:
-    def __init__(self, path, vkey):
-        self.path, self.vkey, self.seen = pathlib.Path(path), vkey, {"README.txt"}
+class Key:
+    """A verifier key of signed notes, ECDSA P-256."""
+
+    def __init__(self, vkey):
+        self.text = vkey
         self.name, key_id, material = vkey.split("+", 2)
         material = base64.b64decode(material)
         if material[0] != 2 or sha(material[1:])[:4].hex() != key_id:
             raise Bad("vkey: not an ECDSA key with its id")
-        self.spki, self.key_id = material[1:], bytes.fromhex(key_id)
+        self.spki, self.id = material[1:], bytes.fromhex(key_id)
+
+    def fits(self, text, signature):
+        with tempfile.TemporaryDirectory() as work:
+            files = [pathlib.Path(work) / n for n in ("text", "sig", "key")]
+            for file, content in zip(files, (text.encode(), signature, self.spki)):
+                file.write_bytes(content)
+            done = subprocess.run(["openssl", "dgst", "-sha256", "-verify", files[2], "-keyform", "DER", "-signature",
+                                   files[1], files[0]], capture_output=True)
+        return done.returncode == 0
+
+    def vouches(self, following, signature):
+        return self.fits(f"strongroom checkpoint key\nformer: {self.text}\nnext: {following}\n", signature)
+
+
+def open_note(note, keys, what):
+    """The text of a note that at least one of the keys has signed, and which of them did."""
+    text, split, signatures = note.rpartition("\n\n")
+    text += "\n"
+    signers = []
+    if not split or not signatures.endswith("\n"):
+        raise Bad(f"{what}: no note")
+    for line in signatures[:-1].split("\n"):
+        dash, _, rest = line.partition(" ")
+        name, _, blob = rest.partition(" ")
+        if dash != "\u2014" or not name:
+            raise Bad(f"{what}: no signature line")
+        blob_bytes = base64.b64decode(blob, validate=True)
+        if base64.b64encode(blob_bytes).decode() != blob:
+            raise Bad(f"{what}: a signature in another form")
+        for key in keys:
+            if name == key.name and blob_bytes[:4] == key.id:
+                if not key.fits(text, blob_bytes[4:]):
+                    raise Bad(f"{what}: the signature does not fit")
+                signers.append(key.text)
+    if not signers:
+        raise Bad(f"{what}: no known key has signed it")
+    return text, signers
+
+
+def head_of(text, origin, what):
+    got, size, hash64, *more = text[:-1].split("\n")
+    if more or got != origin or str(int(size)) != size or int(size) == 0:
+        raise Bad(f"{what}: not a head of {origin}")
+    return int(size), base64.b64decode(hash64)
+
+
+def origin_of(log, name, epoch):
+    return f"{name}/control/{epoch}" if log == "control" else f"{name}/evidence/node-1/{epoch}"
+
+
+class Folder:
+    def __init__(self, path, vkey):
+        self.path, self.seen, self.keys, self.heads = pathlib.Path(path), {"README.txt"}, [Key(vkey)], {}
+        self.name = self.keys[0].name
 
     def read(self, name):
         self.seen.add(name)
@@ -92,36 +148,29 @@ class Folder:
         except OSError:
             raise Bad(f"{name}: missing") from None
 
+    def follow_keys(self):
+        """The keys that the handed one vouches for, one after the other, as the control log names them."""
+        try:
+            bundles = sorted((self.path / "control/tile/entries").rglob("*"))
+            for raw in (e for b in bundles if b.is_file() for e in cut(b.read_bytes())):
+                if raw[:2] != bytes([1, 11]):
+                    continue
+                r = Reader(raw[10:])
+                r.number(4)
+                former, following, signature = r.text(), r.text(), r.take(r.number(4))
+                if former == self.keys[-1].text and self.keys[-1].vouches(following, signature):
+                    self.keys.append(Key(following))
+        except (Bad, OSError, ValueError):
+            pass  # what is broken here shows when the entries are verified
+
     def checkpoint(self, log):
         note = self.read(f"{log}/checkpoint").decode(errors="replace")
-        text, split, signatures = note.rpartition("\n\n")
-        text += "\n"
-        signed = False
-        if not split or not signatures.endswith("\n"):
-            raise Bad(f"{log} checkpoint: no note")
-        for line in signatures[:-1].split("\n"):
-            dash, _, rest = line.partition(" ")
-            name, _, blob = rest.partition(" ")
-            if dash != "\u2014" or not name:
-                raise Bad(f"{log} checkpoint: no signature line")
-            blob_bytes = base64.b64decode(blob, validate=True)
-            if base64.b64encode(blob_bytes).decode() != blob:
-                raise Bad(f"{log} checkpoint: a signature in another form")
-            if name != self.name or blob_bytes[:4] != self.key_id:
-                continue
-            with tempfile.TemporaryDirectory() as work:
-                files = [pathlib.Path(work) / n for n in ("text", "sig", "key")]
-                for file, content in zip(files, (text.encode(), blob_bytes[4:], self.spki)):
-                    file.write_bytes(content)
-                done = subprocess.run(["openssl", "dgst", "-sha256", "-verify", files[2], "-keyform", "DER", "-signature",
-                                       files[1], files[0]], capture_output=True)
-            if done.returncode != 0:
-                raise Bad(f"{log} checkpoint: the signature does not fit")
-            signed = True
-        origin, size, hash64, *more = text[:-1].split("\n")
-        if not signed or more or not origin.startswith(f"{self.name}/{log}/") or str(int(size)) != size or int(size) == 0:
+        text, self.heads[log] = open_note(note, self.keys, f"{log} checkpoint")
+        origin = text.split("\n")[0]
+        if not origin.startswith(f"{self.name}/{log}/"):
             raise Bad(f"{log} checkpoint: not the signed head of this log")
-        return int(size), base64.b64decode(hash64)
+        self.heads[log] = (origin, self.heads[log])
+        return head_of(text, origin, f"{log} checkpoint")
 
     def entries(self, log):
         size, wanted = self.checkpoint(log)
@@ -154,7 +203,15 @@ class Folder:
                     raise Bad(f"{log} entry {first * 256 ** number}: tile {number}/{first // 256} differs")
         if root(leaves) != wanted:
             raise Bad(f"{log} entries 0 to {size - 1}: not the signed root")
-        return out
+        return out, leaves
+
+
+def cut(bundle):
+    at = 0
+    while at + 2 <= len(bundle):
+        (length,) = struct.unpack_from(">H", bundle, at)
+        yield bundle[at + 2:at + 2 + length]
+        at += 2 + length
 
 
 def ssh_verify(signers, who, namespace, message, signature):
@@ -174,6 +231,7 @@ class Control:
         self.roster, self.keys, self.signers, self.proposals, self.keyrings = None, {}, "", {}, {}
         self.votes = self.executions = 0
         self.rosters, self.changes = {}, []
+        self.epoch, self.checkpoint_keys, self.epochs = 1, [], []
 
     def fields(self, text):
         pairs = [line.split(": ", 1) for line in text.splitlines()[1:]]
@@ -184,7 +242,7 @@ class Control:
         if r.number(1) != 1:
             raise Bad("unknown format")
         kind, time = r.number(1), r.number(8)
-        if self.changes and kind not in (6, 7, 8, 9):
+        if self.changes and kind not in (6, 7, 8, 9, 10, 11):
             raise Bad("keyrings were changed before it without an execution")
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
@@ -250,7 +308,8 @@ class Control:
         r.text()
         policy, needed, *_ = p["fields"]["policy"].split(" ")
         verdicts = list(p["votes"].values())
-        if policy != {"keyring.create": "ceremony", "keyring.rotate": "rotation"}[p["fields"]["operation"]]:
+        if policy != {"keyring.create": "ceremony", "keyring.rotate": "rotation", "ledger.adopt": "recovery",
+                      "ledger.rotate-key": "rotation"}[p["fields"]["operation"]]:
             raise Bad("executed under another policy than its operation's")
         if p["fields"]["roster"] != f"{self.version} {hashlib.sha256(self.roster.encode()).hexdigest()}":
             raise Bad("executed under another roster than the one in force")
@@ -285,6 +344,26 @@ class Control:
         ring["versions"][number] |= {"state": "active", "activated": when(time)}
         ring["primary"] = number
 
+    def kind_10(self, r, time):
+        epoch, control_note, evidence_note = r.number(8), r.text(), r.text()
+        unused = [r.take(r.number(4)).hex() for _ in range(r.number(2))]
+        if epoch <= self.epoch:
+            raise Bad("an epoch that is not a later one")
+        self.changes.append(("opened", epoch, unused))
+        self.epochs.append({"former": self.epoch, "epoch": epoch, "control": control_note, "evidence": evidence_note})
+        self.epoch = epoch
+        for p in self.proposals.values():  # what was asked for before a restore is asked for again
+            p["fate"] = "outdated" if p["fate"] == "open" else p["fate"]
+
+    def kind_11(self, r, time):
+        number, former, following, signature = r.number(4), r.text(), r.text(), r.take(r.number(4))
+        if number != max(1, len(self.checkpoint_keys)) + 1 or (self.checkpoint_keys and self.checkpoint_keys[-1] != former):
+            raise Bad("a checkpoint key out of order")
+        if not Key(former).vouches(following, signature) or Key(following).name != f"strongroom/{self.instance}":
+            raise Bad("the former checkpoint key does not vouch for the next one")
+        self.checkpoint_keys = (self.checkpoint_keys or [former]) + [following]
+        self.changes.append(("key", number))
+
     def kind_9(self, r, time):
         p = self.proposal(r, "consumed")
         p["fate"] = "executed" if r.number(1) == 1 else "failed"
@@ -292,10 +371,16 @@ class Control:
         if self.changes != (self.wanted(p) if p["fate"] == "executed" else []):
             raise Bad("the changes before it are not what its proposal says")
         self.changes = []
+        if p["fate"] == "executed" and p["fields"]["operation"] == "ledger.adopt":
+            self.epochs[-1]["proposal"] = p
 
     def wanted(self, p):
         """What a proposal does, by its own text, to the keyrings as they were."""
         f, params = p["fields"], p["params"]
+        if f["operation"] == "ledger.rotate-key":
+            return [("key", int(params["checkpoint-key"]))]
+        if f["operation"] == "ledger.adopt":
+            return self.wanted_of_adoption(params)
         ring, version, suite, custody = params["keyring-id"], int(params["version"]), params["suite"], params["custody"]
         out = []
         if custody.startswith("token:"):
@@ -316,6 +401,31 @@ class Control:
                     out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
         return out
 
+    def wanted_of_adoption(self, params):
+        words = [w for n in range(1, len(params)) for w in params.get(f"keys-{n}", "none").split(" ") if w != "none"]
+        named = [w.split(":") for w in words]
+        out = [("opened", int(params["epoch"]), [kek for kek, _, place in named if place == "unused"])]
+        out += [c for c in self.changes if c[0] == "key" and c[1] == int(params["checkpoint-key"])]
+        seen = {}
+        for kek, suite, place in named:
+            if place == "unused":
+                continue
+            name, version = place.split("/")
+            ring = next(i for i, k in self.keyrings.items() if k["name"] == name)
+            if kek != ring + f"{int(version):08x}":
+                raise Bad("a key of another keyring than it is named for")
+            token = params["token"]
+            out += [("announced", ring, int(version), suite, "token:" + token, kek, token), ("activated", ring, int(version))]
+            if name == "install":
+                # How many versions the wrapped keyrings had before this proposal's changes: those now, less what it added.
+                added = sum(1 for c in self.changes if c[0] == "announced" and c[1] == ring)
+                seen[ring] = seen.get(ring, 0) + 1
+                for _, other in sorted((k["name"], i) for i, k in self.keyrings.items()):
+                    if self.keyrings[other]["versions"][1]["custody"] == "keyring:install":
+                        n = len(self.keyrings[other]["versions"]) - added + seen[ring]
+                        out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
+        return out
+
     def keyrings_json(self):
         out = []
         for ring, k in sorted(self.keyrings.items(), key=lambda item: item[1]["name"]):
@@ -326,22 +436,55 @@ class Control:
         return json.dumps(out, separators=(",", ":")) + "\n"
 
 
+def judge_epochs(control, log, leaves, keys):
+    """What each adoption kept and went on from is this log's own beginning; what its token had signed beyond is lost."""
+    lost = []
+    for epoch in control.epochs:
+        what, kept = f"{log}: epoch {epoch['epoch']}", 0
+        if epoch[log]:
+            text, _ = open_note(epoch[log], keys, what)
+            kept, wanted = head_of(text, origin_of(log, keys[0].name, epoch["former"]), what)
+            if kept > len(leaves) or root(leaves[:kept]) != wanted:
+                raise Bad(f"{what} does not begin with what was signed before it")
+        proposal = epoch["proposal"]
+        head = proposal["fields"]["control-log"] if log == "control" else proposal["params"]["evidence-log"]
+        size, wanted = head.split(" ")
+        if int(size) > len(leaves) or root(leaves[:int(size)]).hex() != wanted:
+            raise Bad(f"{what} does not go on from the head that was voted for")
+        remembered = proposal["params"][f"token-{log}"].split(" ")
+        if remembered == ["none"]:
+            lost.append(f"{log} after {kept}")
+        elif int(remembered[3]) > kept:
+            lost.append(f"{log} {kept} to {int(remembered[3]) - 1}")
+    return lost
+
+
 def verify(path, vkey):
     folder, control = Folder(path, vkey), Control()
-    entries = folder.entries("control")
+    folder.follow_keys()
+    entries, leaves = folder.entries("control")
     for index, entry in enumerate(entries):
         try:
             control.take(entry)
         except Bad as bad:
             raise Bad(f"control entry {index}: {bad}") from None
-        except (KeyError, ValueError) as bad:
+        except (KeyError, ValueError, StopIteration) as bad:
             raise Bad(f"control entry {index}: cannot be read ({bad!r})") from None
     if control.changes:
         raise Bad("control: it ends with changes that no execution settles")
     if folder.name != f"strongroom/{control.instance}":
         raise Bad("the key is of another instance than the log")
-    evidence = folder.entries("evidence")
-    wanted = {"keyrings.json": control.keyrings_json(), "ledger.vkey": vkey + "\n"}
+    if control.checkpoint_keys and vkey not in control.checkpoint_keys:
+        raise Bad("the key is none of those that the log names")
+    newest = control.checkpoint_keys[-1] if control.checkpoint_keys else vkey
+    all_keys = [Key(vkey)] + [Key(k) for k in control.checkpoint_keys if k != vkey]
+    lost = judge_epochs(control, "control", leaves, all_keys)
+    evidence, leaves = folder.entries("evidence")
+    lost += judge_epochs(control, "evidence", leaves, all_keys)
+    for log, (origin, signers) in folder.heads.items():
+        if origin != origin_of(log, folder.name, control.epoch) or newest not in signers:
+            raise Bad(f"{log} checkpoint: of another epoch, or not signed by the key in force")
+    wanted = {"keyrings.json": control.keyrings_json(), "ledger.vkey": newest + "\n"}
     for version, text in control.rosters.items():
         wanted[f"rosters/{version}/roster.txt"] = text
         wanted[f"rosters/{version}/allowed_signers"] = control.signers
@@ -353,7 +496,7 @@ def verify(path, vkey):
         name = str(file.relative_to(folder.path))
         if file.is_symlink() or name not in (parents if file.is_dir() else folder.seen):
             raise Bad(f"{name}: not part of the export")
-    return f"verified {len(entries)} control entries, {control.votes} votes, {control.executions} executions, {len(evidence)} evidence entries"
+    return f"verified {len(entries)} control entries, {control.votes} votes, {control.executions} executions, {len(evidence)} evidence entries" + "".join(f"; lost {l}" for l in lost)
 
 
 try:

@@ -58,8 +58,9 @@ class CheckpointerTest : public testing::Test {
     made->Enable();
     return made;
   }
-  const crypto::InstanceId& instance() { return World::quorum().instance(); }
-  Result<void> Compare() { return CompareWithAnchors(*w_.ledger, instance(), *w_.token.ReadAnchors()); }
+  Result<void> Compare() {
+    return CompareWithAnchors(*w_.ledger, *w_.governance->Snapshot(), w_.token.ReadLedgerRecord()->anchors);
+  }
   // Closes everything, does something to the files, opens it again.
   void Reopen(const std::function<void(const std::string& directory)>& meanwhile) {
     w_.governance.reset();
@@ -73,7 +74,7 @@ class CheckpointerTest : public testing::Test {
 TEST_F(CheckpointerTest, L7_NothingIsSignedBeforeTheAnchorsWereCompared) {
   Checkpointer checkpointer(*w_.ledger, w_.token, w_.clock, [this] { return w_.governance->Snapshot(); }, {});
   EXPECT_EQ(checkpointer.Now().error().Slug(), "not-anchored");
-  EXPECT_TRUE(w_.token.ReadAnchors()->empty());
+  EXPECT_TRUE(w_.token.ReadLedgerRecord()->anchors.empty());
 }
 
 TEST_F(CheckpointerTest, L7_HeadsAreSignedAndRememberedAsTheLogsGrow) {
@@ -93,7 +94,7 @@ TEST_F(CheckpointerTest, L7_HeadsAreSignedAndRememberedAsTheLogsGrow) {
     EXPECT_EQ(head.size, w_.ledger->HeadOf(log).size);
     EXPECT_EQ(head.root, w_.ledger->HeadOf(log).root);
   }
-  EXPECT_EQ(w_.token.ReadAnchors()->size(), 2U);
+  EXPECT_EQ(w_.token.ReadLedgerRecord()->anchors.size(), 2U);
   EXPECT_TRUE(Compare());
 }
 
@@ -111,10 +112,10 @@ TEST_F(CheckpointerTest, L7_AFlippedBitStopsSigning) {
     Reopen([&](const std::string& directory) { FlipStoredBit(directory, "evidence", index); });
     {
       const auto checkpointer = Make();
-      const auto anchors = *w_.token.ReadAnchors();
+      const auto anchors = w_.token.ReadLedgerRecord()->anchors;
       EXPECT_EQ(checkpointer->Now().error().Slug(), "ledger-damaged") << in_signed_part;
       EXPECT_NE(checkpointer->Fault().find("evidence"), std::string::npos);
-      EXPECT_EQ(*w_.token.ReadAnchors(), anchors) << "the token was not asked";
+      EXPECT_EQ(w_.token.ReadLedgerRecord()->anchors, anchors) << "the token was not asked";
     }
     Reopen([&](const std::string& directory) { FlipStoredBit(directory, "evidence", index); });
   }
@@ -145,8 +146,9 @@ TEST_F(CheckpointerTest, L8_AnOlderOrAnotherDatabaseIsNotTheOneThatWasSigned) {
     const auto checkpointer = Make();
     EXPECT_EQ(checkpointer->Now().error().Slug(), "log-forked") << "nor does the token sign it";
   }
-  EXPECT_EQ(CompareWithAnchors(*w_.ledger, crypto::RandomArray<16>(), *w_.token.ReadAnchors()).error().Slug(),
-            "rollback")
+  auto foreign = w_.token.ReadLedgerRecord()->anchors;
+  for (auto& anchor : foreign) anchor.origin = crypto::ControlOrigin(crypto::RandomArray<16>());
+  EXPECT_EQ(CompareWithAnchors(*w_.ledger, *w_.governance->Snapshot(), foreign).error().Slug(), "rollback")
       << "another instance's token";
   Reopen([&](const std::string& directory) {
     std::filesystem::remove_all(directory);

@@ -1,0 +1,230 @@
+#include "appliance/ledger_decisions.h"
+
+#include <algorithm>
+
+#include "crypto/anchor.h"
+#include "crypto/text_rules.h"
+
+namespace strongroom::appliance {
+namespace {
+
+using Params = std::map<std::string, std::string, std::less<>>;
+constexpr std::string_view kInstall = "install";
+constexpr std::string_view kByInstall = "keyring:install";
+constexpr std::size_t kKeysInParam = 30;
+constexpr std::size_t kMaxKeys = 500;  // what a proposal's text can hold
+constexpr const char* kDefaultOverlapDays = "30";
+
+Error Stale(const std::string& why) { return Conflict(why + ": propose again", "stale"); }
+
+std::string LostRange(std::uint64_t kept, const std::optional<crypto::Anchor>& anchor) {
+  if (!anchor) return "unknown: the token remembers nothing";
+  if (anchor->size <= kept) return "none";
+  return "entries " + std::to_string(kept) + " to " + std::to_string(anchor->size - 1);
+}
+
+// What a version of a keyring brings with it in the log; a version of install moves the keyrings that it wraps for.
+std::vector<ledger::ControlBody> VersionEntries(const State& state, const Keyring& keyring, std::uint32_t number,
+                                                crypto::Suite suite, const std::string& token) {
+  const auto kek = crypto::MakeKeyId(keyring.id, number);
+  std::vector<ledger::ControlBody> entries = {
+      ledger::VersionAnnounced{keyring.id, number, suite, "token:" + token, kek, token},
+      ledger::VersionActivated{keyring.id, number}};
+  if (keyring.name != kInstall) return entries;
+  for (const auto& name : WrappedByInstall(state)) {
+    const auto* other = state.FindKeyring(name);
+    const auto version = static_cast<std::uint32_t>(other->versions.size() + 1);
+    entries.emplace_back(ledger::VersionAnnounced{other->id, version, suite, std::string(kByInstall), kek, token});
+    entries.emplace_back(ledger::VersionActivated{other->id, version});
+  }
+  return entries;
+}
+
+struct NamedKek {
+  Bytes id;
+  crypto::Suite suite = crypto::Suite::kKwp;
+  std::string keyring;  // empty: unused
+  std::uint32_t version = 0;
+};
+
+Result<NamedKek> ParseNamedKek(std::string_view text) {
+  const auto parts = crypto::SplitWords(text, ':');
+  const auto wrong = [] {
+    return Invalid("a key of an adoption is CKA_ID:suite:keyring/version or CKA_ID:suite:unused");
+  };
+  if (parts.size() != 3) return wrong();
+  NamedKek key;
+  const auto id = FromHex(parts[0]);
+  const auto suite = crypto::SuiteFromString(parts[1]);
+  if (!id || !suite) return wrong();
+  key.id = *id;
+  key.suite = *suite;
+  if (parts[2] == "unused") return key;
+  const auto place = crypto::SplitWords(parts[2], '/');
+  const auto version = place.size() == 2 ? crypto::ParseNumber(place[1]) : Result<std::uint64_t>(wrong());
+  if (!version || *version > 0xFFFFFFFFU) return wrong();
+  key.keyring = place[0];
+  key.version = static_cast<std::uint32_t>(*version);
+  return key;
+}
+
+Result<std::vector<NamedKek>> NamedKeks(const crypto::ProposalText& proposal) {
+  std::vector<NamedKek> keys;
+  for (std::size_t n = 1;; ++n) {
+    const auto at = proposal.params.find("keys-" + std::to_string(n));
+    if (at == proposal.params.end()) return keys;
+    if (at->second == "none") continue;
+    for (const auto word : crypto::SplitWords(at->second)) {
+      TRY_ASSIGN(auto key, ParseNamedKek(word));
+      keys.push_back(std::move(key));
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> WrappedByInstall(const State& state) {
+  std::vector<std::string> names;
+  for (const auto& [name, keyring] : state.keyrings)
+    if (keyring->Primary() != nullptr && keyring->Primary()->custody == kByInstall) names.push_back(name);
+  return names;
+}
+
+Result<Params> KeysToAdopt(const State& state, const std::string& token, const std::vector<hsm::KeyRecord>& records) {
+  std::map<Bytes, const hsm::KeyRecord*> unknown;
+  for (const auto& record : records) {
+    if (!record.fault.empty())
+      return Conflict("key " + ToHex(record.id) + " in the token is not as it was made: " + record.fault,
+                      "token-inventory");
+    if (!unknown.emplace(record.id, &record).second)
+      return Conflict("the token has two keys with CKA_ID " + ToHex(record.id), "token-inventory");
+  }
+  for (const auto& [name, keyring] : state.keyrings)
+    for (const auto& [number, version] : keyring->versions)
+      if (version.token == token) unknown.erase(Bytes(version.kek.begin(), version.kek.end()));
+  for (const auto& id : state.ledger.unused_keys) unknown.erase(id);
+  std::vector<std::string> words;
+  const auto name_key = [&](const hsm::KeyRecord& record, const std::string& place) {
+    words.push_back(ToHex(record.id) + ":" + std::string(crypto::ToString(record.suite)) + ":" + place);
+  };
+  // What follows the last version of a keyring that is known becomes a version again.
+  for (const auto& [name, keyring] : state.keyrings)
+    for (auto number = static_cast<std::uint32_t>(keyring->versions.size() + 1);; ++number) {
+      const auto kek = crypto::MakeKeyId(keyring->id, number);
+      const auto at = unknown.find(Bytes(kek.begin(), kek.end()));
+      if (at == unknown.end()) break;
+      name_key(*at->second, name + "/" + std::to_string(number));
+      unknown.erase(at);
+    }
+  for (const auto& [id, record] : unknown) name_key(*record, "unused");
+  if (words.size() > kMaxKeys)
+    return Conflict("the token has " + std::to_string(words.size()) +
+                        " keys that the database lacks, more than one adoption can name: restore a newer backup",
+                    "too-many-keys");
+  Params params;
+  if (words.empty()) params["keys-1"] = "none";
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    auto& value = params["keys-" + std::to_string(i / kKeysInParam + 1)];
+    value += (value.empty() ? "" : " ") + words[i];
+  }
+  return params;
+}
+
+Result<Params> DraftAdoption(const State& state, const ProposalRequest& request, const Drawn& drawn) {
+  if (!request.params.empty() || !request.keyring.empty())
+    return Invalid("ledger.adopt has neither keyring nor parameters: the appliance fills them in");
+  if (!drawn.recovery) return Unavailable("the token does not answer: what it remembers is part of the proposal");
+  const auto& recovery = *drawn.recovery;
+  if (!recovery.rolled_back)
+    return Conflict("there is nothing to adopt: the database extends what the token has signed", "not-rolled-back");
+  std::optional<crypto::Anchor> control, evidence;
+  std::uint64_t epoch = state.ledger.epoch;
+  if (recovery.record) {
+    control = crypto::AnchorOf(*recovery.record, true);
+    evidence = crypto::AnchorOf(*recovery.record, false);
+    TRY_ASSIGN(const auto known, crypto::EpochOf(*recovery.record));
+    epoch = std::max(epoch, known);
+  }
+  const auto ours = "strongroom/" + ToHex(state.roster->instance()) + "/";
+  for (const auto& anchor : {control, evidence})
+    if (anchor && !anchor->origin.starts_with(ours))
+      return Conflict("the token keeps the log " + anchor->origin + ", the database is of instance " +
+                          ToHex(state.roster->instance()) + ": this is another appliance's backup or token",
+                      "foreign-instance");
+  TRY_ASSIGN(auto params, KeysToAdopt(state, drawn.token, recovery.keys));
+  params["epoch"] = std::to_string(epoch + 1);
+  params["token"] = drawn.token;
+  params["evidence-log"] = std::to_string(recovery.evidence.size) + " " + ToHex(recovery.evidence.root);
+  params["token-control"] = crypto::AnchorLine(control);
+  params["token-evidence"] = crypto::AnchorLine(evidence);
+  params["lost-control"] = LostRange(recovery.kept_control, control);
+  params["lost-evidence"] = LostRange(recovery.kept_evidence, evidence);
+  params["checkpoint-key"] = std::to_string(recovery.key);
+  if (recovery.key > state.ledger.key + 1)
+    return Conflict("the token's checkpoint key is number " + std::to_string(recovery.key) + ", the database knows " +
+                        std::to_string(state.ledger.key) + ": restore a newer backup",
+                    "checkpoint-key-changed");
+  return params;
+}
+
+Result<Params> DraftKeyRotation(const State& state, const ProposalRequest& request, const Drawn& drawn) {
+  if (!request.keyring.empty()) return Invalid("ledger.rotate-key has no keyring");
+  for (const auto& [name, value] : request.params)
+    if (name != "overlap-days") return Invalid("unknown parameter '" + name.substr(0, 40) + "'", "unknown-parameter");
+  if (drawn.token.empty()) return Unavailable("no token to generate a checkpoint key in");
+  Params params;
+  const auto days = request.params.find("overlap-days");
+  params["overlap-days"] = days == request.params.end() ? kDefaultOverlapDays : days->second;
+  params["token"] = drawn.token;
+  params["checkpoint-key"] = std::to_string(state.ledger.key + 1);
+  crypto::ProposalText probe;
+  probe.operation = request.operation;
+  probe.params = params;
+  TRY(crypto::KeyRotationOf(probe));
+  return params;
+}
+
+Result<Effect> EffectOfAdoption(const State& state, const crypto::ProposalText& p) {
+  TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(p));
+  TRY_ASSIGN(const auto keys, NamedKeks(p));
+  if (adoption.epoch <= state.ledger.epoch)
+    return Stale("epoch " + std::to_string(state.ledger.epoch) + " is open by now");
+  const auto named_key = p.params.find("checkpoint-key");
+  TRY_ASSIGN(const auto key, crypto::ParseNumber(named_key == p.params.end() ? "" : named_key->second));
+  Effect effect;
+  effect.changes_record = true;
+  ledger::EpochOpened opened;
+  opened.epoch = adoption.epoch;
+  for (const auto& named : keys)
+    if (named.keyring.empty()) opened.unused_keys.push_back(named.id);
+  effect.entries = {opened};
+  if (key == state.ledger.key + 1)
+    effect.entries.emplace_back(ledger::CheckpointKeyChanged{static_cast<std::uint32_t>(key), {}, {}, {}});
+  else if (key != state.ledger.key)
+    return Stale("the checkpoint key is another by now");
+  State next = state;
+  for (const auto& named : keys) {
+    if (named.keyring.empty()) continue;
+    const auto* keyring = next.FindKeyring(named.keyring);
+    const auto kek = keyring == nullptr ? crypto::KeyId() : crypto::MakeKeyId(keyring->id, named.version);
+    if (keyring == nullptr || named.version != keyring->versions.size() + 1 ||
+        named.id != Bytes(kek.begin(), kek.end()))
+      return Stale("keyring '" + named.keyring + "' has changed");
+    for (auto& body : VersionEntries(next, *keyring, named.version, named.suite, adoption.token)) {
+      TRY(Apply(next, {0, body}));
+      effect.entries.push_back(std::move(body));
+    }
+  }
+  return effect;
+}
+
+Result<Effect> EffectOfKeyRotation(const State& state, const crypto::ProposalText& p) {
+  TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(p));
+  if (rotation.key != state.ledger.key + 1) return Stale("the checkpoint key is another by now");
+  Effect effect;
+  effect.changes_record = true;
+  effect.entries = {ledger::CheckpointKeyChanged{rotation.key, {}, {}, {}}};
+  return effect;
+}
+
+}  // namespace strongroom::appliance

@@ -1,0 +1,32 @@
+#pragma once
+// Decisions about the ledger itself, without I/O: adopting a database after a restore, and following keys (L8, L10).
+
+#include "appliance/decisions.h"
+
+namespace strongroom::appliance {
+
+/// DraftAdoption fills in a proposal of `ledger.adopt`: both heads, what the token remembers instead, what is lost
+/// between them, and each key that the token has and the database does not. kConflict (not-rolled-back) when the
+/// database extends what the token has signed, (foreign-instance) when the token is another instance's.
+Result<std::map<std::string, std::string, std::less<>>> DraftAdoption(const State& state,
+                                                                      const ProposalRequest& request,
+                                                                      const Drawn& drawn);
+/// DraftKeyRotation fills in a proposal of `ledger.rotate-key`. The parameter `overlap-days` may be given.
+Result<std::map<std::string, std::string, std::less<>>> DraftKeyRotation(const State& state,
+                                                                         const ProposalRequest& request,
+                                                                         const Drawn& drawn);
+
+/// EffectOfAdoption and EffectOfKeyRotation are what such a proposal does (decisions.h, EffectOf).
+Result<Effect> EffectOfAdoption(const State& state, const crypto::ProposalText& proposal);
+Result<Effect> EffectOfKeyRotation(const State& state, const crypto::ProposalText& proposal);
+
+/// KeysToAdopt names the keys of a token that the state does not know, as the parameters `keys-1`, `keys-2` ... of an
+/// adoption: `<CKA_ID>:<suite>:<keyring>/<version>` for what becomes a version again, `<CKA_ID>:<suite>:unused` for
+/// what does not. kConflict (token-inventory) when one of them is not as it should be.
+Result<std::map<std::string, std::string, std::less<>>> KeysToAdopt(const State& state, const std::string& token,
+                                                                    const std::vector<hsm::KeyRecord>& records);
+
+/// WrappedByInstall names the keyrings that the install keyring wraps for: its rotation moves them all.
+std::vector<std::string> WrappedByInstall(const State& state);
+
+}  // namespace strongroom::appliance

@@ -1,0 +1,199 @@
+#include "provisioning/backup.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <boost/json/object.hpp>
+#include <filesystem>
+#include <iostream>
+
+#include "appliance/state_rows.h"
+#include "hsm/frame_socket.h"
+#include "netapi/config.h"
+#include "provisioning/export_audit.h"
+#include "provisioning/ledger_export.h"
+#include "provisioning/process.h"
+#include "provisioning/progress.h"
+
+namespace strongroom::provisioning {
+namespace {
+
+namespace bj = boost::json;
+namespace fs = std::filesystem;
+constexpr std::size_t kBatch = 2048;
+
+// A folder of this process's own beside a path; it goes with the object.
+class WorkFolder {
+ public:
+  static Result<WorkFolder> Beside(const fs::path& path) {
+    auto pattern = path.string() + ".work-XXXXXX";
+    if (mkdtemp(pattern.data()) == nullptr)
+      return Io("cannot make a folder beside " + path.string() + ": " + std::generic_category().message(errno));
+    return WorkFolder(pattern);
+  }
+  ~WorkFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  WorkFolder(WorkFolder&& other) noexcept : path_(std::exchange(other.path_, {})) {}
+  WorkFolder& operator=(WorkFolder&&) = delete;
+  WorkFolder(const WorkFolder&) = delete;
+  fs::path operator/(const char* name) const { return path_ / name; }
+
+ private:
+  explicit WorkFolder(fs::path path) : path_(std::move(path)) {}
+  fs::path path_;
+};
+
+Result<void> RunTar(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "tar");
+  TRY_ASSIGN(const auto ran, RunProcess(arguments));
+  if (ran.status == 0) return {};
+  return Io("tar failed: " + ran.err.substr(0, ran.err.find('\n')));
+}
+
+Result<bj::object> WriteBackup(const CliSession& session, const fs::path& file) {
+  if (fs::exists(file)) return Conflict(file.string() + " exists: a backup is written into a new file", "file-exists");
+  TRY_ASSIGN(const auto work, WorkFolder::Beside(file));
+  TRY_ASSIGN(auto done, WriteExport(session, (work / "ledger").string()));
+  const auto archive = (work / "backup.tar").string();
+  TRY(RunTar({"--create", "--file", archive, "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0",
+              "--mode=go-rwx", "--directory", (work / "ledger").string(), "."}));
+  const hsm::UniqueFd written(open(archive.c_str(), O_RDONLY | O_CLOEXEC));
+  // link, not rename: what somebody has put there meanwhile stays.
+  if (!written || fchmod(written.get(), 0600) != 0 || fsync(written.get()) != 0 ||
+      link(archive.c_str(), file.c_str()) != 0)
+    return Io("cannot write " + file.string() + ": " + std::generic_category().message(errno));
+  done["file"] = file.string();
+  done.erase("dir");
+  return done;
+}
+
+// Feeds a verified export into a new ledger, in batches.
+class Rebuilder {
+ public:
+  explicit Rebuilder(ledger::Ledger& ledger) : ledger_(ledger) {}
+  Result<void> TakeControl(ByteView raw) {
+    TRY_ASSIGN(auto entry, ledger::DecodeControl(raw));
+    TRY_ASSIGN(const auto changed, appliance::Apply(state_, entry));
+    for (auto& row : appliance::RowsOf(state_, changed)) batch_.rows.push_back(std::move(row));
+    batch_.control.push_back(std::move(entry));
+    return batch_.control.size() < kBatch ? Result<void>() : Flush();
+  }
+  Result<void> TakeEvidence(ByteView raw) {
+    TRY_ASSIGN(auto entry, ledger::DecodeEvidence(raw));
+    batch_.evidence.push_back(std::move(entry));
+    return batch_.evidence.size() < kBatch ? Result<void>() : Flush();
+  }
+  Result<void> Flush() {
+    if (batch_.control.empty() && batch_.evidence.empty() && batch_.checkpoints.empty()) return {};
+    TRY(ledger_.Record(std::exchange(batch_, {})));
+    return {};
+  }
+  void TakeCheckpoint(ledger::Log log, std::uint64_t size, std::string note) {
+    batch_.checkpoints.push_back({log, size, std::move(note)});
+  }
+
+ private:
+  ledger::Ledger& ledger_;
+  appliance::State state_;
+  ledger::Submission batch_;
+};
+
+Result<Audit> Rebuild(const fs::path& folder, const crypto::NoteKey& key, const fs::path& database) {
+  Progress progress;
+  TRY_ASSIGN(auto audit,
+             AuditExport(folder.string(), key, [&](const char* log, std::uint64_t n) { progress.Count(log, n); }));
+  ledger::Ledger::Options options;
+  options.directory = database.string();
+  TRY_ASSIGN(const auto ledger, ledger::Ledger::Open(options));
+  Rebuilder rebuilder(*ledger);
+  for (const auto log : {ledger::Log::kControl, ledger::Log::kEvidence}) {
+    const std::string name = log == ledger::Log::kControl ? "control" : "evidence";
+    TRY(ledger::ReadLogFolder(folder.string(), name, [&](std::uint64_t index, ByteView raw) {
+      progress.Count("restored", index);
+      return log == ledger::Log::kControl ? rebuilder.TakeControl(raw) : rebuilder.TakeEvidence(raw);
+    }));
+    TRY(rebuilder.Flush());
+    TRY_ASSIGN(auto note, ledger::ReadWholeFile((folder / name / "checkpoint").string()));
+    TRY_ASSIGN(const auto head, crypto::Checkpoint::Parse(note.substr(0, note.rfind("\n\n") + 1)));
+    // The files were verified a moment ago; what was read of them now must be the same.
+    if (const auto stored = ledger->HeadOf(log); stored.size != head.size || stored.root != head.root)
+      return Integrity("the backup changed while it was read", "log-damaged");
+    rebuilder.TakeCheckpoint(log, head.size, std::move(note));
+  }
+  TRY(rebuilder.Flush());
+  return audit;
+}
+
+Result<Audit> RestoreInto(const RestoreOptions& options, const fs::path& database, const crypto::NoteKey& key) {
+  std::error_code error;
+  if (fs::exists(database, error) && !fs::is_empty(database, error))
+    return Conflict(
+        database.string() + " holds a database: stop the service and move it away first; nothing is written over",
+        "directory-in-use");
+  if (!fs::is_regular_file(options.file, error)) return NotFound("there is no backup " + options.file, "file-missing");
+  fs::create_directories(fs::absolute(database).parent_path(), error);
+  TRY_ASSIGN(const auto work, WorkFolder::Beside(database));
+  const auto folder = work / "ledger";
+  fs::create_directory(folder, error);
+  if (const auto unpacked = RunTar({"--extract", "--file", options.file, "--no-same-owner", "--no-same-permissions",
+                                    "--directory", folder.string()});
+      !unpacked)
+    return Integrity("the backup cannot be unpacked: " + unpacked.error().detail, "log-damaged");
+  TRY_ASSIGN(const auto audit, Rebuild(folder, key, work / "data"));
+  fs::rename(work / "data", database, error);
+  if (error) return Io("cannot make " + database.string() + ": " + error.message());
+  return audit;
+}
+
+}  // namespace
+
+int Backup(const CliSession& session, const std::string& file) {
+  const auto done = WriteBackup(session, fs::absolute(file));
+  if (!done) return Fail(done.error());
+  if (session.json) {
+    PrintJson(*done);
+    return kExitDone;
+  }
+  std::cout << "backed up " << TextOf(*done, "control") << " control and " << TextOf(*done, "evidence")
+            << " evidence entries to " << file << "\n";
+  return kExitDone;
+}
+
+int Restore(const CliSession& session, const RestoreOptions& options) {
+  const auto directory = fs::absolute(options.directory).lexically_normal();
+  fs::path database = directory;
+  if (const auto config_file = directory / "strongroom.toml"; fs::exists(config_file)) {
+    const auto config = netapi::ReadServerConfig(config_file.string());
+    if (!config) return Fail(config.error());
+    database = config->data_directory;
+  }
+  auto key_text = options.key;
+  if (key_text.empty() && fs::exists(directory / "ledger.vkey")) key_text = (directory / "ledger.vkey").string();
+  if (key_text.empty())
+    return FailUsage(
+        Invalid("whose backup is it? --vkey names the checkpoint key that was handed out at the ceremony"));
+  const auto key = KeyFrom(key_text);
+  if (!key) return FailUsage(key.error());
+  const auto audit = RestoreInto(options, database, *key);
+  if (!audit) {
+    const auto status = Fail(audit.error());
+    return audit.error().code == Code::kIntegrity ? kExitVerification : status;
+  }
+  if (session.json) {
+    PrintJson(bj::object{{"directory", database.string()},
+                         {"instance", audit->instance},
+                         {"control", audit->control},
+                         {"evidence", audit->evidence},
+                         {"epoch", audit->epoch}});
+    return kExitDone;
+  }
+  std::cout << "restored instance " << audit->instance << ": " << audit->control << " control and " << audit->evidence
+            << " evidence entries in " << database.string() << "\n";
+  std::cerr << "next: start the service; in state rollback, propose ledger.adopt and have it approved\n";
+  return kExitDone;
+}
+
+}  // namespace strongroom::provisioning

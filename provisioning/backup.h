@@ -1,0 +1,23 @@
+#pragma once
+// `backup` and `restore`: a ledger in one file, and a database from it.
+
+#include "provisioning/cli_session.h"
+
+namespace strongroom::provisioning {
+
+/// Backup writes the ledger as of its signed heads into one file: a tar archive of what `ledger export` writes,
+/// verified. The checkpoints are its signed manifest; everything else in the database follows from the logs. Key
+/// material is never in it. Refuses to write over a file.
+int Backup(const CliSession& session, const std::string& file);
+
+struct RestoreOptions {
+  std::string file;
+  std::string directory;  // an appliance's (with strongroom.toml and ledger.vkey), or the database's own
+  std::string key;        // file or text; empty: the directory's ledger.vkey
+};
+/// Restore verifies a backup against the key and makes a database of it where none is. The service then starts in
+/// rollback unless nothing was recorded since; `ledger.adopt` ends that. Exit status 3 for a backup that does not
+/// verify.
+int Restore(const CliSession& session, const RestoreOptions& options);
+
+}  // namespace strongroom::provisioning
