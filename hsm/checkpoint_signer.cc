@@ -5,34 +5,13 @@
 #include <optional>
 
 #include "hsm/ckr.h"
-#include "hsm/key_template.h"
+#include "hsm/ec_key.h"
 
 namespace strongroom::hsm {
 namespace {
 
 constexpr const char* kKeyLabel = "strongroom-checkpoint";
 constexpr const char* kAnchorLabel = "strongroom-anchor";
-constexpr std::size_t kMaxRecord = 64U << 10;
-// OID prime256v1, DER; and everything of a P-256 SubjectPublicKeyInfo that stands before the point.
-constexpr std::array<std::uint8_t, 10> kP256 = {0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07};
-constexpr std::array<std::uint8_t, 26> kSpkiHead = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2A, 0x86, 0x48,
-                                                    0xCE, 0x3D, 0x02, 0x01, 0x06, 0x08, 0x2A, 0x86, 0x48,
-                                                    0xCE, 0x3D, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00};
-constexpr std::size_t kPointBytes = 65;
-
-Attribute TextAttribute(CK_ATTRIBUTE_TYPE type, std::string_view text) {
-  const auto bytes = AsBytes(text);
-  return {type, Bytes(bytes.begin(), bytes.end())};
-}
-
-Result<Bytes> ReadValue(const Module& module, const Session& session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
-  Bytes value(kMaxRecord);
-  CK_ATTRIBUTE attribute{type, value.data(), value.size()};
-  if (const CK_RV rv = module.fn().C_GetAttributeValue(session.handle(), object, &attribute, 1); rv != CKR_OK)
-    return TokenError(rv, "C_GetAttributeValue");
-  value.resize(attribute.ulValueLen);
-  return value;
-}
 
 Result<void> WriteRecord(const Module& module, const Session& session, const crypto::LedgerRecord& record) {
   auto value = crypto::EncodeRecord(record);
@@ -53,39 +32,6 @@ Bytes NumberId(std::uint32_t number) {
           static_cast<std::uint8_t>(number >> 8), static_cast<std::uint8_t>(number)};
 }
 
-Result<void> GenerateKey(const Module& module, const Session& session, std::uint32_t number) {
-  std::vector<Attribute> of_public = {BoolAttribute(CKA_TOKEN, true),
-                                      BoolAttribute(CKA_PRIVATE, false),
-                                      BoolAttribute(CKA_VERIFY, true),
-                                      BoolAttribute(CKA_ENCRYPT, false),
-                                      BoolAttribute(CKA_WRAP, false),
-                                      BoolAttribute(CKA_MODIFIABLE, false),
-                                      {CKA_EC_PARAMS, Bytes(kP256.begin(), kP256.end())},
-                                      {CKA_ID, NumberId(number)},
-                                      TextAttribute(CKA_LABEL, kKeyLabel)};
-  std::vector<Attribute> of_private = {BoolAttribute(CKA_TOKEN, true),
-                                       BoolAttribute(CKA_PRIVATE, true),
-                                       BoolAttribute(CKA_SENSITIVE, true),
-                                       BoolAttribute(CKA_EXTRACTABLE, false),
-                                       BoolAttribute(CKA_SIGN, true),
-                                       BoolAttribute(CKA_DECRYPT, false),
-                                       BoolAttribute(CKA_UNWRAP, false),
-                                       BoolAttribute(CKA_DERIVE, false),
-                                       BoolAttribute(CKA_MODIFIABLE, false),
-                                       BoolAttribute(CKA_COPYABLE, false),
-                                       UlongAttribute(CKA_ALLOWED_MECHANISMS, CKM_ECDSA),
-                                       {CKA_ID, NumberId(number)},
-                                       TextAttribute(CKA_LABEL, kKeyLabel)};
-  auto public_ck = ToCk(of_public), private_ck = ToCk(of_private);
-  CK_MECHANISM mechanism{CKM_EC_KEY_PAIR_GEN, nullptr, 0};
-  CK_OBJECT_HANDLE public_key = 0, private_key = 0;
-  if (const CK_RV rv = module.fn().C_GenerateKeyPair(session.handle(), &mechanism, public_ck.data(), public_ck.size(),
-                                                     private_ck.data(), private_ck.size(), &public_key, &private_key);
-      rv != CKR_OK)
-    return TokenError(rv, "C_GenerateKeyPair");
-  return {};
-}
-
 // The name of the ledger's keys, "strongroom/<instance>".
 Result<std::string> KeyName(const crypto::LedgerRecord& record) {
   if (record.anchors.empty()) return Conflict("the token has not signed anything yet", "stale");
@@ -95,26 +41,9 @@ Result<std::string> KeyName(const crypto::LedgerRecord& record) {
 
 }  // namespace
 
-Result<std::vector<CK_OBJECT_HANDLE>> CheckpointSigner::Objects(const Session& session, CK_OBJECT_CLASS object_class,
-                                                                const char* label) const {
-  std::vector<Attribute> pattern = {UlongAttribute(CKA_CLASS, object_class), BoolAttribute(CKA_TOKEN, true),
-                                    TextAttribute(CKA_LABEL, label)};
-  auto ck = ToCk(pattern);
-  auto& fn = module_.fn();
-  if (const CK_RV rv = fn.C_FindObjectsInit(session.handle(), ck.data(), ck.size()); rv != CKR_OK)
-    return TokenError(rv, "C_FindObjectsInit");
-  std::vector<CK_OBJECT_HANDLE> found(16);
-  CK_ULONG count = 0;
-  const CK_RV rv = fn.C_FindObjects(session.handle(), found.data(), found.size(), &count);
-  (void)fn.C_FindObjectsFinal(session.handle());
-  if (rv != CKR_OK) return TokenError(rv, "C_FindObjects");
-  found.resize(count);
-  return found;
-}
-
 Result<std::vector<std::pair<std::uint32_t, CK_OBJECT_HANDLE>>> CheckpointSigner::NumberedKeys(
     const Session& session, CK_OBJECT_CLASS object_class) const {
-  TRY_ASSIGN(const auto all, Objects(session, object_class, kKeyLabel));
+  TRY_ASSIGN(const auto all, FindLabelled(module_, session, object_class, kKeyLabel));
   std::vector<std::pair<std::uint32_t, CK_OBJECT_HANDLE>> found;
   for (const auto object : all) {
     TRY_ASSIGN(const auto id, ReadValue(module_, session, object, CKA_ID));
@@ -160,9 +89,9 @@ Result<CK_OBJECT_HANDLE> CheckpointSigner::One(const Session& session, CK_OBJECT
 }
 
 Result<CheckpointSigner::Stored> CheckpointSigner::ReadRecord(const Session& session) const {
-  TRY_ASSIGN(const auto keys, Objects(session, CKO_PRIVATE_KEY, kKeyLabel));
+  TRY_ASSIGN(const auto keys, FindLabelled(module_, session, CKO_PRIVATE_KEY, kKeyLabel));
   if (keys.empty()) TRY(One(session, CKO_PRIVATE_KEY, 1));
-  TRY_ASSIGN(const auto objects, Objects(session, CKO_DATA, kAnchorLabel));
+  TRY_ASSIGN(const auto objects, FindLabelled(module_, session, CKO_DATA, kAnchorLabel));
   if (objects.empty()) return Integrity("the token has a checkpoint key and no anchor record", "anchor-missing");
   // One that cannot be read was cut off while it was written, so nothing was signed under it; another one is there
   // then.
@@ -191,15 +120,7 @@ Result<CheckpointSigner::Stored> CheckpointSigner::ReadRecord(const Session& ses
 
 Result<Bytes> CheckpointSigner::SpkiOf(const Session& session, std::uint32_t number) const {
   TRY_ASSIGN(const auto key, One(session, CKO_PUBLIC_KEY, number));
-  TRY_ASSIGN(auto point, ReadValue(module_, session, key, CKA_EC_POINT));
-  // PKCS#11 wants the point in an OCTET STRING; some tokens give it bare.
-  if (point.size() == kPointBytes + 2 && point[0] == 0x04 && point[1] == kPointBytes)
-    point.erase(point.begin(), point.begin() + 2);
-  if (point.size() != kPointBytes || point[0] != 0x04)
-    return Integrity("the checkpoint key is not a P-256 key", "key-drift");
-  Bytes spki(kSpkiHead.begin(), kSpkiHead.end());
-  Append(spki, point);
-  return spki;
+  return EcSpki(module_, session, key);
 }
 
 Result<Bytes> CheckpointSigner::SignText(const Session& session, std::uint32_t number, std::string_view text) const {
@@ -295,7 +216,7 @@ Result<void> CheckpointSigner::Change(const Session& session, const crypto::Prop
     TRY_ASSIGN(auto next, crypto::AdoptRecord(lost ? std::nullopt : std::optional(stored->record), adoption));
     if (!lost) return Replace(session, *stored, next);
     TRY_ASSIGN(next.key, HighestKey(session));
-    TRY_ASSIGN(const auto damaged, Objects(session, CKO_DATA, kAnchorLabel));
+    TRY_ASSIGN(const auto damaged, FindLabelled(module_, session, CKO_DATA, kAnchorLabel));
     TRY(WriteRecord(module_, session, next));
     return Destroy(session, damaged);
   }
@@ -304,7 +225,7 @@ Result<void> CheckpointSigner::Change(const Session& session, const crypto::Prop
   TRY_ASSIGN(const auto next, crypto::RotateRecord(stored->record, rotation, now));
   // What a cut-off attempt has left goes first; what nothing verifies any more when the record no longer names it.
   TRY(DestroyKeys(session, [&](std::uint32_t number) { return number >= next.key; }));
-  TRY(GenerateKey(module_, session, next.key));
+  TRY(GenerateEcKey(module_, session, kKeyLabel, NumberId(next.key)));
   TRY(Replace(session, *stored, next));
   return DestroyKeys(session, [&](std::uint32_t number) { return number + 1 < next.key; });
 }
@@ -314,7 +235,7 @@ Result<void> MakeCheckpointKey(const Module& module, const Session& session) {
   if (signer.Keys(session, 0)) return Conflict("the token has a checkpoint key already", "key-exists");
   // The record first: a run that is cut off in between leaves a token that has no key, and can be finished.
   TRY(WriteRecord(module, session, {}));
-  return GenerateKey(module, session, 1);
+  return GenerateEcKey(module, session, kKeyLabel, NumberId(1));
 }
 
 }  // namespace strongroom::hsm

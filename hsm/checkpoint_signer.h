@@ -38,8 +38,6 @@ class CheckpointSigner {
     crypto::LedgerRecord record;
     std::vector<CK_OBJECT_HANDLE> older;  // records that are not the newest
   };
-  Result<std::vector<CK_OBJECT_HANDLE>> Objects(const Session& session, CK_OBJECT_CLASS object_class,
-                                                const char* label) const;
   // Keys of one class with their numbers.
   Result<std::vector<std::pair<std::uint32_t, CK_OBJECT_HANDLE>>> NumberedKeys(const Session& session,
                                                                                CK_OBJECT_CLASS object_class) const;

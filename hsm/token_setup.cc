@@ -9,21 +9,20 @@
 
 namespace strongroom::hsm {
 
-Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file) {
+Result<void> MakeToken(const Module& module, const TokenUri& uri, const std::string& so_pin_file) {
   if (uri.label().empty() || uri.label().size() > 32)
     return Invalid("the token URI needs token=LABEL of at most 32 bytes");
   TRY_ASSIGN(const auto so_pin, ReadPinFile(so_pin_file));
   TRY_ASSIGN(const auto pin, ReadPinFile(uri.pin_file()));
-  TRY_ASSIGN(const auto module, Module::Load(uri.module_path()));
-  auto& fn = module->fn();
+  auto& fn = module.fn();
   const auto so = so_pin.Read(SecretAccess()), user = pin.Read(SecretAccess());
-  if (const auto existing = module->FindSlot(uri)) {
+  if (const auto existing = module.FindSlot(uri)) {
     // A run that was cut off may have left it without its PIN: only that is finished here.
-    TRY_ASSIGN(const auto info, module->TokenInfo(*existing));
+    TRY_ASSIGN(const auto info, module.TokenInfo(*existing));
     if ((info.flags & CKF_USER_PIN_INITIALIZED) != 0)
       return Conflict("the token '" + uri.label() + "' exists already", "token-exists");
   } else {
-    TRY_ASSIGN(const auto slot, module->FreeSlot());
+    TRY_ASSIGN(const auto slot, module.FreeSlot());
     std::array<CK_UTF8CHAR, 32> label{};
     label.fill(' ');
     std::copy(uri.label().begin(), uri.label().end(), label.begin());
@@ -32,18 +31,23 @@ Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file
       return TokenError(rv, "C_InitToken");
   }
   // The slot of a token may change when it is initialised: find it anew.
-  TRY_ASSIGN(const auto made, module->FindSlot(uri));
-  TRY_ASSIGN(const auto session, Session::Open(*module, made));
+  TRY_ASSIGN(const auto made, module.FindSlot(uri));
+  TRY_ASSIGN(const auto session, Session::Open(module, made));
   if (const CK_RV rv = fn.C_Login(session.handle(), CKU_SO, const_cast<CK_UTF8CHAR*>(so.data()), so.size());
       rv != CKR_OK)
     return TokenError(rv, "C_Login");
   const CK_RV rv = fn.C_InitPIN(session.handle(), const_cast<CK_UTF8CHAR*>(user.data()), user.size());
   (void)fn.C_Logout(session.handle());
   if (rv != CKR_OK) return TokenError(rv, "C_InitPIN");
-  auto owner = Session::Open(*module, made);
-  if (!owner) return owner.error();
-  TRY(owner->Login(pin));
-  return MakeCheckpointKey(*module, *owner);
+  return {};
+}
+
+Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file) {
+  {
+    TRY_ASSIGN(const auto module, Module::Load(uri.module_path()));
+    TRY(MakeToken(*module, uri, so_pin_file));
+  }
+  return AddCheckpointKey(uri);
 }
 
 Result<void> AddCheckpointKey(const TokenUri& uri) {

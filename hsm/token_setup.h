@@ -1,8 +1,13 @@
 #pragma once
 #include "crypto/base/result.h"
+#include "hsm/module.h"
 #include "hsm/uri.h"
 
 namespace strongroom::hsm {
+
+/// MakeToken initialises the token that `uri` names in a free slot of the module and sets its PINs. kConflict
+/// (token-exists) when a token with its PIN set matches already; one that a cut-off run has left without is finished.
+Result<void> MakeToken(const Module& module, const TokenUri& uri, const std::string& so_pin_file);
 
 /// InitialiseToken makes the token that `uri` names in a free slot and sets its PINs, read from the URI's pin-source
 /// and from `so_pin_file` (mode 0600 both). Refuses with kConflict when a token matches already: it never overwrites

@@ -453,6 +453,8 @@ bj::value Api::StatusJson() const {
   bj::array checks;
   for (const auto& check : status.checks)
     checks.push_back(bj::object{{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
+  const auto tls = tls_fault_();
+  checks.push_back(bj::object{{"name", "tls-identity"}, {"ok", tls.empty()}, {"detail", tls}});
   out["checks"] = std::move(checks);
   bj::array tokens;
   bj::object token{{"state", appliance::ToString(status.token_state)}};

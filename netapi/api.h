@@ -2,6 +2,7 @@
 // What the routes answer, without HTTP's machinery: principals, gates, control-plane calls. Blocking; knows JSON, not
 // sockets.
 
+#include <functional>
 #include <optional>
 #include <string>
 
@@ -32,8 +33,13 @@ struct Caller {
 class Api {
  public:
   Api(ledger::Ledger& ledger, appliance::Governance& governance, appliance::Broker& broker,
-      appliance::Lifecycle& lifecycle, appliance::Checkpointer& checkpointer)
-      : ledger_(ledger), governance_(governance), broker_(broker), lifecycle_(lifecycle), checkpointer_(checkpointer) {}
+      appliance::Lifecycle& lifecycle, appliance::Checkpointer& checkpointer, std::function<std::string()> tls_fault)
+      : ledger_(ledger),
+        governance_(governance),
+        broker_(broker),
+        lifecycle_(lifecycle),
+        checkpointer_(checkpointer),
+        tls_fault_(std::move(tls_fault)) {}
 
   /// Identify finds the principal of a certificate key; kForbidden (slug unknown-principal) when the roster has none.
   /// Before the first boot there is no roster: whoever has a certificate of the CA may then ask what is `always`
@@ -74,6 +80,7 @@ class Api {
   appliance::Broker& broker_;
   appliance::Lifecycle& lifecycle_;
   appliance::Checkpointer& checkpointer_;
+  const std::function<std::string()> tls_fault_;  // why no new connection can be made, empty when one can
 };
 
 }  // namespace strongroom::netapi

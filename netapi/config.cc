@@ -73,12 +73,15 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
     if (name == "tokend") continue;
     for (const auto& [key, node] : *value.as_table()) {
       const auto full = std::string(name.str()) + "." + std::string(key.str());
-      std::string* text = full == "server.certificate"     ? &config.certificate
-                          : full == "server.key"           ? &config.key
-                          : full == "server.client-ca"     ? &config.client_ca
-                          : full == "server.tokend-socket" ? &config.tokend_socket
-                          : full == "ledger.directory"     ? &config.data_directory
-                                                           : nullptr;
+      std::string* text = full == "server.certificate"             ? &config.certificate
+                          : full == "server.key"                   ? &config.key
+                          : full == "server.identity"              ? &config.identity
+                          : full == "server.identity-so-pin-file"  ? &config.identity_so_pin_file
+                          : full == "server.identity-softhsm-conf" ? &config.identity_softhsm_conf
+                          : full == "server.client-ca"             ? &config.client_ca
+                          : full == "server.tokend-socket"         ? &config.tokend_socket
+                          : full == "ledger.directory"             ? &config.data_directory
+                                                                   : nullptr;
       if (text != nullptr) {
         if (!node.is_string()) return At(path, node, full + " is a string");
         *text = node.as_string()->get();
@@ -95,11 +98,12 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
   }
   for (const auto& [name, text] : {std::pair<const char*, const std::string*>{"server.listen", &config.address},
                                    {"server.certificate", &config.certificate},
-                                   {"server.key", &config.key},
                                    {"server.client-ca", &config.client_ca},
                                    {"server.tokend-socket", &config.tokend_socket},
                                    {"ledger.directory", &config.data_directory}})
     if (text->empty()) return Invalid(path + ": " + name + " is missing");
+  if (config.key.empty() == config.identity.empty())
+    return Invalid(path + ": the TLS key is in a token (server.identity) or in a file (server.key): one of the two");
   config.map_bytes = static_cast<std::size_t>(map_gib) << 30;
   return config;
 }

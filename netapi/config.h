@@ -8,8 +8,10 @@
 namespace strongroom::netapi {
 
 /// ServerConfig is the [server] and [ledger] tables of a configuration file:
-///   [server] listen ("127.0.0.1:8443"), certificate, key, client-ca (PEM files), tokend-socket, tokend-uid (default:
-///   this user),
+///   [server] listen ("127.0.0.1:8443"), certificate, client-ca (PEM files), identity (the PKCS#11 URI of the token
+///   that
+///            holds the TLS key), identity-so-pin-file (for --make-identity), identity-softhsm-conf (SoftHSM's own, for
+///            that token), or instead of identity: key (a PEM file), tokend-socket, tokend-uid (default: this user),
 ///            io-threads (1 to 16, default 2), token-hosts (1 to 16, default 1: as many as [tokend] has),
 ///            canary-seconds (1 to 60, default 2: how often known answers and the token's identity are checked),
 ///            sweep-seconds (1 to 3600, default 120: how often the token's keys and their templates are),
@@ -22,7 +24,10 @@ struct ServerConfig {
   std::string address;
   unsigned short port = 0;
   std::string certificate;
-  std::string key;
+  std::string key;  // empty when `identity` is given
+  std::string identity;
+  std::string identity_so_pin_file;
+  std::string identity_softhsm_conf;
   std::string client_ca;
   std::string tokend_socket;
   uid_t tokend_uid = 0;

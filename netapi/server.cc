@@ -1,6 +1,7 @@
 #include "netapi/server.h"
 
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -23,6 +24,7 @@
 #include "crypto/text_rules.h"
 #include "netapi/beast_types.h"
 #include "netapi/data_json.h"
+#include "netapi/handshakes.h"
 #include "netapi/problem.h"
 #include "netapi/stream_exchange.h"
 
@@ -95,7 +97,8 @@ std::string RequestIdFor(const RequestParser& parser) {
 }
 
 struct Connection {
-  explicit Connection(tcp::socket socket, net::ssl::context& tls) : stream(beast::tcp_stream(std::move(socket)), tls) {}
+  // The stream takes the SSL over.
+  Connection(tcp::socket socket, SslPtr ssl) : stream(beast::tcp_stream(std::move(socket)), ssl.release()) {}
   TlsStream stream;
   bool idle = false;  // waiting for a request: may be closed at once when the server stops
 };
@@ -108,7 +111,8 @@ class Server::Impl {
       : options_(std::move(options)), api_(api), tls_(net::ssl::context::tls_server), control_pool_(4) {}
 
   Result<void> Listen() {
-    TRY(ConfigureServerTls(tls_.native_handle(), options_.tls));
+    TRY(ConfigureServerTls(tls_.native_handle(), options_.tls.ca));
+    TRY_ASSIGN(auto chain, ServerChain::Read(options_.tls));
     for (unsigned i = 0; i < options_.io_threads; ++i) loops_.push_back(std::make_unique<Loop>());
     ErrorCode ec;
     const auto address = net::ip::make_address(options_.address, ec);
@@ -123,6 +127,9 @@ class Server::Impl {
       return Io("cannot listen on " + options_.address + ":" + std::to_string(options_.port) + ": " + ec.message(),
                 "address-in-use");
     port_ = acceptor_->local_endpoint().port();
+    handshakes_ =
+        std::make_unique<Handshakes>(tls_.native_handle(), options_.tls, std::move(chain),
+                                     Handshakes::Options{options_.handshake_threads, options_.handshake_deadline});
     net::co_spawn(loops_[0]->context, Accept(), net::detached);
     for (auto& loop : loops_) loop->thread = std::thread([&loop = *loop] { loop.context.run(); });
     return {};
@@ -133,6 +140,7 @@ class Server::Impl {
   void Stop() {
     if (stopping_.exchange(true)) return;
     net::post(loops_[0]->context, [this] { acceptor_->close(); });
+    handshakes_->Stop();
     for (auto& loop : loops_)
       net::post(loop->context, [&loop = *loop] {
         for (auto* connection : loop.connections)
@@ -179,7 +187,24 @@ class Server::Impl {
       }
       if (!Enter()) continue;  // over the bound: the socket closes
       (void)socket.set_option(tcp::no_delay(true), ec);
-      net::co_spawn(loop.context, Serve(loop, std::move(socket)), net::detached);
+      const auto protocol = socket.local_endpoint(ec).protocol();
+      const int fd = ec ? -1 : socket.release(ec);
+      if (ec) {
+        Leave();
+        continue;
+      }
+      handshakes_->Begin(protocol, fd, [this, &loop, protocol](int shaken, SslPtr ssl) {
+        if (!ssl) return Leave();
+        net::post(loop.context, [this, &loop, protocol, shaken, held = std::make_shared<SslPtr>(std::move(ssl))] {
+          tcp::socket agreed(loop.context);
+          ErrorCode failed;
+          (void)agreed.assign(protocol, shaken, failed);
+          if (!failed)
+            return net::co_spawn(loop.context, Serve(loop, std::move(agreed), std::move(*held)), net::detached);
+          (void)close(shaken);
+          Leave();
+        });
+      });
     }
   }
 
@@ -195,9 +220,9 @@ class Server::Impl {
     closed_.NotifyAll();
   }
 
-  net::awaitable<void> Serve(Loop& loop, tcp::socket socket) {
+  net::awaitable<void> Serve(Loop& loop, tcp::socket socket, SslPtr ssl) {
     try {
-      Connection connection(std::move(socket), tls_);
+      Connection connection(std::move(socket), std::move(ssl));
       loop.connections.insert(&connection);
       try {
         co_await Converse(connection);
@@ -215,9 +240,6 @@ class Server::Impl {
     auto& stream = connection.stream;
     auto& socket = beast::get_lowest_layer(stream);
     ErrorCode ec;
-    socket.expires_after(options_.handshake_deadline);
-    co_await stream.async_handshake(net::ssl::stream_base::server, net::redirect_error(net::use_awaitable, ec));
-    if (ec) co_return;
     const auto spki = PeerSpki(stream.native_handle());
     if (!spki) co_return;
     SecretBuffer buffer;
@@ -469,6 +491,7 @@ class Server::Impl {
   const Options options_;
   Api& api_;
   net::ssl::context tls_;
+  std::unique_ptr<Handshakes> handshakes_;
   net::thread_pool control_pool_;
   std::vector<std::unique_ptr<Loop>> loops_;
   std::unique_ptr<tcp::acceptor> acceptor_;

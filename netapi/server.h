@@ -17,7 +17,8 @@ class Server {
     std::string address;
     unsigned short port = 0;  // 0: the system picks
     unsigned io_threads = 2;
-    TlsFiles tls;
+    ServerTls tls;
+    unsigned handshake_threads = 2;
     std::size_t max_connections = 12000;
     std::chrono::milliseconds handshake_deadline{10000};
     std::chrono::milliseconds idle_deadline{60000};     // between requests, and for a request's headers

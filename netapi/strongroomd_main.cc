@@ -15,6 +15,8 @@
 #include "appliance/state_rows.h"
 #include "crypto/base/secret.h"
 #include "hsm/host_pool.h"
+#include "hsm/identity_key.h"
+#include "hsm/softhsm_guard.h"
 #include "netapi/config.h"
 #include "netapi/server.h"
 
@@ -66,6 +68,29 @@ void RaiseFileLimit() {
   (void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Makes the identity token and its key unless they are there, and prints the public key for whoever certifies it.
+Result<void> MakeIdentity(const netapi::ServerConfig& config) {
+  if (config.identity.empty() || config.identity_so_pin_file.empty())
+    return Invalid("--make-identity needs server.identity and server.identity-so-pin-file in the configuration");
+  if (!config.identity_softhsm_conf.empty()) (void)setenv("SOFTHSM2_CONF", config.identity_softhsm_conf.c_str(), 1);
+  TRY_ASSIGN(const auto uri, hsm::TokenUri::Parse(config.identity));
+  TRY_ASSIGN(const auto spki, hsm::MakeIdentityKey(uri, config.identity_so_pin_file));
+  std::cout << "-----BEGIN PUBLIC KEY-----\n";
+  const auto text = EncodeBase64(spki, Base64::kStandardPadded);
+  for (std::size_t i = 0; i < text.size(); i += 64) std::cout << text.substr(i, 64) << "\n";
+  std::cout << "-----END PUBLIC KEY-----\n";
+  return {};
+}
+
+Result<std::unique_ptr<hsm::IdentityKey>> OpenIdentity(const netapi::ServerConfig& config) {
+  if (!config.identity_softhsm_conf.empty()) {
+    (void)setenv("SOFTHSM2_CONF", config.identity_softhsm_conf.c_str(), 1);
+    TRY(hsm::GuardTokenObjects(config.identity_softhsm_conf, config.identity_softhsm_conf + ".guard"));
+  }
+  TRY_ASSIGN(auto uri, hsm::TokenUri::Parse(config.identity));
+  return hsm::IdentityKey::Open(std::move(uri));
+}
+
 int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   const auto stop_signals = BlockStopSignals();
   RaiseFileLimit();
@@ -98,14 +123,28 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   broker_options.workers = 2 + config.token_hosts;  // one group in each host, others waiting for the disk
   appliance::Broker broker(
       **ledger, {interactive, bulk}, clock, [&] { return governance.Snapshot(); }, broker_options);
-  netapi::Api api(**ledger, governance, broker, lifecycle, checkpointer);
+  std::unique_ptr<hsm::IdentityKey> identity;
+  netapi::ServerTls tls{config.certificate, config.client_ca, {}, {}};
+  if (config.identity.empty()) {
+    auto lender = netapi::LendFromFile(config.key);
+    if (!lender) return Complain(lender.error());
+    tls.key = std::move(*lender);
+  } else {
+    auto opened = OpenIdentity(config);
+    if (!opened) return Complain(opened.error());
+    identity = std::move(*opened);
+    tls.key = [&key = *identity] { return key.Take(); };
+    tls.suspect = [&key = *identity] { key.Suspect(); };
+  }
+  netapi::Api api(**ledger, governance, broker, lifecycle, checkpointer,
+                  [&] { return identity ? identity->Fault() : std::string(); });
   netapi::Server::Options options;
   options.address = config.address;
   options.port = config.port;
   options.io_threads = config.io_threads;
   options.idle_deadline = std::chrono::seconds(config.idle_seconds);
   options.body_deadline = std::chrono::seconds(config.body_seconds);
-  options.tls = {config.certificate, config.key, config.client_ca};
+  options.tls = std::move(tls);
   auto server = netapi::Server::Start(options, api);
   if (!server) return Complain(server.error());
   spdlog::info("listening on https://{}:{}", config.address, (*server)->port());
@@ -125,10 +164,12 @@ int main(int argc, char** argv) {
   netapi::ForbidLingeringHeap();
   CLI::App app("Strongroom's appliance service: HTTPS front end, governance and ledger. KEKs stay on the token side.");
   std::string config_path, first_boot;
-  bool check = false;
+  bool check = false, make_identity = false;
   app.add_option("--config", config_path, "configuration file")->required();
   app.set_version_flag("--version", "strongroomd 0.1.0");
   app.add_flag("--check-config", check, "check the configuration and exit");
+  app.add_flag("--make-identity", make_identity,
+               "make the identity token and its TLS key unless they are there, print the public key, then exit");
   app.add_option("--first-boot", first_boot,
                  "write roster 1 from DIR (roster.txt and <custodian>.sig files) into an empty ledger, then exit")
       ->type_name("DIR");
@@ -146,6 +187,10 @@ int main(int argc, char** argv) {
   if (check) {
     std::cout << config_path << ": good\n";
     return 0;
+  }
+  if (make_identity) {
+    const auto made = MakeIdentity(*config);
+    return made ? 0 : Complain(made.error());
   }
   return Serve(*config, first_boot);
 }

@@ -2,12 +2,15 @@
 
 #include <malloc.h>
 #include <openssl/err.h>
+#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+
+#include "crypto/base/freer.h"
 
 namespace strongroom::netapi {
 namespace {
@@ -49,11 +52,41 @@ void* ClearingRealloc(void* p, std::size_t n, const char*, int) {
 
 void ForbidLingeringHeap() { (void)CRYPTO_set_mem_functions(PlainMalloc, ClearingRealloc, ClearingFree); }
 
-Result<void> ConfigureServerTls(SSL_CTX* context, const TlsFiles& files) {
+Result<KeyLender> LendFromFile(const std::string& path) {
+  const std::unique_ptr<BIO, Freer<BIO_free_all>> file(BIO_new_file(path.c_str(), "r"));
+  const std::shared_ptr<EVP_PKEY> key(file ? PEM_read_bio_PrivateKey(file.get(), nullptr, nullptr, nullptr) : nullptr,
+                                      EVP_PKEY_free);
+  if (!key) return TlsError("cannot use the key " + path);
+  return KeyLender([key]() -> Result<std::shared_ptr<EVP_PKEY>> { return key; });
+}
+
+Result<ServerChain> ServerChain::Read(const ServerTls& tls) {
+  const std::unique_ptr<BIO, Freer<BIO_free_all>> file(BIO_new_file(tls.certificate.c_str(), "r"));
+  ServerChain chain;
+  chain.leaf_.reset(file ? PEM_read_bio_X509(file.get(), nullptr, nullptr, nullptr) : nullptr, X509_free);
+  if (!chain.leaf_) return TlsError("cannot use the certificate " + tls.certificate);
+  chain.chain_.reset(sk_X509_new_null(), [](STACK_OF(X509) * stack) { sk_X509_pop_free(stack, X509_free); });
+  while (X509* more = PEM_read_bio_X509(file.get(), nullptr, nullptr, nullptr))
+    if (sk_X509_push(chain.chain_.get(), more) <= 0) return TlsError("no memory for " + tls.certificate);
+  ERR_clear_error();
+  TRY_ASSIGN(const auto key, tls.key());
+  if (X509_check_private_key(chain.leaf_.get(), key.get()) != 1)
+    return TlsError("key and certificate do not belong together: " + tls.certificate);
+  return chain;
+}
+
+Result<void> ServerChain::Use(SSL* ssl, EVP_PKEY* key) const {
+  if (SSL_use_cert_and_key(ssl, leaf_.get(), key, chain_.get(), 1) != 1) return TlsError("the TLS key cannot be used");
+  return {};
+}
+
+void ServerChain::Forget(SSL* ssl) { SSL_certs_clear(ssl); }
+
+Result<void> ConfigureServerTls(SSL_CTX* context, const std::string& client_ca) {
   if (SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION) != 1) return TlsError("TLS 1.3 is not available");
-  TRY(UseIdentity(context, files));
-  if (SSL_CTX_load_verify_file(context, files.ca.c_str()) != 1) return TlsError("cannot use the client CA " + files.ca);
-  SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(files.ca.c_str()));
+  if (SSL_CTX_load_verify_file(context, client_ca.c_str()) != 1)
+    return TlsError("cannot use the client CA " + client_ca);
+  SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(client_ca.c_str()));
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
   (void)SSL_CTX_set_num_tickets(context, 0);

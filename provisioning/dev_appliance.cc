@@ -115,14 +115,16 @@ class DevAppliance {
   // one would do harm. True when it is complete; kNotFound names what is gone.
   Result<bool> CheckComplete() const {
     if (!fs::exists(Path("complete"))) return false;
-    for (const auto* name : {"strongroom.toml", "ca.pem", "server.pem", "server.key", "token/softhsm2.conf",
-                             "token/kek.pin", "token/tokens", "data/data.mdb"})
+    for (const auto* name :
+         {"strongroom.toml", "ca.pem", "server.pem", "token/softhsm2.conf", "token/kek.pin", "token/tokens",
+          "token/identity.conf", "token/identity.pin", "token/identity", "data/data.mdb"})
       if (!fs::exists(Path(name)))
         return NotFound(
             Path(name) + " is missing: put it back; dev up makes no new one for an appliance that was complete",
             "file-missing");
-    if (fs::is_empty(Path("token/tokens")))
-      return NotFound(Path("token/tokens") + " holds no token: put it back; dev up makes no new one", "token-missing");
+    for (const auto* name : {"token/tokens", "token/identity"})
+      if (fs::is_empty(Path(name)))
+        return NotFound(Path(name) + " holds no token: put it back; dev up makes no new one", "token-missing");
     return true;
   }
   Result<void> MarkComplete() {
@@ -161,20 +163,17 @@ class DevAppliance {
 
   Result<void> MakeFiles(unsigned short port, unsigned token_hosts) {
     std::error_code error;
-    for (const auto* name :
-         {"", "clients", "approvers", "token", "token/tokens", "token/state", "data", "log", "roster"}) {
+    for (const auto* name : {"", "clients", "approvers", "token", "token/tokens", "token/identity", "token/state",
+                             "data", "log", "roster"}) {
       fs::create_directories(dir_ / name, error);
       if (error) return Io("cannot create " + Path(name) + ": " + error.message());
       fs::permissions(dir_ / name, fs::perms::owner_all, error);
     }
     TRY(MakeConfig(port, token_hosts));
     TRY(EnsureCa(Path("ca.pem"), Path("ca.key")));
-    TRY(EnsureCertificate(CertificatePurpose::kServer, "localhost", Path("server.pem"), Path("server.key"),
-                          Path("ca.pem"), Path("ca.key")));
     for (const auto* name : kPrincipals) {
       const auto stem = Path("clients/" + std::string(name));
-      TRY(EnsureCertificate(CertificatePurpose::kClient, name, stem + ".pem", stem + ".key", Path("ca.pem"),
-                            Path("ca.key")));
+      TRY(EnsureClientCertificate(name, stem + ".pem", stem + ".key", Path("ca.pem"), Path("ca.key")));
     }
     for (const auto* name : kCustodians) {
       const auto file = Path("approvers/" + std::string(name));
@@ -211,6 +210,21 @@ class DevAppliance {
         return Io("the checkpoint key was not made: " + LastLine(key.err));
     }
     return WriteText(Path("token/made"), "the KEK token was initialised\n", 0600);
+  }
+
+  // The front end's own token: its TLS key is made there, and only certified here.
+  Result<void> MakeIdentity() {
+    for (const auto* name : {"token/identity.pin", "token/identity.so-pin"})
+      if (!fs::exists(Path(name))) TRY(WriteText(Path(name), ToHex(crypto::RandomArray<16>()) + "\n", 0600));
+    if (!fs::exists(Path("token/identity.conf")))
+      TRY(WriteText(Path("token/identity.conf"),
+                    "directories.tokendir = " + Path("token/identity") +
+                        "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+                    0600));
+    TRY_ASSIGN(const auto made,
+               RunProcess({Program("strongroomd"), "--config", Path("strongroom.toml"), "--make-identity"}));
+    if (made.status != 0) return Io("the identity token was not made: " + LastLine(made.err));
+    return EnsureServerCertificate(made.out, Path("server.pem"), Path("ca.pem"), Path("ca.key"));
   }
 
   Result<void> FirstBoot() {
@@ -369,7 +383,11 @@ class DevAppliance {
         "# A development appliance: every part runs as one user, so the token side is separated from the network by "
         "processes only.\n\n";
     text += "[server]\nlisten = \"127.0.0.1:" + std::to_string(port) + "\"\ncertificate = " + quoted("server.pem") +
-            "key = " + quoted("server.key") + "client-ca = " + quoted("ca.pem") +
+            "client-ca = " + quoted("ca.pem") +
+            "identity = \"pkcs11:token=strongroom-identity?module-path=" + std::string(kModule) +
+            "&pin-source=file:" + PercentEncode(Path("token/identity.pin")) + "\"\n" +
+            "identity-so-pin-file = " + quoted("token/identity.so-pin") +
+            "identity-softhsm-conf = " + quoted("token/identity.conf") +
             "tokend-socket = " + quoted("token/tokend.sock") + "token-hosts = " + hosts;
     text += "\n[ledger]\ndirectory = " + quoted("data");
     text += "\n[tokend]\nuri = \"pkcs11:token=strongroom-kek?module-path=" + std::string(kModule) +
@@ -422,6 +440,7 @@ Result<std::string> Up(const std::string& directory, unsigned short port, unsign
   TRY_ASSIGN(const bool complete, dev.CheckComplete());
   if (!complete || port != 0 || token_hosts != 0) TRY(dev.MakeFiles(port, token_hosts));
   if (!complete) TRY(dev.MakeToken());
+  if (!complete) TRY(dev.MakeIdentity());
   bool started_tokend = false, started_daemon = false;
   const auto started = [&]() -> Result<bool> {
     TRY_ASSIGN(started_tokend, dev.EnsureDaemon("strongroom-tokend", "tokend.pid", "log/tokend.log"));

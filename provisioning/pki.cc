@@ -95,28 +95,51 @@ Result<void> EnsureCa(const std::string& certificate_path, const std::string& ke
   return WriteCertificate(certificate_path, certificate.get());
 }
 
-Result<void> EnsureCertificate(CertificatePurpose purpose, const std::string& name, const std::string& certificate_path,
-                               const std::string& key_path, const std::string& ca_certificate,
-                               const std::string& ca_key) {
-  if (Exists(certificate_path) && Exists(key_path)) return {};
+namespace {
+
+Result<Certificate> Certify(const std::string& name, EVP_PKEY* key, const std::string& ca_certificate,
+                            const std::string& ca_key, const char* usage, const char* names) {
   TRY_ASSIGN(const auto ca, ReadCertificate(ca_certificate));
   const Bio key_file(BIO_new_file(ca_key.c_str(), "r"));
   const Pkey signer(key_file ? PEM_read_bio_PrivateKey(key_file.get(), nullptr, nullptr, nullptr) : nullptr);
-  const Pkey key(EVP_EC_gen("P-256"));
-  if (!signer || !key) return Io("cannot use the CA key " + ca_key);
-  TRY_ASSIGN(const auto certificate, NewCertificate(name, key.get(), 825));
+  if (!signer) return Io("cannot use the CA key " + ca_key);
+  TRY_ASSIGN(auto certificate, NewCertificate(name, key, 825));
   if (X509_set_issuer_name(certificate.get(), X509_get_subject_name(ca.get())) != 1)
     return Io("cannot make a certificate");
   TRY(AddExtension(certificate.get(), ca.get(), NID_basic_constraints, "critical,CA:FALSE"));
   TRY(AddExtension(certificate.get(), ca.get(), NID_key_usage, "critical,digitalSignature"));
-  TRY(AddExtension(certificate.get(), ca.get(), NID_ext_key_usage,
-                   purpose == CertificatePurpose::kServer ? "serverAuth" : "clientAuth"));
+  TRY(AddExtension(certificate.get(), ca.get(), NID_ext_key_usage, usage));
   TRY(AddExtension(certificate.get(), ca.get(), NID_subject_key_identifier, "hash"));
   TRY(AddExtension(certificate.get(), ca.get(), NID_authority_key_identifier, "keyid"));
-  if (purpose == CertificatePurpose::kServer)
-    TRY(AddExtension(certificate.get(), ca.get(), NID_subject_alt_name, "DNS:localhost,IP:127.0.0.1,IP:::1"));
+  if (names != nullptr) TRY(AddExtension(certificate.get(), ca.get(), NID_subject_alt_name, names));
   if (X509_sign(certificate.get(), signer.get(), EVP_sha256()) == 0) return Io("cannot sign a certificate");
+  return certificate;
+}
+
+}  // namespace
+
+Result<void> EnsureClientCertificate(const std::string& name, const std::string& certificate_path,
+                                     const std::string& key_path, const std::string& ca_certificate,
+                                     const std::string& ca_key) {
+  if (Exists(certificate_path) && Exists(key_path)) return {};
+  const Pkey key(EVP_EC_gen("P-256"));
+  if (!key) return Io("cannot make a key");
+  TRY_ASSIGN(const auto certificate, Certify(name, key.get(), ca_certificate, ca_key, "clientAuth", nullptr));
   TRY(WriteKey(key_path, key.get()));
+  return WriteCertificate(certificate_path, certificate.get());
+}
+
+Result<void> EnsureServerCertificate(const std::string& public_key, const std::string& certificate_path,
+                                     const std::string& ca_certificate, const std::string& ca_key) {
+  const Bio text(BIO_new_mem_buf(public_key.data(), static_cast<int>(public_key.size())));
+  const Pkey key(PEM_read_bio_PUBKEY(text.get(), nullptr, nullptr, nullptr));
+  if (!key) return Invalid("the server's public key cannot be read");
+  if (Exists(certificate_path)) {
+    TRY_ASSIGN(const auto there, ReadCertificate(certificate_path));
+    if (EVP_PKEY_eq(X509_get0_pubkey(there.get()), key.get()) == 1) return {};
+  }
+  TRY_ASSIGN(const auto certificate, Certify("localhost", key.get(), ca_certificate, ca_key, "serverAuth",
+                                             "DNS:localhost,IP:127.0.0.1,IP:::1"));
   return WriteCertificate(certificate_path, certificate.get());
 }
 

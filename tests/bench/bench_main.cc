@@ -9,6 +9,7 @@
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 #include <cstdio>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <thread>
@@ -138,6 +139,97 @@ class WithoutEvidence {
   DevFixture f_;
 };
 
+// FileKey is a dev appliance whose TLS key lies in a file: the other side of B7.
+class FileKey {
+ public:
+  FileKey() {
+    const auto run = [](std::vector<std::string> arguments) {
+      if (const auto ran = provisioning::RunProcess(std::move(arguments)); !ran || ran->status != 0) std::abort();
+    };
+    run({"openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
+         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f_.Path("file.key"), "-out",
+         f_.Path("file.csr")});
+    run({"openssl", "x509", "-req", "-in", f_.Path("file.csr"), "-copy_extensions", "copy", "-CA", f_.Path("ca.pem"),
+         "-CAkey", f_.Path("ca.key"), "-days", "2", "-out", f_.Path("file.pem")});
+    f_.Restart([&](std::string text) {
+      const auto replace = [&](const std::string& key, const std::string& line) {
+        const auto at = text.find("\n" + key + " = ") + 1;
+        text.replace(at, text.find('\n', at) - at, line);
+      };
+      replace("certificate", "certificate = \"" + f_.Path("file.pem") + "\"");
+      replace("identity", "key = \"" + f_.Path("file.key") + "\"");
+      return text;
+    });
+  }
+  const DevFixture& fixture() const { return f_; }
+
+ private:
+  DevFixture f_;
+};
+
+// NewConnections makes a connection, asks one thing and closes it.
+double NewConnections(const DevFixture& f) {
+  return Loop(8, [&](unsigned) {
+    return [&f] {
+      const auto client = f.ClientFor("monitor-1");
+      const auto answer = client->Call("GET", "/v1/health/live");
+      if (!answer || answer->status != 200) std::abort();
+      return 1;
+    };
+  });
+}
+
+// BigLedger is a dev appliance with a million evidence entries, and its export.
+class BigLedger {
+ public:
+  explicit BigLedger(bool fill) {
+    if (!fill) return;
+    Stop();
+    const auto filled = provisioning::RunProcess(
+        {std::string(STRONGROOM_BIN_DIR) + "/ledger_recorder", f_.Path("data"), "250", std::to_string(kEntries / 250)});
+    if (!filled || filled->status != 0) std::abort();
+    f_.Up();
+  }
+  // From stopped to ready, starts a second.
+  double Starts() {
+    Stop();
+    const auto begin = Clock::now();
+    f_.Up();
+    return 1 / std::chrono::duration<double>(Clock::now() - begin).count();
+  }
+  double ExportedPerSecond() {
+    std::filesystem::remove_all(Export());
+    return PerSecond([&] { return f_.Run("auditor-1", {"ledger", "export", "--out", Export()}).status; });
+  }
+  double VerifiedPerSecond() {
+    if (!std::filesystem::exists(Export())) (void)ExportedPerSecond();
+    return PerSecond([&] {
+      return f_.Run("auditor-1", {"ledger", "verify", Export(), "--vkey", f_.Path("ledger.vkey")}).status;
+    });
+  }
+  double VerifiedByOraclePerSecond() {
+    if (!std::filesystem::exists(Export())) (void)ExportedPerSecond();
+    return PerSecond([&] {
+      return provisioning::RunProcess({"python3", std::string(STRONGROOM_SOURCE_DIR) + "/tests/oracle/verify_export.py",
+                                       Export(), f_.Path("ledger.vkey")})
+          ->status;
+    });
+  }
+
+ private:
+  static constexpr int kEntries = 1'000'000;
+  void Stop() {
+    (void)provisioning::RunProcess({std::string(STRONGROOM_BIN_DIR) + "/strongroom", "dev", "down", "--dir", f_.Dir()});
+  }
+  std::string Export() const { return f_.Path("export"); }
+  static double PerSecond(const std::function<int()>& work) {
+    const auto begin = Clock::now();
+    if (work() != 0) std::abort();
+    return kEntries / std::chrono::duration<double>(Clock::now() - begin).count();
+  }
+  DevFixture f_;
+};
+
 struct Row {
   std::string id, what;
   std::function<double()> ours;
@@ -166,6 +258,8 @@ int Run(const Options& options) {
   for (int i = 0; i < 100; ++i) batch += (i == 0 ? "" : ",") + wrap;
   batch += "]}";
   const std::string path = "/v1/keyrings/install/wrap";
+  std::optional<FileKey> file_key;
+  std::optional<BigLedger> big, empty;
   // The raw side is taken at the thread count that is best for it.
   const auto raw_side = [&] { return std::max(raw.WrapsPerSecond(1), raw.WrapsPerSecond(2)); };
   const auto singles = [&](const DevFixture& at, unsigned connections) {
@@ -179,12 +273,25 @@ int Run(const Options& options) {
       {"B6", "single wrap, 64 connections / the same, evidence off", [&] { return singles(f, 64); },
        [&] { return singles(unrecorded->fixture(), 64); }},
       {"B12", "single wrap, 8 connections, our side / raw wrap", [&] { return singles(f, 8); }, raw_side},
+      {"B7", "new TLS connections, key in a token / in a file", [&] { return NewConnections(f); },
+       [&] { return NewConnections(file_key->fixture()); }},
+      {"B10", "starts to ready, 1,000,000 entries / none", [&] { return big->Starts(); },
+       [&] { return empty->Starts(); }},
+      {"export", "entries exported, 1,000,000 / verified by the oracle", [&] { return big->ExportedPerSecond(); },
+       [&] { return big->VerifiedByOraclePerSecond(); }},
+      {"verify", "entries verified, 1,000,000 / by the oracle", [&] { return big->VerifiedPerSecond(); },
+       [&] { return big->VerifiedByOraclePerSecond(); }},
       {"floor", "constant answer, 16 connections / raw wrap",
        [&] { return Calls(f, 16, "GET", "/v1/health/live", "", 1); }, raw_side},
   };
   if (!options.only.empty()) std::erase_if(rows, [&](const Row& row) { return row.id != options.only; });
-  if (std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.id == "B6"; }))
-    unrecorded.emplace(options.hosts);
+  const auto has = [&](std::string_view id) {
+    return std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.id == id; });
+  };
+  if (has("B6")) unrecorded.emplace(options.hosts);
+  if (has("B7")) file_key.emplace();
+  if (has("B10") || has("export") || has("verify")) big.emplace(true);
+  if (has("B10")) empty.emplace(false);
   for (int round = 0; round < options.rounds; ++round) {
     for (auto& row : rows) {
       // The two sides stand next to each other in each round.
@@ -205,7 +312,7 @@ int Run(const Options& options) {
                                {"other", Median(row.other_seen)},
                                {"ratio", Median(row.ratios)}});
     else
-      std::printf("%-6s %-56s %12.0f %12.0f %8.2f\n", row.id.c_str(), row.what.c_str(), Median(row.ours_seen),
+      std::printf("%-6s %-56s %12.1f %12.1f %8.2f\n", row.id.c_str(), row.what.c_str(), Median(row.ours_seen),
                   Median(row.other_seen), Median(row.ratios));
   }
   if (options.json) std::cout << bj::serialize(out) << "\n";

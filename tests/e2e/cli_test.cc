@@ -158,7 +158,7 @@ TEST(DevLife, UpMakesNoNewPinTokenOrDatabaseForALostOne) {
   DevFixture f;
   const auto up = [&] { return RunProcess({DevFixture::Program("strongroom"), "dev", "up", "--dir", f.Dir()}); };
   ASSERT_EQ(RunProcess({DevFixture::Program("strongroom"), "dev", "down", "--dir", f.Dir()})->status, 0);
-  for (const auto* name : {"token/kek.pin", "token/tokens", "data", "server.key"}) {
+  for (const auto* name : {"token/kek.pin", "token/tokens", "data", "server.pem", "token/identity.pin"}) {
     std::filesystem::rename(f.Path(name), f.Dir() + "-kept");
     const auto refused = up();
     EXPECT_EQ(refused->status, 1) << name;

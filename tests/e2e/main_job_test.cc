@@ -124,8 +124,8 @@ TEST(MainJob, K1_PkcsToolSeesSealedKeysAndTheLayoutIsAsPromised) {
         "approvers/custodian-1.pub", "strongroom.toml", "token/softhsm2.conf", "token/kek.pin", "data/data.mdb",
         "log/strongroomd.log", "strongroomd.pid"})
     EXPECT_TRUE(std::filesystem::exists(f.Path(name))) << name;
-  for (const auto* name :
-       {"token/kek.pin", "token/kek.so-pin", "clients/service-1.key", "ca.key", "server.key", "approvers/custodian-1"})
+  for (const auto* name : {"token/kek.pin", "token/kek.so-pin", "clients/service-1.key", "ca.key", "token/identity.pin",
+                           "token/identity.so-pin", "approvers/custodian-1"})
     EXPECT_EQ(std::filesystem::status(f.Path(name)).permissions() &
                   (std::filesystem::perms::group_all | std::filesystem::perms::others_all),
               std::filesystem::perms::none)

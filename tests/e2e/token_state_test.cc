@@ -24,7 +24,7 @@ class TokenStates : public testing::Test {
   TokenStates() : module_(where_.path(), STRONGROOM_BIN_DIR) {
     f_.Restart([&](std::string text) {
       const std::string real = "/usr/lib/softhsm/libsofthsm2.so", server = "[server]\n";
-      text.replace(text.find(real), real.size(), module_.path());
+      text.replace(text.find(real, text.find("[tokend]")), real.size(), module_.path());
       text.replace(text.find(server), server.size(), server + "canary-seconds = 1\nsweep-seconds = 1\n");
       return text;
     });

@@ -3,7 +3,7 @@
 //
 // Its orders stand in the file "<path of this .so>.faults", read anew at each call; a line is
 //   <function> <action> [pid N] [times N]
-//   action: return 0xNN | hang | crash | corrupt | impostor | ceiling N | log
+//   action (hang: for as long as the order stands): return 0xNN | hang | crash | corrupt | impostor | ceiling N | log
 // `times` counts in this process. `ceiling` is for C_OpenSession (CKR_SESSION_COUNT beyond N open ones) and
 // C_GetTokenInfo (reported). `corrupt` flips a bit of what C_WrapKey or C_Encrypt returns. `impostor` changes the
 // reported serial. `log` appends a line to "<path>.log".
@@ -74,7 +74,8 @@ std::optional<CK_RV> Harm(const char* function) {
   const auto order = OrderFor(function, "return hang crash");
   if (!order) return std::nullopt;
   if (order->action == "crash") (void)raise(SIGSEGV);
-  while (order->action == "hang") (void)pause();
+  if (order->action == "hang")
+    while (OrderFor(function, "hang")) (void)usleep(5000);  // for as long as the order stands
   return order->value;
 }
 
@@ -101,6 +102,13 @@ PASS_ON(UnwrapKey,
         (a, b, c, d, e, f, g, h))
 PASS_ON(GenerateRandom, (CK_SESSION_HANDLE a, CK_BYTE* b, CK_ULONG c), (a, b, c))
 
+PASS_ON(SignInit, (CK_SESSION_HANDLE a, CK_MECHANISM* b, CK_OBJECT_HANDLE c), (a, b, c))
+// As with C_Encrypt, a failed C_Sign ends its operation.
+CK_RV Sign(CK_SESSION_HANDLE a, CK_BYTE* b, CK_ULONG c, CK_BYTE* d, CK_ULONG* e) {
+  const auto harm = Harm("C_Sign");
+  const CK_RV rv = real->C_Sign(a, b, c, d, e);
+  return harm.value_or(rv);
+}
 CK_RV WrapKey(CK_SESSION_HANDLE a, CK_MECHANISM* b, CK_OBJECT_HANDLE c, CK_OBJECT_HANDLE d, CK_BYTE* e, CK_ULONG* f) {
   if (const auto rv = Harm("C_WrapKey")) return *rv;
   const CK_RV rv = real->C_WrapKey(a, b, c, d, e, f);
@@ -172,6 +180,8 @@ extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUN
     functions.C_GenerateKey = GenerateKey;
     functions.C_WrapKey = WrapKey;
     functions.C_UnwrapKey = UnwrapKey;
+    functions.C_SignInit = SignInit;
+    functions.C_Sign = Sign;
     functions.C_GenerateRandom = GenerateRandom;
   }
   *list = &functions;
