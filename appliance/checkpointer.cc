@@ -119,6 +119,8 @@ void Checkpointer::Loop() {
     }
     if (stopping_ || !enabled_) continue;
     Beat();
+    for (const auto log : {Log::kControl, Log::kEvidence})
+      if (const auto sound = Patrol(log); !sound && !damage_) damage_ = sound.error();
     (void)SignBoth();
   }
   if (enabled_) (void)SignBoth();  // what a last answer has left
@@ -147,7 +149,7 @@ Result<void> Checkpointer::SignBoth() {
   const auto state = snapshot_();
   Result<void> signed_both;
   if (state->roster) {
-    signed_both = Learn(*state);
+    signed_both = damage_ ? Result<void>(*damage_) : Learn(*state);
     if (signed_both) signed_both = Sign(Log::kControl, OriginOf(Log::kControl, *state));
     if (signed_both) signed_both = Sign(Log::kEvidence, OriginOf(Log::kEvidence, *state));
   }
@@ -216,6 +218,29 @@ Result<void> Checkpointer::Rehash(Log log, const ledger::Head& head, Progress& p
                          std::to_string(head.size) + " are not what was recorded: nothing more is signed",
                      "ledger-damaged");
   progress.rehashed = std::move(tree);
+  return {};
+}
+
+Result<void> Checkpointer::Patrol(Log log) {
+  auto& progress = progress_[static_cast<std::size_t>(log)];
+  if (progress.patrolled.size() >= progress.patrol_goal.size()) {
+    progress.patrolled = {};
+    progress.patrol_goal = progress.rehashed;
+    if (progress.patrol_goal.size() == 0) return {};
+  }
+  auto& tree = progress.patrolled;
+  const auto until = std::min(progress.patrol_goal.size(), tree.size() + options_.patrol);
+  TRY(ledger_.Read(log, tree.size(), [&](std::uint64_t index, ByteView entry) {
+    if (index != tree.size()) return false;
+    tree.Append(crypto::LeafHash(entry));
+    return tree.size() < until;
+  }));
+  const bool whole_round = tree.size() == progress.patrol_goal.size();
+  if (tree.size() != until || (whole_round && tree != progress.patrol_goal))
+    return Integrity(std::string("stored entries of the ") + (log == Log::kControl ? "control" : "evidence") +
+                         " log below " + std::to_string(progress.patrol_goal.size()) +
+                         " are not what was signed: nothing more is signed; restore, or put the right database back",
+                     "ledger-damaged");
   return {};
 }
 

@@ -32,12 +32,15 @@ Result<std::vector<crypto::NoteKey>> NoteKeysOf(const crypto::InstanceId& instan
 
 /// Checkpointer signs when a log has grown and `interval` has passed, and on request. Before each signature every leaf
 /// since the last one is hashed again from its stored bytes, at first since the log's beginning: a changed byte stops
-/// signing (L7). An idle evidence log gets a heartbeat entry every `heartbeat` (L10). Thread-safe.
+/// signing (L7). What was signed before is read and hashed again in the background, `patrol` entries an interval, round
+/// and round: a byte that changes there stops signing too. An idle evidence log gets a heartbeat entry every
+/// `heartbeat` (L10). Thread-safe.
 class Checkpointer {
  public:
   struct Options {
     std::chrono::milliseconds interval{2000};
     std::chrono::milliseconds heartbeat{60000};
+    std::uint64_t patrol = 8192;
   };
   using Snapshot = std::function<std::shared_ptr<const State>()>;
   Checkpointer(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, Snapshot snapshot, Options options);
@@ -62,12 +65,16 @@ class Checkpointer {
     crypto::MerkleFrontier rehashed;
     std::uint64_t anchored = 0;
     std::uint64_t noted = 0;  // size of the newest stored checkpoint
+    // The round under way: from the log's beginning to what had been rehashed when it began.
+    crypto::MerkleFrontier patrolled;
+    crypto::MerkleFrontier patrol_goal;
   };
   void Loop() EXCLUDES(mutex_);
   Result<void> SignBoth() REQUIRES(mutex_);
   Result<void> Sign(ledger::Log log, const std::string& origin) REQUIRES(mutex_);
   Result<void> Rehash(ledger::Log log, const ledger::Head& head, Progress& progress) REQUIRES(mutex_);
   Result<void> Learn(const State& state) REQUIRES(mutex_);
+  Result<void> Patrol(ledger::Log log) REQUIRES(mutex_);
   void Beat() REQUIRES(mutex_);
 
   ledger::Ledger& ledger_;
@@ -84,6 +91,7 @@ class Checkpointer {
   std::vector<crypto::NoteKey> keys_ GUARDED_BY(mutex_);  // that sign now, the one in force first; empty: to be learnt
   std::vector<std::uint32_t> numbers_ GUARDED_BY(mutex_);
   LedgerFacts learnt_for_ GUARDED_BY(mutex_);
+  std::optional<Error> damage_ GUARDED_BY(mutex_);  // found in what was signed: nothing more is signed until a restart
   std::uint64_t beat_size_ GUARDED_BY(mutex_) = 0;
   std::chrono::steady_clock::time_point beat_at_ GUARDED_BY(mutex_) = std::chrono::steady_clock::now();
 

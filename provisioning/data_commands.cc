@@ -1,9 +1,13 @@
 #include "provisioning/data_commands.h"
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
+#include <filesystem>
 #include <iostream>
 
 #include "crypto/envelope.h"
+#include "crypto/note.h"
+#include "crypto/text_rules.h"
 
 namespace strongroom::provisioning {
 namespace {
@@ -56,9 +60,52 @@ int RunData(const CliSession& session, Operation operation, const DataOptions& o
   return done ? kExitDone : Fail(done.error());
 }
 
+namespace {
+
+int PrintFields(const CliSession& session, const bj::object& out) {
+  if (session.json) {
+    PrintJson(out);
+    return kExitDone;
+  }
+  for (const auto& member : out)
+    std::cout << std::string(12 - std::min<std::size_t>(12, member.key().size()), ' ') << std::string_view(member.key())
+              << "  " << TextOf(out, std::string_view(member.key())) << "\n";
+  return kExitDone;
+}
+
+// A checkpoint's text may be inspected by anyone; whether the signatures are good only its key tells.
+int InspectCheckpoint(const CliSession& session, const std::string& note) {
+  const auto split = note.rfind("\n\n");
+  const auto head = crypto::Checkpoint::Parse(note.substr(0, split == std::string::npos ? 0 : split + 1));
+  if (!head)
+    return Fail(
+        Invalid("neither a wrapped DEK (one whole text that begins with srw1:) nor a checkpoint (a file or its text)"));
+  bj::array signers;
+  for (auto line : crypto::SplitWords(std::string_view(note).substr(split + 2), '\n')) {
+    const auto words = crypto::SplitWords(line);
+    const auto bytes = words.size() == 3 ? DecodeBase64(words[2], Base64::kStandardPadded) : std::nullopt;
+    if (bytes && bytes->size() > 4)
+      signers.push_back(bj::string(std::string(words[1]) + "+" + ToHex(ByteView(*bytes).first(4))));
+  }
+  bj::object out;
+  out["format"] = "checkpoint (not verified)";
+  out["origin"] = head->origin;
+  out["size"] = head->size;
+  out["root"] = ToHex(head->root);
+  out["signed_by"] = std::move(signers);
+  return PrintFields(session, out);
+}
+
+}  // namespace
+
 int Inspect(const CliSession& session, const std::string& text) {
   const auto envelope = crypto::ParseEnvelope(text);
-  if (!envelope) return Fail(Invalid("not a wrapped DEK: expected one whole text that begins with srw1:"));
+  if (!envelope) {
+    std::error_code ignored;
+    if (!std::filesystem::is_regular_file(text, ignored)) return InspectCheckpoint(session, text);
+    const auto file = ReadInput(text);
+    return file ? InspectCheckpoint(session, {file->data(), file->size()}) : Fail(file.error());
+  }
   bj::object out;
   out["format"] = "srw1";
   out["suite"] = crypto::ToString(envelope->suite);
@@ -69,14 +116,7 @@ int Inspect(const CliSession& session, const std::string& text) {
   out["blob_bytes"] = envelope->blob.size();
   if (envelope->suite == crypto::Suite::kGcm && envelope->blob.size() >= 60)
     out["dek_bytes"] = envelope->blob.size() - 60;
-  if (session.json) {
-    PrintJson(out);
-    return kExitDone;
-  }
-  for (const auto& member : out)
-    std::cout << std::string(12 - std::min<std::size_t>(12, member.key().size()), ' ') << std::string_view(member.key())
-              << "  " << TextOf(out, std::string_view(member.key())) << "\n";
-  return kExitDone;
+  return PrintFields(session, out);
 }
 
 }  // namespace strongroom::provisioning

@@ -71,7 +71,10 @@ Result<std::string> FetchKeyrings(const CliSession& session, netapi::Client& cli
     TRY_ASSIGN(const auto before, FetchCheckpoint(client, "control", note));
     TRY_ASSIGN(const auto list, AskAll(session, "/v1/keyrings"));
     TRY_ASSIGN(const auto status, session.Ask("GET", "/v1/status"));
-    if (TextOf(status.get_object().at("ledger").get_object().at("control"), "size") != std::to_string(before.size)) {
+    const auto& ledger = status.get_object().at("ledger");
+    // After a start nothing is signed before everything was read again.
+    if (TextOf(ledger.get_object().at("control"), "size") != std::to_string(before.size) ||
+        TextOf(ledger, "vkey") == "-") {
       (void)usleep(300000);  // what was just recorded is signed soon
       continue;
     }
@@ -80,7 +83,8 @@ Result<std::string> FetchKeyrings(const CliSession& session, netapi::Client& cli
       items.push_back(netapi::WithoutCounts(keyring.get_object()));
     return bj::serialize(items) + "\n";
   }
-  return Unavailable("the control log grows all the time: try again");
+  return Unavailable(
+      "the control log grows all the time, or the token has not signed it yet: see strongroom status, try again");
 }
 
 Result<std::uint64_t> ExportLog(netapi::Client& client, const fs::path& directory, const std::string& log,

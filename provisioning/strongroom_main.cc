@@ -78,8 +78,8 @@ void AddData(CLI::App& app, Arguments& a, Command& run) {
   add("unwrap", "unwrap a wrapped DEK (base64 out)", ledger::Operation::kUnwrap);
   add("rewrap", "move a wrapped DEK to the primary version, inside the token", ledger::Operation::kRewrap);
   add("datakey", "draw a fresh DEK, wrapped", ledger::Operation::kDataKey);
-  auto* inspect = app.add_subcommand("inspect", "explain a wrapped DEK without any key");
-  inspect->add_option("text", a.name, "the text, srw1:...")->required();
+  auto* inspect = app.add_subcommand("inspect", "explain a wrapped DEK or a checkpoint without any key");
+  inspect->add_option("text", a.name, "the text, srw1:...; or a checkpoint, its file or text")->required();
   inspect->callback([&] { run = [&] { return Inspect(a.session, a.name); }; });
 }
 

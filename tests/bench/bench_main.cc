@@ -147,23 +147,24 @@ class FileKey {
       if (const auto ran = provisioning::RunProcess(std::move(arguments)); !ran || ran->status != 0) std::abort();
     };
     run({"openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f_.Path("file.key"), "-out",
-         f_.Path("file.csr")});
-    run({"openssl", "x509", "-req", "-in", f_.Path("file.csr"), "-copy_extensions", "copy", "-CA", f_.Path("ca.pem"),
-         "-CAkey", f_.Path("ca.key"), "-days", "2", "-out", f_.Path("file.pem")});
+         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", dir_.File("file.key"), "-out",
+         dir_.File("file.csr")});
+    run({"openssl", "x509", "-req", "-in", dir_.File("file.csr"), "-copy_extensions", "copy", "-CA", f_.Path("ca.pem"),
+         "-CAkey", f_.Path("ca.key"), "-days", "2", "-out", dir_.File("file.pem")});
     f_.Restart([&](std::string text) {
       const auto replace = [&](const std::string& key, const std::string& line) {
         const auto at = text.find("\n" + key + " = ") + 1;
         text.replace(at, text.find('\n', at) - at, line);
       };
-      replace("certificate", "certificate = \"" + f_.Path("file.pem") + "\"");
-      replace("identity", "key = \"" + f_.Path("file.key") + "\"");
+      replace("certificate", "certificate = \"" + dir_.File("file.pem") + "\"");
+      replace("identity", "key = \"" + dir_.File("file.key") + "\"");
       return text;
     });
   }
   const DevFixture& fixture() const { return f_; }
 
  private:
+  TempDir dir_;
   DevFixture f_;
 };
 
@@ -199,7 +200,11 @@ class BigLedger {
   }
   double ExportedPerSecond() {
     std::filesystem::remove_all(Export());
-    return PerSecond([&] { return f_.Run("auditor-1", {"ledger", "export", "--out", Export()}).status; });
+    return PerSecond([&] {
+      const auto ran = f_.Run("auditor-1", {"ledger", "export", "--out", Export()});
+      std::cerr << ran.err;
+      return ran.status;
+    });
   }
   double VerifiedPerSecond() {
     if (!std::filesystem::exists(Export())) (void)ExportedPerSecond();
@@ -221,12 +226,13 @@ class BigLedger {
   void Stop() {
     (void)provisioning::RunProcess({std::string(STRONGROOM_BIN_DIR) + "/strongroom", "dev", "down", "--dir", f_.Dir()});
   }
-  std::string Export() const { return f_.Path("export"); }
+  std::string Export() const { return dir_.File("export"); }
   static double PerSecond(const std::function<int()>& work) {
     const auto begin = Clock::now();
     if (work() != 0) std::abort();
     return kEntries / std::chrono::duration<double>(Clock::now() - begin).count();
   }
+  TempDir dir_;
   DevFixture f_;
 };
 

@@ -153,6 +153,22 @@ TEST_F(Cli, DaemonsRefuseBadConfigurationInOneLine) {
   EXPECT_EQ(RunProcess({DevFixture::Program("strongroomd")})->status, 2);
 }
 
+TEST_F(Cli, InspectExplainsACheckpointWithoutAnyKey) {
+  const auto note = f().ClientFor("auditor-1")->Call("GET", "/v1/ledger/control/checkpoint");
+  const std::string text(note->body);
+  for (const auto& said : {f().Run("operator-1", {"--json", "inspect", text}),
+                           f().Run("operator-1", {"--json", "inspect", f().Path("log/strongroomd.log")})}) {
+    if (said.status != 0) {
+      EXPECT_NE(said.err.find("neither a wrapped DEK"), std::string::npos) << said.err;
+      continue;
+    }
+    EXPECT_NE(said.out.find("/control/1\""), std::string::npos) << said.out;
+    EXPECT_NE(said.out.find("\"signed_by\":[\"strongroom/"), std::string::npos) << said.out;
+  }
+  EXPECT_EQ(f().Run("operator-1", {"inspect", text}).status, 0);
+  EXPECT_EQ(f().Run("operator-1", {"inspect", "neither"}).status, 1);
+}
+
 // What goes missing from a complete appliance is not made anew: one line, nothing changed, nothing left running.
 TEST(DevLife, UpMakesNoNewPinTokenOrDatabaseForALostOne) {
   DevFixture f;

@@ -235,6 +235,36 @@ TEST_F(Export, L9_AnyFlippedByteIsFound) {
   EXPECT_GT(flips, 150);
 }
 
+// Notes, tiles and proofs are what others take them for: golang.org/x/mod/sumdb reads them, and finds what was changed.
+TEST_F(Export, L1_AThirdPartysToolAgrees) {
+  const TempDir work;
+  const auto built = RunProcess({"sh", "-c",
+                                 "GO111MODULE=off GOPATH=/usr/share/gocode GOFLAGS= GOCACHE='" + work.File("cache") +
+                                     "' go build -o '" + work.File("tlog_check") + "' '" + STRONGROOM_SOURCE_DIR +
+                                     "/tests/oracle/tlog_check.go'"});
+  ASSERT_EQ(built->status, 0) << built->err;
+  const auto check = [&](const std::string& folder, const std::string& log, const std::string& proof) {
+    return *RunProcess({work.File("tlog_check"), folder, Vkey(), log, proof});
+  };
+  for (const std::string log : {"control", "evidence"}) {
+    const auto proof = work.File(log + ".proof");
+    Write(proof, f().Run("auditor-1", {"ledger", "prove", log, "5"}).out);
+    const auto whole = check(Whole(), log, proof);
+    EXPECT_EQ(whole.status, 0) << whole.out << whole.err;
+    EXPECT_NE(whole.out.find("verified " + std::to_string(Size(log)) + " entries"), std::string::npos) << whole.out;
+    auto folder = Copy();
+    const auto [bundle, first] = BundleOf(log, 0);
+    auto entries = Cut(ReadFile(Whole() + "/" + bundle));
+    entries[3].back() ^= 1;
+    Write(folder + "/" + bundle, Join(entries));
+    EXPECT_EQ(check(folder, log, proof).status, 3) << "a changed entry";
+    auto other = ReadFile(proof);
+    other[other.find('\n', other.find('\n') + 1) + 5] ^= 1;
+    Write(proof, other);
+    EXPECT_EQ(check(Whole(), log, proof).status, 3) << "a changed proof";
+  }
+}
+
 // A proof that the service hands out verifies against the root that the token signed.
 TEST_F(Export, L1_ProofsOfTheServiceVerify) {
   const auto key = Key();

@@ -221,6 +221,23 @@ TEST_F(ForgedLog, L8_AnAdoptionThatHidesWhatWasSignedIsFound) {
   EXPECT_EQ(oracle->status, 3) << oracle->out << oracle->err;
 }
 
+// L10: a silence longer than five minutes is reported, however quiet a heartbeat would have been.
+TEST_F(ForgedLog, L10_SilencesAreReported) {
+  w_.clock.now += 1000;
+  for (const auto pause : {Millis{60'000}, Millis{6 * 60'000}, Millis{60'000}}) {
+    ledger::Submission one;
+    one.evidence.emplace_back();
+    one.evidence.back().time = w_.clock.now += pause;
+    one.evidence.back().outcome = "heartbeat";
+    ASSERT_TRUE(w_.ledger->Record(std::move(one)));
+  }
+  const auto audit = provisioning::AuditExport(Export(), Key(), {});
+  ASSERT_TRUE(audit) << audit.error().Line();
+  EXPECT_EQ(audit->silences, 1U);
+  ASSERT_EQ(audit->gaps.size(), 1U);
+  EXPECT_EQ(audit->last, FormatTime(w_.clock.now));
+}
+
 // L10: from the first key on to the newest; a key that the front end has made up is found.
 TEST_F(ForgedLog, L10_RotatedKeysVerifyFromTheFirstOnAndMadeUpOnesDoNot) {
   SignAndKeep();

@@ -2,8 +2,10 @@
 
 #include "appliance/checkpointer.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <lmdb.h>
+#include <unistd.h>
 
 #include "tests/support/world.h"
 
@@ -119,6 +121,33 @@ TEST_F(CheckpointerTest, L7_AFlippedBitStopsSigning) {
     }
     Reopen([&](const std::string& directory) { FlipStoredBit(directory, "evidence", index); });
   }
+}
+
+// A bit that flips on the disk under a running service, in what was signed long ago, is found by the background
+// re-hash.
+TEST_F(CheckpointerTest, L7_TheBackgroundRehashFindsAFlippedBitInWhatWasSigned) {
+  const std::string marker = "patrol-marker";
+  ASSERT_TRUE(w_.ledger->Record(Evidence(40)));
+  ASSERT_TRUE(w_.ledger->Record(Evidence(1, marker)));
+  ASSERT_TRUE(w_.ledger->Record(Evidence(40)));
+  Checkpointer checkpointer(
+      *w_.ledger, w_.token, w_.clock, [this] { return w_.governance->Snapshot(); },
+      Checkpointer::Options{std::chrono::milliseconds(5), std::chrono::hours(1), 16});
+  checkpointer.Enable();
+  ASSERT_TRUE(checkpointer.Now()) << checkpointer.Fault();
+  const auto file = w_.dir.File("data") + "/data.mdb";
+  const auto bytes = tests::ReadFile(file);
+  auto at = bytes.find(marker);
+  ASSERT_NE(at, std::string::npos);
+  const int fd = open(file.c_str(), O_WRONLY | O_CLOEXEC);
+  for (; at != std::string::npos; at = bytes.find(marker, at + 1))
+    ASSERT_EQ(pwrite(fd, "X", 1, static_cast<off_t>(at)), 1);
+  (void)close(fd);
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!checkpointer.Tampered() && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  EXPECT_TRUE(checkpointer.Tampered());
+  ASSERT_TRUE(w_.ledger->Record(Evidence(1)));
+  EXPECT_EQ(checkpointer.Now().error().Slug(), "ledger-damaged");
 }
 
 // L8: an older copy of the database, another one, and none do not extend what the token has signed.
