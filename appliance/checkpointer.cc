@@ -105,6 +105,31 @@ std::optional<std::string> Checkpointer::VerifierKey() const {
   return verifier_key_;
 }
 
+Result<void> Checkpointer::ShowVerifier() {
+  const auto state = snapshot_();
+  if (!state->roster) return {};
+  const auto name = "strongroom/" + ToHex(state->roster->instance());
+  TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());
+  std::vector<crypto::NoteKey> known;
+  for (const auto& former : state->ledger.keys) {
+    TRY_ASSIGN(auto key, crypto::NoteKey::Parse(former));
+    known.push_back(std::move(key));
+  }
+  for (const auto& key : token_keys)
+    for (const auto* spki : {&key.former, &key.spki}) {
+      if (spki->empty()) continue;
+      TRY_ASSIGN(auto made, crypto::NoteKey::FromEcdsa(name, *spki));
+      known.push_back(std::move(made));
+    }
+  TRY_ASSIGN(const auto latest, ledger_.LatestCheckpoint(Log::kControl));
+  for (const auto& key : known)
+    if (latest && crypto::OpenNote(latest->note, std::span(&key, 1))) {
+      const MutexLock lock(fault_mutex_);
+      verifier_key_ = key.Text();
+    }
+  return {};
+}
+
 Result<void> Checkpointer::Now() {
   const MutexLock lock(mutex_);
   if (!enabled_) return Unavailable("the token's anchors have not been compared yet", "not-anchored");

@@ -57,6 +57,8 @@ class Checkpointer {
   /// Tampered tells whether it was no outage that stopped it: stored entries have changed, or the token refuses the
   /// head or signs with another key.
   bool Tampered() const EXCLUDES(fault_mutex_);
+  /// ShowVerifier learns which key has signed what is stored, without signing: for a ledger that may not be signed.
+  Result<void> ShowVerifier() EXCLUDES(mutex_);
   /// VerifierKey is the key in force as a signed note's verifier key; nullopt before the first signature.
   std::optional<std::string> VerifierKey() const EXCLUDES(fault_mutex_);
 

@@ -175,6 +175,7 @@ Result<void> Lifecycle::LookAtAnchors() {
                              ", the database is empty: stop the service and restore a backup",
                          "rollback");
   if (compared && state->roster) checkpointer_.Enable();
+  if (!compared) (void)checkpointer_.ShowVerifier();  // an export of what is there needs to say whose it is
   const MutexLock lock(mutex_);
   anchored_ = compared.has_value() && state->roster != nullptr;
   // An outage between two questions is no rollback, and nobody should restore a database for it.

@@ -408,7 +408,7 @@ Result<bj::value> Api::Entries(const Matched& matched) const {
   return bj::value(ListOf(std::move(items), std::move(next)));
 }
 
-Result<std::string> Api::Evidence(const Matched& matched) const {
+Result<std::string> Api::Evidence(const Matched& matched) {
   TRY_ASSIGN(const auto log, LogNamed(matched.values[0]));
   if (matched.route->endpoint == Endpoint::kTile) {
     TRY_ASSIGN(const auto tile, ParseTilePath(matched.values[1]));
@@ -429,6 +429,11 @@ Result<std::string> Api::Evidence(const Matched& matched) const {
     if (count < tile.width) return NotFound("the log is not long enough for this tile", "no-such-tile");
     if (too_long) return Integrity("an entry is longer than a bundle can hold");
     return bundle;
+  }
+  if (matched.route->endpoint == Endpoint::kCheckpoint) {
+    TRY_ASSIGN(const auto fresh, QueryText(matched.query, "fresh", {"fresh"}));
+    if (!fresh.empty() && fresh != "true") return Invalid("query parameter 'fresh' is true, or absent");
+    if (!fresh.empty()) TRY(checkpointer_.Now());
   }
   TRY_ASSIGN(const auto latest, ledger_.LatestCheckpoint(log));
   if (!latest) return NotFound("nothing of this log has been signed yet", "no-checkpoint");

@@ -72,7 +72,7 @@ class Api {
   Result<boost::json::value> Proposals(std::string_view query) const;
   Result<boost::json::value> Entries(const Matched& matched) const;
   // Checkpoint, proof and tiles: text or bytes, not JSON.
-  Result<std::string> Evidence(const Matched& matched) const;
+  Result<std::string> Evidence(const Matched& matched);
   boost::json::value StatusJson() const;
 
   ledger::Ledger& ledger_;

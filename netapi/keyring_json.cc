@@ -38,9 +38,4 @@ bj::object KeyringObject(const appliance::Keyring& keyring) {
   return out;
 }
 
-bj::object WithoutCounts(bj::object keyring) {
-  for (auto& version : keyring.at("versions").get_array()) version.get_object().erase("kek_counts");
-  return keyring;
-}
-
 }  // namespace strongroom::netapi

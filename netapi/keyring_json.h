@@ -10,7 +10,4 @@ namespace strongroom::netapi {
 /// KeyringObject renders everything about a keyring that follows from the control log.
 boost::json::object KeyringObject(const appliance::Keyring& keyring);
 
-/// WithoutCounts drops what does not follow from the control log from a keyring that the service has answered with.
-boost::json::object WithoutCounts(boost::json::object keyring);
-
 }  // namespace strongroom::netapi

@@ -172,6 +172,12 @@ Result<void> NothingElse(const std::string& folder, const std::set<std::string>&
   return {};
 }
 
+std::string KeyringsJson(const appliance::State& state) {
+  boost::json::array keyrings;
+  for (const auto& [name, keyring] : state.keyrings) keyrings.push_back(netapi::KeyringObject(*keyring));
+  return boost::json::serialize(keyrings) + "\n";
+}
+
 // The keys that may have signed: the one that was handed over, and those that follow from it by endorsement. Read from
 // a log that is not verified yet, which is why only endorsements count.
 std::vector<crypto::NoteKey> KeysFollowing(const std::string& folder, const crypto::NoteKey& first) {
@@ -258,13 +264,13 @@ Result<void> JudgeHead(const std::string& folder, bool control, const crypto::Ch
 
 }  // namespace
 
-Result<std::vector<crypto::Roster>> RostersOf(const std::string& folder, const crypto::NoteKey& key) {
+Result<Replayed> ReplayExport(const std::string& folder, const crypto::NoteKey& key) {
   ControlAuditor auditor;
   std::set<std::string> files;
   TRY(ledger::VerifyLogFolder(
       folder, "control", KeysFollowing(folder, key),
       [&](std::uint64_t index, ByteView raw) { return auditor.Take(index, raw); }, files));
-  return auditor.rosters();
+  return Replayed{auditor.rosters(), KeyringsJson(auditor.state())};
 }
 
 Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
@@ -324,9 +330,7 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                  files, &evidence_roots));
   TRY(JudgeHead(folder, false, evidence, state, newest));
   TRY(JudgeEpochs(auditor.epochs(), false, all_keys, evidence_roots, audit.lost));
-  boost::json::array keyrings;
-  for (const auto& [name, keyring] : state.keyrings) keyrings.push_back(netapi::KeyringObject(*keyring));
-  TRY(Same(folder, "keyrings.json", boost::json::serialize(keyrings) + "\n", files));
+  TRY(Same(folder, "keyrings.json", KeyringsJson(state), files));
   TRY(Same(folder, "ledger.vkey", newest.Text() + "\n", files));
   for (const auto& roster : auditor.rosters()) {
     const auto at = "rosters/" + std::to_string(roster.version()) + "/";

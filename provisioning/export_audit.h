@@ -31,7 +31,12 @@ struct Audit {
 Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                           const std::function<void(const char* log, std::uint64_t entries)>& progress);
 
-/// RostersOf returns the rosters in a folder's control log, oldest first.
-Result<std::vector<crypto::Roster>> RostersOf(const std::string& folder, const crypto::NoteKey& key);
+/// Replayed is what a control log amounts to.
+struct Replayed {
+  std::vector<crypto::Roster> rosters;  // oldest first
+  std::string keyrings;                 // what keyrings.json has to say
+};
+/// ReplayExport verifies and replays a folder's control log.
+Result<Replayed> ReplayExport(const std::string& folder, const crypto::NoteKey& key);
 
 }  // namespace strongroom::provisioning

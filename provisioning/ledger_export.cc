@@ -60,31 +60,17 @@ Result<std::string> Fetch(netapi::Client& client, const std::string& target) {
   return std::string(answer.body);
 }
 
-Result<crypto::Checkpoint> FetchCheckpoint(netapi::Client& client, const std::string& log, std::string& note) {
-  TRY_ASSIGN(note, Fetch(client, "/v1/ledger/" + log + "/checkpoint"));
-  return crypto::Checkpoint::Parse(note.substr(0, note.rfind("\n\n") + 1));
-}
-
-// The keyrings as of a control checkpoint: asked for until neither has moved in between.
-Result<std::string> FetchKeyrings(const CliSession& session, netapi::Client& client, std::string& note) {
-  for (int tries = 0; tries < 20; ++tries) {
-    TRY_ASSIGN(const auto before, FetchCheckpoint(client, "control", note));
-    TRY_ASSIGN(const auto list, AskAll(session, "/v1/keyrings"));
-    TRY_ASSIGN(const auto status, session.Ask("GET", "/v1/status"));
-    const auto& ledger = status.get_object().at("ledger");
-    // After a start nothing is signed before everything was read again.
-    if (TextOf(ledger.get_object().at("control"), "size") != std::to_string(before.size) ||
-        TextOf(ledger, "vkey") == "-") {
-      (void)usleep(300000);  // what was just recorded is signed soon
-      continue;
-    }
-    bj::array items;
-    for (const auto& keyring : list.get_object().at("items").get_array())
-      items.push_back(netapi::WithoutCounts(keyring.get_object()));
-    return bj::serialize(items) + "\n";
+// The head that is exported: signed for this export, or, when nothing may be signed (in a rollback) or the token is
+// away, the newest that there is.
+Result<void> FetchHead(netapi::Client& client, const std::string& log, std::string& note) {
+  auto fresh = Fetch(client, "/v1/ledger/" + log + "/checkpoint?fresh=true");
+  if (!fresh && fresh.error().code != Code::kUnavailable) return fresh.error();
+  if (fresh) {
+    note = std::move(*fresh);
+    return {};
   }
-  return Unavailable(
-      "the control log grows all the time, or the token has not signed it yet: see strongroom status, try again");
+  TRY_ASSIGN(note, Fetch(client, "/v1/ledger/" + log + "/checkpoint"));
+  return {};
 }
 
 Result<std::uint64_t> ExportLog(netapi::Client& client, const fs::path& directory, const std::string& log,
@@ -110,19 +96,20 @@ Result<bj::object> WriteExport(const CliSession& session, const std::string& to)
   TRY_ASSIGN(const auto client, session.Connect());
   Progress progress;
   std::string control_note, evidence_note;
-  TRY_ASSIGN(const auto keyrings, FetchKeyrings(session, *client, control_note));
-  TRY(FetchCheckpoint(*client, "evidence", evidence_note));
+  TRY(FetchHead(*client, "control", control_note));
+  TRY(FetchHead(*client, "evidence", evidence_note));
   TRY_ASSIGN(const auto status, session.Ask("GET", "/v1/status"));
   const auto key = TextOf(status.get_object().at("ledger"), "vkey");
+  if (key == "-") return Unavailable("the token has not been reached since the start: try again", "not-operational");
   TRY_ASSIGN(const auto control, ExportLog(*client, directory, "control", control_note, progress));
   TRY_ASSIGN(const auto evidence, ExportLog(*client, directory, "evidence", evidence_note, progress));
-  TRY(WriteFile(directory / "keyrings.json", keyrings));
   TRY(WriteFile(directory / "ledger.vkey", key + "\n"));
   TRY(WriteFile(directory / "README.txt", kReadme));
-  // What was written is read and verified at once: rosters are taken from the verified log.
+  // What was written is read and verified at once: rosters and keyrings are taken from the verified log.
   TRY_ASSIGN(const auto vkey, crypto::NoteKey::Parse(key));
-  TRY_ASSIGN(const auto rosters, RostersOf(directory.string(), vkey));
-  for (const auto& roster : rosters) {
+  TRY_ASSIGN(const auto told, ReplayExport(directory.string(), vkey));
+  TRY(WriteFile(directory / "keyrings.json", told.keyrings));
+  for (const auto& roster : told.rosters) {
     const auto folder = directory / "rosters" / std::to_string(roster.version());
     TRY(WriteFile(folder / "roster.txt", roster.text()));
     TRY(WriteFile(folder / "allowed_signers", crypto::RosterAllowedSigners(roster)));

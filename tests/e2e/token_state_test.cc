@@ -184,6 +184,14 @@ TEST(Rollback, L8_AnOlderDatabaseIsReadOnly) {
   EXPECT_NE(refused.err.find("rollback"), std::string::npos) << refused.err;
   EXPECT_EQ(client->Call("GET", "/v1/ledger/control/entries?limit=1")->status, 200U) << "reading goes on";
   EXPECT_EQ(client->Call("GET", "/v1/ledger/control/checkpoint")->status, 200U);
+  EXPECT_EQ(client->Call("GET", "/v1/ledger/control/checkpoint?fresh=true")->status, 503U) << "nothing is signed";
+  EXPECT_EQ(client->Call("GET", "/v1/ledger/control/checkpoint?fresh=no")->status, 400U);
+  // What there is can be exported, also with a proposal in it that the token has not signed.
+  ASSERT_EQ(f.Run("operator-1", {"propose", "ledger.adopt", "--reason", "r"}).status, 0);
+  const auto folder = f.Dir() + "-export";
+  const auto exported = f.Run("auditor-1", {"ledger", "export", "--out", folder});
+  EXPECT_EQ(exported.status, 0) << exported.err;
+  EXPECT_EQ(f.Run("auditor-1", {"ledger", "verify", folder, "--vkey", f.Path("ledger.vkey")}).status, 0);
   EXPECT_EQ(client->Call("GET", "/v1/health/ready")->status, 503U);
   down();
   std::filesystem::remove_all(f.Path("data"));
