@@ -11,6 +11,9 @@ namespace {
 constexpr std::string_view kFormatKey = "format";
 constexpr std::uint32_t kFormat = 1;
 constexpr std::size_t kGroupEntries = 4096;
+// Under load the writer waits this long for as many submissions as came last time: a commit costs two flushes of the
+// disk.
+constexpr auto kGather = std::chrono::microseconds(400);
 
 std::size_t EntriesOf(const Submission& s) { return s.control.size() + s.evidence.size() + s.checkpoints.size() + 1; }
 Head HeadFor(const crypto::MerkleFrontier& tree) { return {tree.size(), tree.Root()}; }
@@ -131,12 +134,16 @@ Head Ledger::HeadOf(Log log) const {
 }
 
 void Ledger::WriteLoop() {
+  std::size_t crowd = 0;  // submissions worth waiting for a moment
   while (true) {
     std::vector<Queued> group;
     {
       const MutexLock lock(mutex_);
       while (queue_.empty() && !stopping_) work_.Wait(mutex_);
       if (queue_.empty()) return;
+      const auto until = std::chrono::steady_clock::now() + kGather;
+      while (queue_.size() < crowd && !stopping_ && work_.WaitUntil(mutex_, until)) {
+      }
       std::size_t entries = 0;
       while (!queue_.empty() && entries < kGroupEntries) {
         entries += EntriesOf(queue_.front().submission);
@@ -145,6 +152,7 @@ void Ledger::WriteLoop() {
       }
       queued_entries_ -= entries;
     }
+    crowd = group.size();
     const auto written = WriteGroup(group);
     const MutexLock lock(mutex_);
     if (written) {
