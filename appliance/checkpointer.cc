@@ -40,11 +40,28 @@ Result<std::vector<crypto::NoteKey>> NoteKeysOf(const crypto::InstanceId& instan
   return out;
 }
 
-Result<std::uint64_t> KeptSize(const ledger::Ledger& ledger, Log log, std::span<const crypto::NoteKey> keys) {
+Result<std::vector<crypto::NoteKey>> KeysThatSigned(const State& state, const std::vector<hsm::CheckpointKey>& keys) {
+  std::vector<crypto::NoteKey> out;
+  for (const auto& text : state.ledger.keys) {
+    TRY_ASSIGN(auto key, crypto::NoteKey::Parse(text));
+    out.push_back(std::move(key));
+  }
+  const auto name = "strongroom/" + ToHex(state.roster->instance());
+  for (const auto& key : keys)
+    for (const auto* spki : {&key.former, &key.spki}) {
+      if (spki->empty()) continue;
+      TRY_ASSIGN(auto made, crypto::NoteKey::FromEcdsa(name, *spki));
+      if (std::find(out.begin(), out.end(), made) == out.end()) out.push_back(std::move(made));
+    }
+  return out;
+}
+
+Result<std::uint64_t> KeptSize(const ledger::Ledger& ledger, Log log, const State& state,
+                               std::span<const crypto::NoteKey> keys) {
   TRY_ASSIGN(const auto latest, ledger.LatestCheckpoint(log));
   if (!latest) return 0;
   const auto head = HeadIn(latest->note, keys);
-  if (!head || head->size > ledger.HeadOf(log).size) return 0;
+  if (!head || head->origin != OriginOf(log, state) || head->size > ledger.HeadOf(log).size) return 0;
   TRY_ASSIGN(const auto root, ledger.RootAt(log, head->size));
   return root == head->root ? head->size : 0;
 }
@@ -108,19 +125,8 @@ std::optional<std::string> Checkpointer::VerifierKey() const {
 Result<void> Checkpointer::ShowVerifier() {
   const auto state = snapshot_();
   if (!state->roster) return {};
-  const auto name = "strongroom/" + ToHex(state->roster->instance());
   TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());
-  std::vector<crypto::NoteKey> known;
-  for (const auto& former : state->ledger.keys) {
-    TRY_ASSIGN(auto key, crypto::NoteKey::Parse(former));
-    known.push_back(std::move(key));
-  }
-  for (const auto& key : token_keys)
-    for (const auto* spki : {&key.former, &key.spki}) {
-      if (spki->empty()) continue;
-      TRY_ASSIGN(auto made, crypto::NoteKey::FromEcdsa(name, *spki));
-      known.push_back(std::move(made));
-    }
+  TRY_ASSIGN(const auto known, KeysThatSigned(*state, token_keys));
   TRY_ASSIGN(const auto latest, ledger_.LatestCheckpoint(Log::kControl));
   for (const auto& key : known)
     if (latest && crypto::OpenNote(latest->note, std::span(&key, 1))) {
@@ -145,7 +151,9 @@ void Checkpointer::Loop() {
     if (stopping_ || !enabled_) continue;
     Beat();
     for (const auto log : {Log::kControl, Log::kEvidence})
-      if (const auto sound = Patrol(log); !sound && !damage_) damage_ = sound.error();
+      // A failed read is no damage: it is tried again.
+      if (const auto sound = Patrol(log); !sound && !damage_ && sound.error().code == Code::kIntegrity)
+        damage_ = sound.error();
     (void)SignBoth();
   }
   if (enabled_) (void)SignBoth();  // what a last answer has left
@@ -209,9 +217,7 @@ Result<void> Checkpointer::Learn(const State& state) {
     noted = 0;
     if (!latest) continue;
     // Keys that the log says are over have signed too. Any other key is another token's, or somebody has replaced it.
-    auto known = keys;
-    for (const auto& former : state.ledger.keys)
-      if (auto parsed = crypto::NoteKey::Parse(former)) known.push_back(std::move(*parsed));
+    TRY_ASSIGN(const auto known, KeysThatSigned(state, token_keys));
     const auto head = HeadIn(latest->note, known);
     if (!head)
       return Integrity(

@@ -23,8 +23,12 @@ Result<void> CompareWithAnchors(const ledger::Ledger& ledger, const State& state
                                 std::span<const crypto::Anchor> anchors);
 
 /// KeptSize is how many of a log's entries are known to be what the token has signed: those under the newest checkpoint
-/// in the database, when one of `keys` has signed it and the entries fit. 0 when there is none.
-Result<std::uint64_t> KeptSize(const ledger::Ledger& ledger, ledger::Log log, std::span<const crypto::NoteKey> keys);
+/// in the database, when one of `keys` has signed it in the state's epoch and the entries fit. 0 when there is none.
+Result<std::uint64_t> KeptSize(const ledger::Ledger& ledger, ledger::Log log, const State& state,
+                               std::span<const crypto::NoteKey> keys);
+
+/// KeysThatSigned are all that may have signed this ledger: the token's, those before them, those that the log names.
+Result<std::vector<crypto::NoteKey>> KeysThatSigned(const State& state, const std::vector<hsm::CheckpointKey>& keys);
 
 /// NoteKeysOf makes verifier keys of a token's checkpoint keys, in their order.
 Result<std::vector<crypto::NoteKey>> NoteKeysOf(const crypto::InstanceId& instance,

@@ -1,6 +1,7 @@
 #include "appliance/decisions.h"
 
 #include "appliance/ledger_decisions.h"
+#include "crypto/custody.h"
 
 #include <algorithm>
 #include <set>
@@ -104,6 +105,15 @@ Result<Params> DraftRotate(const State& state, const ProposalRequest& request) {
   return params;
 }
 
+// Who may vote on a proposal: custodians, but not the requester and nobody whose removal is asked for.
+std::uint64_t EligibleVoters(const State& state, const crypto::ProposalText& p) {
+  return static_cast<std::uint64_t>(
+      std::count_if(state.roster->principals().begin(), state.roster->principals().end(), [&](const auto& principal) {
+        return principal.role == crypto::Role::kCustodian && principal.name != p.requester &&
+               !(p.operation == "roster.change" && p.params.contains("remove-" + principal.name));
+      }));
+}
+
 Error Stale(const std::string& why) { return Conflict(why + ": propose again", "stale"); }
 
 hsm::KeySpec SpecFor(const std::string& keyring, std::uint32_t version, const crypto::KeyId& kek, crypto::Suite suite,
@@ -132,6 +142,34 @@ Result<Effect> EffectOfCreate(const State& state, const crypto::ProposalText& p)
   }
   effect.entries = {ledger::KeyringCreated{*id, p.keyring, suite, custody, Get(p.params, "grants", "none")}, announced,
                     ledger::VersionActivated{*id, 1}};
+  return effect;
+}
+
+Result<Params> DraftRosterChange(const State& state, const ProposalRequest& request, const Drawn& drawn) {
+  if (!request.keyring.empty()) return Invalid("roster.change has no keyring");
+  if (drawn.token.empty()) return Unavailable("no token to tell of the new roster");
+  crypto::ProposalText asked;
+  asked.operation = request.operation;
+  asked.params = request.params;
+  if (asked.params.contains("new-roster") || asked.params.contains("token"))
+    return Invalid("the appliance fills in new-roster and token", "unknown-parameter");
+  TRY_ASSIGN(const auto next, crypto::RosterAfter(*state.roster, asked));
+  for (const auto& [name, keyring] : state.keyrings)
+    for (const auto& [service, mask] : keyring->grants.by_service())
+      if (const auto* principal = next.Find(service); principal != nullptr && principal->role != crypto::Role::kService)
+        return Invalid("'" + service + "' has grants as a service and would be one no more");
+  asked.params["new-roster"] = std::to_string(next.version()) + " " + ToHex(next.hash());
+  asked.params["token"] = drawn.token;
+  return std::move(asked.params);
+}
+
+Result<Effect> EffectOfRosterChange(const State& state, const crypto::ProposalText& p) {
+  TRY_ASSIGN(const auto next, crypto::RosterAfter(*state.roster, p));
+  if (Get(p.params, "new-roster", "") != std::to_string(next.version()) + " " + ToHex(next.hash()))
+    return Stale("the roster has changed");
+  Effect effect;
+  effect.changes_record = true;
+  effect.entries = {ledger::RosterChanged{next.text()}};
   return effect;
 }
 
@@ -182,6 +220,7 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
     if (request.operation == "keyring.create") return DraftCreate(state, request, drawn);
     if (request.operation == "ledger.adopt") return DraftAdoption(state, request, drawn);
     if (request.operation == "ledger.rotate-key") return DraftKeyRotation(state, request, drawn);
+    if (request.operation == "roster.change") return DraftRosterChange(state, request, drawn);
     return DraftRotate(state, request);
   };
   TRY_ASSIGN(auto params, draft());
@@ -228,7 +267,12 @@ std::string_view StateAt(const State& state, const Proposal& proposal, Millis no
     case ProposalFate::kPending:
       break;
   }
-  if (Approvals(proposal) != proposal.votes.size()) return "rejected";
+  if (const auto rejections = proposal.votes.size() - Approvals(proposal); rejections > 0) {
+    // Roster changes and emergencies end when approval has become impossible (Q4).
+    const auto& p = proposal.parsed;
+    if (!crypto::OutlivesRejection(p.policy_class) || EligibleVoters(state, p) - rejections < p.needed)
+      return "rejected";
+  }
   if (proposal.parsed.roster_hash != state.roster->hash()) return "stale";
   const bool approved = Approvals(proposal) >= proposal.parsed.needed;
   if (now > (approved ? proposal.parsed.execute_by : proposal.parsed.approve_by)) return "expired";
@@ -259,6 +303,7 @@ Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal
   if (proposal.operation == "keyring.create") return EffectOfCreate(state, proposal);
   if (proposal.operation == "ledger.adopt") return EffectOfAdoption(state, proposal);
   if (proposal.operation == "ledger.rotate-key") return EffectOfKeyRotation(state, proposal);
+  if (proposal.operation == "roster.change") return EffectOfRosterChange(state, proposal);
   return EffectOfRotate(state, proposal);
 }
 

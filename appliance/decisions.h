@@ -17,8 +17,8 @@ inline constexpr Millis kExecuteWithin = Millis{48} * 3600 * 1000;
 inline constexpr std::size_t kMaxOpenProposals = 1000;
 
 /// ProposalRequest is what a person asks for. Parameters that she may give: keyring.create: suite (kwp, gcm), custody
-/// (token, keyring:install), grants; keyring.rotate: suite; ledger.rotate-key: overlap-days. Everything else in the
-/// text is the appliance's.
+/// (token, keyring:install), grants; keyring.rotate: suite; ledger.rotate-key: overlap-days; roster.change:
+/// crypto::RosterAfter. Everything else in the text is the appliance's.
 struct ProposalRequest {
   std::string operation;
   std::string keyring;

@@ -8,6 +8,11 @@
 #include "crypto/sshsig.h"
 
 namespace strongroom::appliance {
+namespace {
+
+bool RecordLost(const Error& error) { return error.Slug() == "anchor-missing" || error.Slug() == "anchor-damaged"; }
+
+}  // namespace
 
 Governance::Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, State state)
     : ledger_(ledger), key_ops_(key_ops), clock_(clock), snapshot_(std::make_shared<const State>(std::move(state))) {}
@@ -158,22 +163,20 @@ Result<Recovery> Governance::LookForRecovery(const State& state, const std::stri
     if (!compared && compared.error().code != Code::kIntegrity) return compared.error();
     recovery.rolled_back = !compared;
     recovery.record = std::move(*record);
-  } else if (record.error().Slug() == "anchor-missing" || record.error().Slug() == "anchor-damaged") {
+  } else if (RecordLost(record.error())) {
     recovery.rolled_back = true;
   } else {
     return std::move(record).error();
   }
   TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());
-  TRY_ASSIGN(auto keys, NoteKeysOf(state.roster->instance(), token_keys));
-  for (const auto& former : state.ledger.keys) {
-    TRY_ASSIGN(auto key, crypto::NoteKey::Parse(former));
-    keys.push_back(std::move(key));
-  }
+  TRY_ASSIGN(const auto keys, KeysThatSigned(state, token_keys));
   recovery.key = token_keys.front().number;
+  // A rotation that the token did and the ledger knows nothing of is adopted like everything else that was lost.
+  recovery.rolled_back = recovery.rolled_back || recovery.key > state.ledger.key;
   TRY_ASSIGN(recovery.keys, key_ops_.Inventory());
   recovery.evidence = ledger_.HeadOf(ledger::Log::kEvidence);
-  TRY_ASSIGN(recovery.kept_control, KeptSize(ledger_, ledger::Log::kControl, keys));
-  TRY_ASSIGN(recovery.kept_evidence, KeptSize(ledger_, ledger::Log::kEvidence, keys));
+  TRY_ASSIGN(recovery.kept_control, KeptSize(ledger_, ledger::Log::kControl, state, keys));
+  TRY_ASSIGN(recovery.kept_evidence, KeptSize(ledger_, ledger::Log::kEvidence, state, keys));
   return recovery;
 }
 
@@ -199,8 +202,8 @@ Result<void> Governance::Complete(const State& state, std::vector<ledger::Contro
     auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&body);
     if (opened == nullptr && changed == nullptr) continue;
     TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());
-    TRY_ASSIGN(auto keys, NoteKeysOf(state.roster->instance(), token_keys));
     if (changed != nullptr) {
+      TRY_ASSIGN(const auto keys, NoteKeysOf(state.roster->instance(), token_keys));
       const auto& key = token_keys.front();
       if (key.number != changed->number)
         return Unavailable("the token signs with checkpoint key " + std::to_string(key.number), "not-anchored");
@@ -209,17 +212,9 @@ Result<void> Governance::Complete(const State& state, std::vector<ledger::Contro
       *changed = {key.number, former.Text(), keys.front().Text(), key.endorsement};
       continue;
     }
-    for (const auto& former : state.ledger.keys) {
-      TRY_ASSIGN(auto key, crypto::NoteKey::Parse(former));
-      keys.push_back(std::move(key));
-    }
-    for (const auto& key : token_keys) {
-      if (key.former.empty()) continue;
-      TRY_ASSIGN(auto former, crypto::NoteKey::FromEcdsa("strongroom/" + ToHex(state.roster->instance()), key.former));
-      keys.push_back(std::move(former));
-    }
+    TRY_ASSIGN(const auto keys, KeysThatSigned(state, token_keys));
     for (const auto log : {ledger::Log::kControl, ledger::Log::kEvidence}) {
-      TRY_ASSIGN(const auto kept, KeptSize(ledger_, log, keys));
+      TRY_ASSIGN(const auto kept, KeptSize(ledger_, log, state, keys));
       TRY_ASSIGN(const auto latest, ledger_.LatestCheckpoint(log));
       if (kept > 0 && latest)
         (log == ledger::Log::kControl ? opened->control_note : opened->evidence_note) = latest->note;
@@ -252,11 +247,22 @@ Result<void> Governance::AskOutcome(const crypto::ProposalText& proposal, const 
                           "key-drift");
   }
   if (!effect.changes_record) return {};
-  TRY_ASSIGN(const auto record, key_ops_.ReadLedgerRecord());
+  const auto read = key_ops_.ReadLedgerRecord();
+  if (!read && proposal.operation == "ledger.adopt" && RecordLost(read.error())) {
+    outcome = interrupted;  // what would have made the record anew has not happened
+    return {};
+  }
+  TRY_ASSIGN(const auto record, read);
   if (proposal.operation == "ledger.adopt") {
     TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(proposal));
     TRY_ASSIGN(const auto epoch, crypto::EpochOf(record));
     if (epoch != adoption.epoch) outcome = interrupted;
+    return {};
+  }
+  if (proposal.operation == "roster.change") {
+    const auto& custody = record.custody;
+    const auto named = std::to_string(custody.roster_version) + " " + ToHex(custody.roster_hash);
+    if (proposal.params.at("new-roster") != named) outcome = interrupted;
     return {};
   }
   TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(proposal));

@@ -17,8 +17,12 @@ constexpr const char* kDefaultOverlapDays = "30";
 
 Error Stale(const std::string& why) { return Conflict(why + ": propose again", "stale"); }
 
-std::string LostRange(std::uint64_t kept, const std::optional<crypto::Anchor>& anchor) {
+std::string LostRange(std::uint64_t kept, const std::optional<crypto::Anchor>& anchor, std::uint64_t epoch) {
   if (!anchor) return "unknown: the token remembers nothing";
+  const auto of = anchor->origin.substr(anchor->origin.rfind('/') + 1);
+  // What another epoch went on from nobody here can tell.
+  if (of != std::to_string(epoch))
+    return "all of epoch " + of + ", which ended at entry " + std::to_string(anchor->size - 1);
   if (anchor->size <= kept) return "none";
   return "entries " + std::to_string(kept) + " to " + std::to_string(anchor->size - 1);
 }
@@ -157,8 +161,8 @@ Result<Params> DraftAdoption(const State& state, const ProposalRequest& request,
   params["evidence-log"] = std::to_string(recovery.evidence.size) + " " + ToHex(recovery.evidence.root);
   params["token-control"] = crypto::AnchorLine(control);
   params["token-evidence"] = crypto::AnchorLine(evidence);
-  params["lost-control"] = LostRange(recovery.kept_control, control);
-  params["lost-evidence"] = LostRange(recovery.kept_evidence, evidence);
+  params["lost-control"] = LostRange(recovery.kept_control, control, state.ledger.epoch);
+  params["lost-evidence"] = LostRange(recovery.kept_evidence, evidence, state.ledger.epoch);
   params["checkpoint-key"] = std::to_string(recovery.key);
   if (recovery.key > state.ledger.key + 1)
     return Conflict("the token's checkpoint key is number " + std::to_string(recovery.key) + ", the database knows " +

@@ -70,6 +70,15 @@ struct Applier {
     return Changed{false, {}, {}, true};
   }
 
+  Result<Changed> operator()(const ledger::RosterChanged& e) const {
+    TRY_ASSIGN(auto roster, crypto::Roster::Parse(e.roster_text));
+    if (!state.roster || roster.version() != state.roster->version() + 1 ||
+        roster.previous() != ToHex(state.roster->hash()) || roster.instance() != state.roster->instance())
+      return Misfit("a roster that does not follow the one before it");
+    state.roster = std::make_shared<const crypto::Roster>(std::move(roster));
+    return Changed{true, {}, {}, false};
+  }
+
   Result<Changed> operator()(const ledger::KeyringCreated& e) const {
     auto keyring = std::make_shared<Keyring>();
     keyring->id = e.keyring;

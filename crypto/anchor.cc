@@ -9,7 +9,7 @@
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::uint8_t kFormat = 2;
+constexpr std::uint8_t kFormat = 3;
 constexpr std::size_t kMaxAnchors = 256;
 constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr std::uint64_t kMaxOverlapDays = 400;
@@ -157,7 +157,8 @@ Result<LedgerRecord> AdoptRecord(const std::optional<LedgerRecord>& record, cons
   if (AnchorOf(next, true) != adoption.token_control || AnchorOf(next, false) != adoption.token_evidence)
     return Changed("the token remembers other heads than the proposal names");
   TRY_ASSIGN(const auto epoch, EpochOf(next));
-  if (epoch != 0 && adoption.epoch != epoch + 1)
+  // Later than its own is enough: a token that has forgotten an adoption is behind its ledger by more than one.
+  if (adoption.epoch <= epoch)
     return Changed("the token is in epoch " + std::to_string(epoch) + ", the proposal opens " +
                    std::to_string(adoption.epoch));
   next.anchors = adoption.adopted;
@@ -199,6 +200,11 @@ std::string KeyEndorsement(const NoteKey& former, const NoteKey& next) {
 }
 
 Result<LedgerRecord> NewerRecord(const LedgerRecord& a, const LedgerRecord& b) {
+  if (a.serial != b.serial) return a.serial > b.serial ? a : b;
+  if (a.serial > 0) {
+    if (a == b) return a;
+    return Integrity("the token has two records with one serial number that differ", "anchor-damaged");
+  }
   const auto covers = [](const LedgerRecord& newer, const LedgerRecord& older) {
     if (newer.key < older.key || (newer.key == older.key && newer.former_until != older.former_until)) return false;
     const auto new_epoch = EpochOf(newer), old_epoch = EpochOf(older);
@@ -225,6 +231,15 @@ Bytes EncodeRecord(const LedgerRecord& record) {
   }
   out.U32(record.key);
   out.U64(static_cast<std::uint64_t>(record.former_until));
+  out.U64(record.serial);
+  out.U64(record.custody.roster_version);
+  out.Raw(record.custody.roster_hash);
+  out.U64(static_cast<std::uint64_t>(record.custody.seen));
+  out.U16(static_cast<std::uint16_t>(record.custody.spent.size()));
+  for (const auto& spent : record.custody.spent) {
+    out.Raw(spent.id);
+    out.U64(static_cast<std::uint64_t>(spent.until));
+  }
   return std::move(out).Take();
 }
 
@@ -240,9 +255,21 @@ Result<LedgerRecord> DecodeRecord(ByteView bytes) {
     anchor.root = in.Array<32>();
     record.anchors.push_back(std::move(anchor));
   }
-  if (format == kFormat) {
+  if (format >= 2) {
     record.key = in.U32();
     record.former_until = static_cast<Millis>(in.U64());
+  }
+  if (format >= 3) {
+    record.serial = in.U64();
+    record.custody.roster_version = in.U64();
+    record.custody.roster_hash = in.Array<32>();
+    record.custody.seen = static_cast<Millis>(in.U64());
+    for (int n = in.U16(); n > 0 && in.ok(); --n) {
+      SpentProposal spent;
+      spent.id = in.Array<16>();
+      spent.until = static_cast<Millis>(in.U64());
+      record.custody.spent.push_back(spent);
+    }
   }
   if (format < 1 || format > kFormat || !in.Complete() || record.key == 0)
     return Integrity("the anchor record in the token cannot be read", "anchor-damaged");

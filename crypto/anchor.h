@@ -2,6 +2,7 @@
 // What a token remembers of the ledger, what it will sign next, and what a quorum may change in it. Pure: the token
 // host and its fake use it, each call a value in and a value out.
 
+#include <array>
 #include <optional>
 #include <span>
 #include <string>
@@ -25,11 +26,28 @@ struct Anchor {
   bool operator==(const Anchor&) const = default;
 };
 
-/// LedgerRecord is all that a token keeps about its ledger.
+/// SpentProposal is one that was executed and whose deadline has not passed.
+struct SpentProposal {
+  std::array<std::uint8_t, 16> id{};  // the first half of its text's SHA-256
+  Millis until = 0;
+  bool operator==(const SpentProposal&) const = default;
+};
+/// CustodyFacts is what a token enforces (crypto/custody.h).
+struct CustodyFacts {
+  std::uint64_t roster_version = 0;  // 0: none seen yet
+  Digest roster_hash{};
+  Millis seen = 0;  // the latest time at which anything was executed
+  std::vector<SpentProposal> spent;
+  bool operator==(const CustodyFacts&) const = default;
+};
+
+/// LedgerRecord is all that a token keeps about its ledger and who may change custody: the custody record.
 struct LedgerRecord {
+  std::uint64_t serial = 0;  // grows with each record that is written
   std::vector<Anchor> anchors;
   std::uint32_t key = 1;    // number of the checkpoint key that signs
   Millis former_until = 0;  // until then the key before it signs too
+  CustodyFacts custody;
   bool operator==(const LedgerRecord&) const = default;
 };
 
@@ -63,8 +81,8 @@ std::string AnchorLine(const std::optional<Anchor>& anchor);
 std::optional<Anchor> AnchorOf(const LedgerRecord& record, bool control);
 /// EpochOf is the epoch that a record's logs are in, 0 when it knows none.
 Result<std::uint64_t> EpochOf(const LedgerRecord& record);
-/// AdoptRecord judges an adoption and returns the record as it will be. It must name what the record holds now, and the
-/// epoch after it: so it works once. `record` is nullopt when the token has lost it; the proposal then says "none".
+/// AdoptRecord judges an adoption and returns the record as it will be. It must name what the record holds now, and a
+/// later epoch: so it works once. `record` is nullopt when the token has lost it; the proposal then says "none".
 /// kConflict, slug `stale`, when the record is another by now; kForbidden for another instance's ledger.
 Result<LedgerRecord> AdoptRecord(const std::optional<LedgerRecord>& record, const Adoption& adoption);
 
@@ -85,10 +103,10 @@ Result<LedgerRecord> RotateRecord(const LedgerRecord& record, const KeyRotation&
 std::string KeyEndorsement(const NoteKey& former, const NoteKey& next);
 
 /// NewerRecord picks, of two records that a crash between writing one and removing the other has left, the one that
-/// came later: in nothing is it behind. kIntegrity when neither is.
+/// came later: by its serial, or, for those of an earlier version, in nothing is it behind. kIntegrity when neither is.
 Result<LedgerRecord> NewerRecord(const LedgerRecord& a, const LedgerRecord& b);
 
-/// EncodeRecord and DecodeRecord are the record in the token (ledger/FORMAT.md). Decode fails with kIntegrity.
+/// EncodeRecord and DecodeRecord are the record in the token (hsm/CUSTODY.md). Decode fails with kIntegrity.
 Bytes EncodeRecord(const LedgerRecord& record);
 Result<LedgerRecord> DecodeRecord(ByteView record);
 

@@ -146,9 +146,10 @@ Result<std::string> ClassOf(std::string_view operation) {
   if (operation == "keyring.create") return std::string("ceremony");
   if (operation == "keyring.rotate" || operation == "ledger.rotate-key") return std::string("rotation");
   if (operation == "ledger.adopt") return std::string("recovery");
+  if (operation == "roster.change") return std::string("roster");
   return Invalid("operation '" + std::string(operation.substr(0, 40)) +
-                     "' is not one that this version executes: keyring.create, keyring.rotate, ledger.adopt, "
-                     "ledger.rotate-key",
+                     "' is not one that this version executes: keyring.create, keyring.rotate, roster.change, "
+                     "ledger.adopt, ledger.rotate-key",
                  "unknown-operation");
 }
 

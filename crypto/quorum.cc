@@ -28,12 +28,18 @@ std::string VoteMessage(std::string_view proposal_text, Verdict verdict) {
   return std::string(proposal_text) + "verdict: " + std::string(ToString(verdict)) + "\n";
 }
 
+bool OutlivesRejection(std::string_view policy_class) {
+  return policy_class == "roster" || policy_class == "emergency";
+}
+
 Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::string_view text, const Vote& vote) {
   const auto* principal = roster.Find(vote.custodian);
   if (principal == nullptr || principal->role != Role::kCustodian)
     return Forbidden("the vote is not by a custodian of roster " + std::to_string(roster.version()), "not-a-custodian");
   if (vote.custodian == proposal.requester)
     return Forbidden(vote.custodian + " asked for this and cannot vote on it", "requester-vote");
+  if (proposal.operation == "roster.change" && proposal.params.contains("remove-" + vote.custodian))
+    return Forbidden(vote.custodian + " is to be removed or replaced by this and cannot vote on it", "concerned-vote");
   return VerifySshSignature(principal->ssh_key, kVoteNamespace, AsBytes(VoteMessage(text, vote.verdict)),
                             vote.signature);
 }
@@ -51,7 +57,10 @@ Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view tex
   std::set<std::string, std::less<>> approved;
   for (const auto& vote : votes) {
     TRY(CheckVote(roster, proposal, text, vote));
-    if (vote.verdict == Verdict::kReject) return Forbidden(vote.custodian + " has rejected it", "rejected");
+    if (vote.verdict == Verdict::kReject) {
+      if (OutlivesRejection(proposal.policy_class)) continue;
+      return Forbidden(vote.custodian + " has rejected it", "rejected");
+    }
     approved.insert(vote.custodian);
   }
   if (approved.size() < proposal.needed)

@@ -37,8 +37,13 @@ Vote GetVote(WireReader& in);
 /// VoteMessage is what a custodian signs: the canonical text, then "verdict: approve\n" or "verdict: reject\n".
 std::string VoteMessage(std::string_view proposal_text, Verdict verdict);
 
-/// CheckVote verifies one vote: a custodian of this roster, not the requester, with a good signature over exactly this
-/// text. Fails with kForbidden; slugs not-a-custodian, requester-vote, bad-signature.
+/// OutlivesRejection tells whether one rejection does not end a proposal of this class: those of roster and emergency
+/// end when approval has become impossible (Q4).
+bool OutlivesRejection(std::string_view policy_class);
+
+/// CheckVote verifies one vote: a custodian of this roster, not the requester and not somebody whose removal is asked
+/// for (Q4), with a good signature over exactly this text. Fails with kForbidden; slugs not-a-custodian,
+/// requester-vote, concerned-vote, bad-signature.
 Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::string_view text, const Vote& vote);
 
 /// ExecutionGrant is the capability to change custody. Nothing but GrantExecution makes one; it is consumed by value.

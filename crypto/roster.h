@@ -23,6 +23,7 @@ struct Principal {
   Role role = Role::kService;
   Digest spki{};        // SHA-256 of the certificate's SubjectPublicKeyInfo
   std::string ssh_key;  // "TYPE BASE64", custodians only
+  bool operator==(const Principal&) const = default;
 };
 
 /// Roster is immutable once parsed. Its canonical text is
@@ -47,7 +48,10 @@ class Roster {
   const Digest& hash() const { return hash_; }
   const InstanceId& instance() const { return instance_; }
   std::uint64_t version() const { return version_; }
+  /// previous is the hash of the roster before, in hex, or "none".
+  const std::string& previous() const { return previous_; }
   const std::vector<Principal>& principals() const { return principals_; }
+  const std::map<std::string, std::uint64_t, std::less<>>& policies() const { return policies_; }
   const Principal* Find(std::string_view name) const;
   const Principal* FindBySpki(const Digest& spki) const;
   std::size_t custodians() const;

@@ -95,20 +95,21 @@ Result<CheckpointSigner::Stored> CheckpointSigner::ReadRecord(const Session& ses
   if (objects.empty()) return Integrity("the token has a checkpoint key and no anchor record", "anchor-missing");
   // One that cannot be read was cut off while it was written, so nothing was signed under it; another one is there
   // then.
-  Stored stored;
   std::optional<Error> unreadable;
-  bool any = false;
   std::vector<std::optional<crypto::LedgerRecord>> read;
+  std::uint64_t highest = 0;
   for (const auto object : objects) {
     TRY_ASSIGN(const auto value, ReadValue(module_, session, object, CKA_VALUE));
     auto record = crypto::DecodeRecord(value);
-    if (!record) {
-      unreadable = record.error();
-      read.emplace_back();
-      continue;
-    }
-    read.emplace_back(*record);
-    TRY_ASSIGN(auto newer, any ? crypto::NewerRecord(*record, stored.record) : std::move(record));
+    if (!record) unreadable = record.error();
+    read.emplace_back(record ? std::optional(*record) : std::nullopt);
+    if (record) highest = std::max(highest, record->serial);
+  }
+  Stored stored;
+  bool any = false;
+  for (const auto& record : read) {
+    if (!record || record->serial != highest) continue;
+    TRY_ASSIGN(auto newer, any ? crypto::NewerRecord(*record, stored.record) : Result<crypto::LedgerRecord>(*record));
     any = true;
     stored.record = std::move(newer);
   }
@@ -188,7 +189,9 @@ Result<void> CheckpointSigner::Destroy(const Session& session, std::span<const C
 Result<void> CheckpointSigner::Replace(const Session& session, const Stored& stored,
                                        const crypto::LedgerRecord& next) const {
   TRY(Destroy(session, stored.older));
-  return WriteRecord(module_, session, next);
+  auto numbered = next;
+  numbered.serial = stored.record.serial + 1;
+  return WriteRecord(module_, session, numbered);
 }
 
 Result<std::vector<CheckpointSignature>> CheckpointSigner::Sign(const Session& session, const crypto::Checkpoint& head,
@@ -207,27 +210,46 @@ Result<std::vector<CheckpointSignature>> CheckpointSigner::Sign(const Session& s
   return signatures;
 }
 
-Result<void> CheckpointSigner::Change(const Session& session, const crypto::ProposalText& proposal, Millis now) {
+Result<void> CheckpointSigner::Spend(const Session& session, const crypto::ExecutionGrant& grant, Millis now) {
+  TRY_ASSIGN(const auto stored, ReadRecord(session));
+  TRY_ASSIGN(const auto next, crypto::SpendProposal(stored.record, grant, now));
+  return Replace(session, stored, next);
+}
+
+Result<void> CheckpointSigner::Change(const Session& session, const crypto::ExecutionGrant& grant, Millis now) {
+  const auto& proposal = grant.proposal();
   auto stored = ReadRecord(session);
   const bool lost = !stored && (stored.error().Slug() == "anchor-missing" || stored.error().Slug() == "anchor-damaged");
   if (proposal.operation == "ledger.adopt") {
-    TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(proposal));
     if (!stored && !lost) return std::move(stored).error();
-    TRY_ASSIGN(auto next, crypto::AdoptRecord(lost ? std::nullopt : std::optional(stored->record), adoption));
+    TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(proposal));
+    TRY_ASSIGN(const auto spent,
+               crypto::SpendProposal(lost ? crypto::LedgerRecord() : stored->record, grant, now, lost));
+    TRY_ASSIGN(auto next, crypto::AdoptRecord(lost ? std::nullopt : std::optional(spent), adoption));
     if (!lost) return Replace(session, *stored, next);
+    next.custody = spent.custody;
     TRY_ASSIGN(next.key, HighestKey(session));
     TRY_ASSIGN(const auto damaged, FindLabelled(module_, session, CKO_DATA, kAnchorLabel));
+    next.serial = ~std::uint64_t{0} >> 1;  // above whatever can be read of the damaged ones
     TRY(WriteRecord(module_, session, next));
-    return Destroy(session, damaged);
+    (void)Destroy(session, damaged);
+    return {};
+  }
+  if (!stored) return std::move(stored).error();
+  TRY_ASSIGN(const auto spent, crypto::SpendProposal(stored->record, grant, now));
+  if (proposal.operation == "roster.change") {
+    TRY_ASSIGN(const auto next, crypto::RosterRecord(spent, grant));
+    return Replace(session, *stored, next);
   }
   TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(proposal));
-  if (!stored) return std::move(stored).error();
-  TRY_ASSIGN(const auto next, crypto::RotateRecord(stored->record, rotation, now));
+  TRY_ASSIGN(const auto next, crypto::RotateRecord(spent, rotation, now));
   // What a cut-off attempt has left goes first; what nothing verifies any more when the record no longer names it.
   TRY(DestroyKeys(session, [&](std::uint32_t number) { return number >= next.key; }));
   TRY(GenerateEcKey(module_, session, kKeyLabel, NumberId(next.key)));
   TRY(Replace(session, *stored, next));
-  return DestroyKeys(session, [&](std::uint32_t number) { return number + 1 < next.key; });
+  // From here on it is done: an outlived key that does not go now goes with the next rotation.
+  (void)DestroyKeys(session, [&](std::uint32_t number) { return number + 1 < next.key; });
+  return {};
 }
 
 Result<void> MakeCheckpointKey(const Module& module, const Session& session) {

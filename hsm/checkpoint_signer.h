@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "crypto/anchor.h"
+#include "crypto/custody.h"
 #include "hsm/key_ops.h"
 #include "hsm/module.h"
 
@@ -31,7 +31,9 @@ class CheckpointSigner {
                                                 std::span<const crypto::Digest> proof, Millis now);
   /// Change writes the record that an approved proposal asks for, and first, for a rotation, makes its key. A crash in
   /// between leaves a key that no record names, which the next attempt replaces.
-  Result<void> Change(const Session& session, const crypto::ProposalText& proposal, Millis now);
+  Result<void> Change(const Session& session, const crypto::ExecutionGrant& grant, Millis now);
+  /// Spend writes the record in which the grant's proposal is spent (crypto::SpendProposal).
+  Result<void> Spend(const Session& session, const crypto::ExecutionGrant& grant, Millis now);
 
  private:
   struct Stored {

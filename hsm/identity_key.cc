@@ -6,6 +6,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "crypto/base/freer.h"
@@ -15,6 +16,8 @@
 namespace strongroom::hsm {
 namespace {
 
+constexpr auto kDrain = std::chrono::seconds(20);
+constexpr auto kEnd = std::chrono::seconds(3);           // that a call may take while the program ends
 constexpr auto kPause = std::chrono::milliseconds(250);  // between two attempts to load anew
 
 // The newest error of libp11, which keeps PKCS#11's return value in OpenSSL's queue.
@@ -147,8 +150,14 @@ Result<std::unique_ptr<IdentityKey>> IdentityKey::Open(TokenUri uri, std::chrono
   {
     const MutexLock lock(key->mutex_);
     key->loaded_ = std::move(loaded);
+    key->watching_ = true;
   }
-  key->watcher_ = std::thread([k = key.get()] { k->Watch(); });
+  key->watcher_ = std::thread([k = key.get()] {
+    k->Watch();
+    const MutexLock lock(k->mutex_);
+    k->watching_ = false;
+    k->changed_.NotifyAll();
+  });
   return key;
 }
 
@@ -159,6 +168,15 @@ IdentityKey::~IdentityKey() {
     const MutexLock lock(mutex_);
     stopping_ = true;
     changed_.NotifyAll();
+    const auto until = std::chrono::steady_clock::now() + kEnd;
+    while (watching_ && changed_.WaitUntil(mutex_, until)) {
+    }
+    // A call that hangs in the module cannot be ended. Everything that was answered is on disk: only the process is
+    // left.
+    if (watching_ || lent_ > 0) {
+      spdlog::critical("the identity token's module hangs: ending without it");
+      std::_Exit(1);
+    }
   }
   if (watcher_.joinable()) watcher_.join();
 }
@@ -190,8 +208,14 @@ void IdentityKey::Watch() {
     {
       const MutexLock lock(mutex_);
       const auto until = std::chrono::steady_clock::now() + period_;
-      while (!stopping_ && !suspected_ && changed_.WaitUntil(mutex_, until)) {
+      // Anybody can make a handshake fail: suspicion asks for one signature a pause, not for one each.
+      const auto soonest = std::chrono::steady_clock::now() + std::min<std::chrono::milliseconds>(kPause, period_);
+      while (!stopping_ && (!suspected_ || std::chrono::steady_clock::now() < soonest) &&
+             changed_.WaitUntil(mutex_, suspected_ ? soonest : until)) {
       }
+      if (!stopping_ && suspected_)
+        while (!stopping_ && changed_.WaitUntil(mutex_, soonest)) {
+        }
       if (stopping_) return;
       suspected_ = false;
     }
@@ -207,7 +231,14 @@ void IdentityKey::LoadAnew() {
     const MutexLock lock(mutex_);
     fault_ = "it does not sign";
     // Drained first: the old context takes the module with it when it goes.
-    while (!stopping_ && lent_ > 0) changed_.Wait(mutex_);
+    const auto until = std::chrono::steady_clock::now() + kDrain;
+    while (!stopping_ && lent_ > 0)
+      if (!changed_.WaitUntil(mutex_, until) && lent_ > 0) {
+        fault_ = "a signature has not come back for " + std::to_string(kDrain.count()) +
+                 " s: the module hangs; restart strongroomd";
+        spdlog::critical("{}", fault_);
+        while (!stopping_ && lent_ > 0) changed_.Wait(mutex_);
+      }
     if (stopping_) return;
     loaded_.reset();
   }

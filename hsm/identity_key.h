@@ -56,6 +56,7 @@ class IdentityKey {
   unsigned lent_ GUARDED_BY(mutex_) = 0;
   bool suspected_ GUARDED_BY(mutex_) = false;
   bool stopping_ GUARDED_BY(mutex_) = false;
+  bool watching_ GUARDED_BY(mutex_) = false;
   std::string fault_ GUARDED_BY(mutex_);  // not empty: the key is not lent
   std::thread watcher_;
 };

@@ -123,7 +123,8 @@ class KeyOps {
   /// Execute runs the operations in order, one result each; one failure does not stop the others.
   virtual std::vector<Result<KeyOpOutput>> Execute(std::span<const KeyOp> ops) = 0;
   /// Generate makes one KEK, non-exportable, reads it back and destroys it again if any attribute differs (K2). The
-  /// grant's proposal must name this key and suite. An id that exists already is kConflict.
+  /// grant's proposal must name this key and suite, its roster must be the one that the token obeys, and it works once
+  /// (crypto/custody.h). An id that exists already is kConflict.
   virtual Result<void> Generate(crypto::ExecutionGrant grant, const KeySpec& spec) = 0;
   /// Inventory lists every secret-key object that lives in the token.
   virtual Result<std::vector<KeyRecord>> Inventory() = 0;
@@ -141,8 +142,8 @@ class KeyOps {
   /// ReadLedgerRecord returns what the token remembers of the ledger. kIntegrity, slugs `anchor-missing` and
   /// `anchor-damaged`, when it should and does not.
   virtual Result<crypto::LedgerRecord> ReadLedgerRecord() = 0;
-  /// ChangeLedgerRecord carries out an approved `ledger.adopt` or `ledger.rotate-key`. kConflict (stale) when the
-  /// record is not what the proposal says: so each works once.
+  /// ChangeLedgerRecord carries out an approved `ledger.adopt`, `ledger.rotate-key` or `roster.change`. kConflict
+  /// (stale) when the record is not what the proposal says: so each works once.
   virtual Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) = 0;
   /// Links tells of each host of the token whether it can be reached now. Does not block.
   virtual std::vector<LinkState> Links() { return {LinkState::kUp}; }

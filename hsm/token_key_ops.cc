@@ -1,5 +1,7 @@
 #include "hsm/token_key_ops.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "hsm/ckr.h"
@@ -420,6 +422,8 @@ Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& 
   TRY_ASSIGN(const auto existing, FindObjects({{CKA_ID, Bytes(spec.ref.key.begin(), spec.ref.key.end())}}, 1));
   if (!existing.empty())
     return Conflict("the token already has an object with CKA_ID " + ToHex(spec.ref.key), "key-exists");
+  // Spent before anything is made: the same votes never make a second key, whoever asks (Q5, Q9).
+  if (const auto spent = signer_.Spend(control_, used, clock_.Now()); !spent) return SignerFault(spent.error());
   auto attributes = KekTemplate(spec, profile_);
   auto ck = ToCk(attributes);
   CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
@@ -521,7 +525,9 @@ Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   if (clock_.Now() > used.proposal().execute_by)
     return Expired("the proposal's time for execution has passed", "proposal-expired");
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
-    return signer_.Change(control_, used.proposal(), clock_.Now());
+    auto changed = signer_.Change(control_, used, clock_.Now());
+    if (changed) sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
+    return changed;
   });
 }
 

@@ -68,6 +68,7 @@ struct Writer {
     out.Text(e.next);
     out.Blob(e.endorsement);
   }
+  void operator()(const RosterChanged& e) const { out.Text(e.roster_text); }
 };
 
 crypto::Suite GetSuite(WireReader& in) {
@@ -162,6 +163,8 @@ ControlBody ReadBody(WireReader& in, std::uint8_t kind) {
       e.endorsement.assign(endorsement.begin(), endorsement.end());
       return e;
     }
+    case 12:
+      return RosterChanged{std::string(in.Text())};
     default:
       in.Fail();
       return Genesis();
@@ -171,7 +174,7 @@ ControlBody ReadBody(WireReader& in, std::uint8_t kind) {
 }  // namespace
 
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 11> kNames = {"genesis",
+  constexpr std::array<std::string_view, 12> kNames = {"genesis",
                                                        "proposal-filed",
                                                        "vote-cast",
                                                        "proposal-withdrawn",
@@ -181,7 +184,8 @@ std::string_view KindName(const ControlBody& body) {
                                                        "version-activated",
                                                        "execution-settled",
                                                        "epoch-opened",
-                                                       "checkpoint-key-changed"};
+                                                       "checkpoint-key-changed",
+                                                       "roster-changed"};
   return kNames[body.index()];
 }
 

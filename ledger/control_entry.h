@@ -77,9 +77,13 @@ struct CheckpointKeyChanged {
   std::string next;
   Bytes endorsement;  // the former key's signature over crypto::KeyEndorsement, DER
 };
-using ControlBody =
-    std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
-                 VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged>;
+/// RosterChanged stands in the settlement of `roster.change`.
+struct RosterChanged {
+  std::string roster_text;
+};
+using ControlBody = std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
+                                 VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened,
+                                 CheckpointKeyChanged, RosterChanged>;
 
 struct ControlEntry {
   Millis time = 0;

@@ -86,6 +86,7 @@ struct Body {
     out["next"] = e.next;
     out["endorsement"] = EncodeBase64(e.endorsement, Base64::kStandardPadded);
   }
+  void operator()(const ledger::RosterChanged& e) const { out["roster"] = e.roster_text; }
 };
 
 std::string_view ToString(ledger::Use use) {

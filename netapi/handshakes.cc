@@ -12,16 +12,20 @@
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
+#include <future>
 
 namespace strongroom::netapi {
 
 namespace net = boost::asio;
 using ErrorCode = boost::system::error_code;
+constexpr auto kHangs = std::chrono::seconds(3);
 
 struct Handshakes::Loop {
   net::io_context context{1};
   net::executor_work_guard<net::io_context::executor_type> guard{net::make_work_guard(context)};
   std::unordered_set<Socket*> sockets;  // of this loop's thread alone
+  std::promise<void> end;
+  std::future<void> ended = end.get_future();
   std::thread thread;
 };
 
@@ -29,7 +33,10 @@ Handshakes::Handshakes(SSL_CTX* context, const ServerTls& tls, ServerChain chain
     : context_(context), tls_(tls), chain_(std::move(chain)), options_(options) {
   for (unsigned i = 0; i < options_.threads; ++i) {
     loops_.push_back(std::make_unique<Loop>());
-    loops_.back()->thread = std::thread([&loop = *loops_.back()] { loop.context.run(); });
+    loops_.back()->thread = std::thread([&loop = *loops_.back()] {
+      loop.context.run();
+      loop.end.set_value();
+    });
   }
 }
 
@@ -42,7 +49,15 @@ void Handshakes::Stop() {
       for (auto* socket : loop.sockets) socket->cancel();
       loop.guard.reset();  // what was broken off ends by itself, and then the loop
     });
-    loop->thread.join();
+  }
+  for (auto& loop : loops_) {
+    if (loop->ended.wait_for(kHangs) == std::future_status::ready) {
+      loop->thread.join();
+      continue;
+    }
+    spdlog::critical("a handshake hangs in the key's module and is left behind");
+    loop->thread.detach();
+    (void)loop.release();
   }
 }
 

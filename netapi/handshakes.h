@@ -37,7 +37,8 @@ class Handshakes {
   ~Handshakes();
   /// Begin takes a connected socket's descriptor over. Thread-safe.
   void Begin(boost::asio::ip::tcp protocol, int fd, Done done);
-  /// Stop breaks off what is under way and joins the threads; every Done has been called then.
+  /// Stop breaks off what is under way and joins the threads; every Done has been called then, but for a thread that
+  /// hangs in the key's module for three seconds more: that one is left. Nobody may call Begin any more.
   void Stop();
 
  private:

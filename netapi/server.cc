@@ -130,7 +130,15 @@ class Server::Impl {
     handshakes_ =
         std::make_unique<Handshakes>(tls_.native_handle(), options_.tls, std::move(chain),
                                      Handshakes::Options{options_.handshake_threads, options_.handshake_deadline});
-    net::co_spawn(loops_[0]->context, Accept(), net::detached);
+    {
+      const MutexLock lock(mutex_);
+      accepting_ = true;
+    }
+    net::co_spawn(loops_[0]->context, Accept(), [this](const std::exception_ptr&) {
+      const MutexLock lock(mutex_);
+      accepting_ = false;
+      closed_.NotifyAll();
+    });
     for (auto& loop : loops_) loop->thread = std::thread([&loop = *loop] { loop.context.run(); });
     return {};
   }
@@ -140,6 +148,10 @@ class Server::Impl {
   void Stop() {
     if (stopping_.exchange(true)) return;
     net::post(loops_[0]->context, [this] { acceptor_->close(); });
+    {
+      const MutexLock lock(mutex_);
+      while (accepting_) closed_.Wait(mutex_);
+    }
     handshakes_->Stop();
     for (auto& loop : loops_)
       net::post(loop->context, [&loop = *loop] {
@@ -502,6 +514,7 @@ class Server::Impl {
   Mutex mutex_;
   CondVar closed_;
   std::size_t open_ GUARDED_BY(mutex_) = 0;
+  bool accepting_ GUARDED_BY(mutex_) = false;
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

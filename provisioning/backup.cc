@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <boost/json/object.hpp>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
 
 #include "appliance/state_rows.h"
@@ -46,10 +48,12 @@ class WorkFolder {
   fs::path path_;
 };
 
-Result<void> RunTar(std::vector<std::string> arguments) {
-  arguments.insert(arguments.begin(), "tar");
+// Names are paths and never hosts, and nobody's environment adds options.
+Result<std::string> RunTar(std::vector<std::string> arguments) {
+  const std::vector<std::string> program = {"env", "-u", "TAR_OPTIONS", "LC_ALL=C", "tar", "--force-local"};
+  arguments.insert(arguments.begin(), program.begin(), program.end());
   TRY_ASSIGN(const auto ran, RunProcess(arguments));
-  if (ran.status == 0) return {};
+  if (ran.status == 0) return ran.out;
   return Io("tar failed: " + ran.err.substr(0, ran.err.find('\n')));
 }
 
@@ -61,13 +65,29 @@ Result<bj::object> WriteBackup(const CliSession& session, const fs::path& file) 
   TRY(RunTar({"--create", "--file", archive, "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0",
               "--mode=go-rwx", "--directory", (work / "ledger").string(), "."}));
   const hsm::UniqueFd written(open(archive.c_str(), O_RDONLY | O_CLOEXEC));
-  // link, not rename: what somebody has put there meanwhile stays.
-  if (!written || fchmod(written.get(), 0600) != 0 || fsync(written.get()) != 0 ||
-      link(archive.c_str(), file.c_str()) != 0)
+  const hsm::UniqueFd folder(open(file.parent_path().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  // What somebody has put there meanwhile stays.
+  if (!written || !folder || fchmod(written.get(), 0600) != 0 || fsync(written.get()) != 0 ||
+      renameat2(AT_FDCWD, archive.c_str(), AT_FDCWD, file.c_str(), RENAME_NOREPLACE) != 0 || fsync(folder.get()) != 0)
     return Io("cannot write " + file.string() + ": " + std::generic_category().message(errno));
   done["file"] = file.string();
   done.erase("dir");
   return done;
+}
+
+// A plain tar archive of files and folders: no compression that grows without bound, no links, no devices.
+Result<void> CheckArchive(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::array<char, 512> head{};
+  in.read(head.data(), head.size());
+  if (!in || std::string_view(head.data() + 257, 5) != "ustar")
+    return Integrity("the backup is not a plain tar archive", "log-damaged");
+  const auto listed = RunTar({"--list", "--verbose", "--file", file});
+  if (!listed) return Integrity("the backup cannot be read: " + listed.error().detail, "log-damaged");
+  for (std::size_t at = 0; at < listed->size(); at = listed->find('\n', at) + 1)
+    if ((*listed)[at] != '-' && (*listed)[at] != 'd')
+      return Integrity("the backup has something else than files and folders in it", "unexpected-file");
+  return {};
 }
 
 // Feeds a verified export into a new ledger, in batches.
@@ -138,6 +158,7 @@ Result<Audit> RestoreInto(const RestoreOptions& options, const fs::path& databas
   TRY_ASSIGN(const auto work, WorkFolder::Beside(database));
   const auto folder = work / "ledger";
   fs::create_directory(folder, error);
+  if (const auto plain = CheckArchive(options.file); !plain) return plain.error();
   if (const auto unpacked = RunTar({"--extract", "--file", options.file, "--no-same-owner", "--no-same-permissions",
                                     "--directory", folder.string()});
       !unpacked)
@@ -177,7 +198,9 @@ int Restore(const CliSession& session, const RestoreOptions& options) {
         Invalid("whose backup is it? --vkey names the checkpoint key that was handed out at the ceremony"));
   const auto key = KeyFrom(key_text);
   if (!key) return FailUsage(key.error());
-  const auto audit = RestoreInto(options, database, *key);
+  auto absolute = options;
+  absolute.file = fs::absolute(options.file).string();
+  const auto audit = RestoreInto(absolute, database, *key);
   if (!audit) {
     const auto status = Fail(audit.error());
     return audit.error().code == Code::kIntegrity ? kExitVerification : status;

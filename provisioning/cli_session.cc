@@ -18,7 +18,7 @@ namespace {
 struct NextStep {
   std::string_view slug, text;
 };
-constexpr std::array<NextStep, 42> kNextSteps = {{
+constexpr std::array<NextStep, 46> kNextSteps = {{
     {"unavailable",
      "try again in a moment; if it stays so, see whether the appliance runs (strongroom dev up --dir DIR starts a dev "
      "one)"},
@@ -45,6 +45,10 @@ constexpr std::array<NextStep, 42> kNextSteps = {{
     {"checkpoint-key-changed", "restore a newer backup, or put the right token back"},
     {"too-many-keys", "restore a newer backup: strongroom restore"},
     {"file-exists", "name a new file"},
+    {"roster-not-enforced", "restore the newest backup, which has the roster that the token obeys"},
+    {"proof-missing", "she runs: strongroom principal prove NAME --key FILE; give its output as --proof"},
+    {"concerned-vote", "let another custodian vote"},
+    {"clock-back", "set the token host's clock right"},
     {"rollback", "put the newest database back, or adopt this one: strongroom propose ledger.adopt --reason WHY"},
     {"no-checkpoint-key", "run strongroom-tokend --config FILE --make-checkpoint-key"},
     {"ledger-failed", "free disk space, then restart strongroomd"},
@@ -61,7 +65,8 @@ constexpr std::array<NextStep, 42> kNextSteps = {{
     {"not-a-custodian", "name the custodian with --custodian, or use the key file that bears the custodian's name"},
     {"not-open", "see strongroom proposal show ID for what became of it"},
     {"unknown-operation",
-     "keyring.create, keyring.rotate, ledger.adopt and ledger.rotate-key are what this version executes"},
+     "keyring.create, keyring.rotate, roster.change, ledger.adopt and ledger.rotate-key are what this version "
+     "executes"},
     {"unknown-parameter", "create takes suite, custody and grants; rotate takes suite"},
     {"token-inventory", "have the key removed or explained before any ceremony goes on: strongroom status"},
 }};

@@ -21,6 +21,7 @@
 #include <iterator>
 
 #include "crypto/roster.h"
+#include "crypto/text_rules.h"
 #include "hsm/frame_socket.h"
 #include "netapi/config.h"
 #include "provisioning/governance_commands.h"
@@ -498,6 +499,23 @@ int DevDown(const CliSession& session, const std::string& directory) {
     PrintJson(bj::object{{"stopped", true}});
   else
     std::cout << "stopped; strongroom dev up --dir " << ShellQuote(directory) << " starts it again\n";
+  return kExitDone;
+}
+
+int DevIssue(const CliSession& session, const std::string& directory, const std::string& name) {
+  const auto dev = DevAppliance::In(directory);
+  if (!dev) return Fail(dev.error());
+  if (!crypto::IsName(name)) return FailUsage(Invalid("a principal's name is 1 to 64 characters of a-z, 0-9 and -"));
+  if (!fs::exists(dev->Path("ca.key"))) return Fail(NotFound("there is no dev appliance in " + directory));
+  const auto stem = dev->Path("clients/" + name);
+  if (const auto made =
+          EnsureClientCertificate(name, stem + ".pem", stem + ".key", dev->Path("ca.pem"), dev->Path("ca.key"));
+      !made)
+    return Fail(made.error());
+  if (session.json)
+    PrintJson(bj::object{{"certificate", stem + ".pem"}, {"key", stem + ".key"}});
+  else
+    std::cout << stem << ".pem\n";
   return kExitDone;
 }
 

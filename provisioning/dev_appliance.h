@@ -12,6 +12,8 @@ namespace strongroom::provisioning {
 int DevUp(const CliSession& session, const std::string& directory, unsigned short port, unsigned token_hosts);
 int DevDown(const CliSession& session, const std::string& directory);
 /// DevEnv prints `export STRONGROOM_...` lines for a principal.
+/// DevIssue makes clients/NAME.pem and .key, unless they are there; a roster.change makes a principal of it.
+int DevIssue(const CliSession& session, const std::string& directory, const std::string& name);
 int DevEnv(const CliSession& session, const std::string& directory, const std::string& principal);
 
 }  // namespace strongroom::provisioning

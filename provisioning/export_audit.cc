@@ -62,6 +62,7 @@ class ControlAuditor {
     if (const auto* opened = std::get_if<ledger::EpochOpened>(&entry.body)) TRY(CheckEpoch(*opened));
     TRY(CheckEffect(entry));
     TRY(appliance::Apply(state_, entry));
+    if (std::holds_alternative<ledger::RosterChanged>(entry.body)) rosters_.push_back(*state_.roster);
     return {};
   }
 
@@ -72,7 +73,8 @@ class ControlAuditor {
                          std::holds_alternative<ledger::VersionAnnounced>(entry.body) ||
                          std::holds_alternative<ledger::VersionActivated>(entry.body) ||
                          std::holds_alternative<ledger::EpochOpened>(entry.body) ||
-                         std::holds_alternative<ledger::CheckpointKeyChanged>(entry.body);
+                         std::holds_alternative<ledger::CheckpointKeyChanged>(entry.body) ||
+                         std::holds_alternative<ledger::RosterChanged>(entry.body);
     if (changes) {
       if (changes_.empty()) before_ = state_;
       changes_.push_back(ledger::Encode({0, appliance::AsProposed(entry.body)}));
@@ -240,6 +242,8 @@ Result<void> JudgeEpochs(const std::vector<Epoch>& epochs, bool control, std::sp
     if (!anchor)
       lost.push_back(log + ": the token of epoch " + std::to_string(epoch.former) +
                      " remembered nothing; what came after entry " + std::to_string(from) + " is not known");
+    else if (const auto of = anchor->origin.substr(anchor->origin.rfind('/') + 1); of != std::to_string(epoch.former))
+      lost.push_back(log + ": all of epoch " + of + ", which ended at entry " + std::to_string(anchor->size - 1));
     else if (anchor->size > from)
       lost.push_back(log + ": entries " + std::to_string(from) + " to " + std::to_string(anchor->size - 1) +
                      " of epoch " + std::to_string(epoch.former));

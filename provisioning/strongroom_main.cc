@@ -13,6 +13,7 @@
 #include "provisioning/governance_commands.h"
 #include "provisioning/ledger_commands.h"
 #include "provisioning/ledger_export.h"
+#include "provisioning/principal_commands.h"
 
 namespace {
 
@@ -30,6 +31,7 @@ struct Arguments {
   VoteOptions vote;
   LedgerShowOptions ledger;
   RestoreOptions restore;
+  PrincipalOptions principal_change;
 };
 
 using Command = std::function<int()>;
@@ -46,6 +48,10 @@ void AddDev(CLI::App& app, Arguments& a, Command& run) {
   auto* down = dev->add_subcommand("down", "stop it; nothing is deleted");
   down->add_option("--dir", a.dir, "the directory of the appliance")->required();
   down->callback([&] { run = [&] { return DevDown(a.session, a.dir); }; });
+  auto* issue = dev->add_subcommand("issue", "make a client certificate by the appliance's own CA, for principal add");
+  issue->add_option("name", a.name, "what the principal is to be called")->required();
+  issue->add_option("--dir", a.dir, "the directory of the appliance")->required();
+  issue->callback([&] { run = [&] { return DevIssue(a.session, a.dir, a.name); }; });
   auto* env = dev->add_subcommand("env", "print export lines for a principal");
   env->add_option("--dir", a.dir, "the directory of the appliance")->required();
   env->add_option("--as", a.principal, "the principal, default operator-1");
@@ -98,7 +104,7 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   auto* propose = app.add_subcommand("propose", "ask for a change of custody, which custodians then vote on");
   propose
       ->add_option("operation", a.propose.operation,
-                   "keyring.create, keyring.rotate, ledger.adopt or ledger.rotate-key")
+                   "keyring.create, keyring.rotate, roster.change, ledger.adopt or ledger.rotate-key")
       ->required();
   propose->add_option("--keyring", a.propose.keyring, "the keyring that it is about");
   propose
@@ -135,6 +141,32 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   auto* execute = app.add_subcommand("execute", "run an approved proposal, once, and wait for the outcome");
   execute->add_option("id", a.id, "the proposal's id")->required();
   execute->callback([&] { run = [&] { return Execute(a.session, a.id); }; });
+}
+
+void AddPrincipals(CLI::App& app, Arguments& a, Command& run) {
+  auto& p = a.principal_change;
+  auto* principal = app.add_subcommand("principal", "ask for a change of the roster: who may do what, with which keys")
+                        ->require_subcommand(1);
+  const auto add_common = [&p](CLI::App* command) {
+    command->add_option("name", p.name, "the principal")->required();
+    command->add_option("--reason", p.reason, "why, one line; custodians read and sign it")->required();
+    command->add_option("--votes", p.votes, "votes that every class of operations needs from then on");
+  };
+  auto* add = principal->add_subcommand("add", "propose a new principal, or with --replace new keys for one");
+  add_common(add);
+  add->add_option("--role", p.role, "operator, custodian, auditor, monitor or service")->required();
+  add->add_option("--cert", p.certificate, "her certificate; its key is what counts")->required();
+  add->add_option("--ssh-key", p.ssh_key, "custodians: her SSH public key");
+  add->add_option("--proof", p.proof, "custodians: what principal prove printed, a file or the text");
+  add->add_flag("--replace", p.replace, "she is in the roster already");
+  add->callback([&] { run = [&] { return AddPrincipal(a.session, p); }; });
+  auto* revoke = principal->add_subcommand("revoke", "propose that a principal is one no more");
+  add_common(revoke);
+  revoke->callback([&] { run = [&] { return RevokePrincipal(a.session, p); }; });
+  auto* prove = principal->add_subcommand("prove", "show that one holds an SSH key, for principal add");
+  prove->add_option("name", p.name, "what the custodian is to be called")->required();
+  prove->add_option("--key", p.ssh_key, "her SSH key file; ssh-keygen signs with it")->required();
+  prove->callback([&] { run = [&] { return ProvePossession(a.session, p.name, p.ssh_key); }; });
 }
 
 void AddLedger(CLI::App& app, Arguments& a, Command& run) {
@@ -235,6 +267,7 @@ int main(int argc, char** argv) {
   AddDev(app, a, run);
   AddData(app, a, run);
   AddGovernance(app, a, run);
+  AddPrincipals(app, a, run);
   AddLedger(app, a, run);
   AddBackup(app, a, run);
   AddPages(app, run);

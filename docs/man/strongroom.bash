@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'principal' 'principal add' 'principal revoke' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -13,10 +13,11 @@ _strongroom() {
     done
   done
   case $path in
-    '') words='dev wrap unwrap rewrap datakey inspect status keyring propose proposal approve reject execute ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
-    'dev') words='up down env --help' ;;
+    '') words='dev wrap unwrap rewrap datakey inspect status keyring propose proposal approve reject execute principal ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
+    'dev') words='up down issue env --help' ;;
     'dev up') words='--help --dir --port --token-hosts' ;;
     'dev down') words='--help --dir' ;;
+    'dev issue') words='--help --dir' ;;
     'dev env') words='--help --dir --as' ;;
     'wrap') words='--help --keyring --aad --in --ndjson --out' ;;
     'unwrap') words='--help --keyring --aad --in --ndjson --out' ;;
@@ -35,6 +36,10 @@ _strongroom() {
     'approve') words='--help --key --signature --custodian' ;;
     'reject') words='--help --key --signature --custodian' ;;
     'execute') words='--help' ;;
+    'principal') words='add revoke prove --help' ;;
+    'principal add') words='--help --reason --votes --role --cert --ssh-key --proof --replace' ;;
+    'principal revoke') words='--help --reason --votes' ;;
+    'principal prove') words='--help --key' ;;
     'ledger') words='show export verify prove rebuild --help' ;;
     'ledger show') words='--help --from --op --since' ;;
     'ledger export') words='--help --out' ;;

@@ -7,6 +7,7 @@
 
 #include <thread>
 
+#include "crypto/custody.h"
 #include "crypto/merkle.h"
 #include "hsm/host.h"
 #include "hsm/host_pool.h"
@@ -464,7 +465,7 @@ TEST_P(KeyOpsContract, L8_AnAdoptionOpensTheNextEpochOnce) {
     return done ? std::string("done") : std::string(done.error().Slug());
   };
   EXPECT_EQ(adopt(quorum, with("token", "another")), "grant-mismatch");
-  EXPECT_EQ(adopt(quorum, with("epoch", "3")), "stale");
+  EXPECT_EQ(adopt(quorum, with("epoch", "1")), "invalid-request");
   EXPECT_EQ(adopt(quorum, with("token-control", "none")), "stale");
   EXPECT_EQ(adopt(quorum, with("token-control", "epoch 1 size 8 root " + ToHex(lost.Head().root))), "stale");
   EXPECT_EQ(adopt(quorum, with("token-evidence", "what")), "invalid-request");
@@ -524,6 +525,51 @@ TEST_P(KeyOpsContract, L10_ARotatedCheckpointKeyIsVouchedFor) {
   const auto third = *ops().CheckpointKeys();
   EXPECT_EQ(third[0].number, 3U);
   EXPECT_EQ(*crypto::NoteKey::FromEcdsa(name, third[0].former), second);
+}
+
+// Q5, Q9: a token obeys the roster that it saw first and no other, carries a proposal out once, and does not believe a
+// clock that went back. Whoever asks: this is what a front end that was taken over would try.
+TEST_P(KeyOpsContract, Q9_TheTokenObeysItsRosterAndEachProposalOnce) {
+  const auto& quorum = tests::SharedQuorum();
+  const auto token = ops().Identity()->serial;
+  const auto ring = crypto::RandomArray<16>();
+  const auto make = [&](const QuorumFixture& by, std::uint32_t version) {
+    return ops().Generate(by.Grant(ring, version, Suite::kKwp, token), {Ref(ring, version, Suite::kKwp), "k"});
+  };
+  ASSERT_TRUE(make(quorum, 1));
+  const QuorumFixture made_up;  // a roster of the same form with keys of one's own
+  EXPECT_EQ(make(made_up, 2).error().Slug(), "roster-not-enforced");
+  auto lowered = quorum.roster().text();
+  for (auto at = lowered.find("custodian-3 "); at != std::string::npos; at = lowered.find("custodian-3 ")) {
+    const auto begin = lowered.rfind('\n', at) + 1;
+    lowered.erase(begin, lowered.find('\n', begin) + 1 - begin);
+  }
+  EXPECT_FALSE(crypto::Roster::Parse(lowered)) << "the floor is compiled in";
+  // The very same votes again: for a key that is gone, they would make it anew.
+  const auto now = SystemClock().Now();
+  const auto text =
+      *quorum
+           .Proposal("keyring.create", "k",
+                     {{"keyring-id", ToHex(ring)}, {"version", "7"}, {"suite", "kwp"}, {"custody", "token:" + token}},
+                     now)
+           .Render();
+  const std::vector<crypto::Vote> votes = {quorum.Sign("custodian-1", text), quorum.Sign("custodian-2", text)};
+  const auto again = [&] {
+    return ops().Generate(*crypto::GrantExecution(quorum.roster(), text, votes, now), {Ref(ring, 7, Suite::kKwp), "k"});
+  };
+  ASSERT_TRUE(again());
+  const auto record = *ops().ReadLedgerRecord();
+  EXPECT_EQ(again().error().code, Code::kConflict);
+  EXPECT_EQ(record.custody.spent.size(), 2U);
+  EXPECT_EQ(
+      crypto::SpendProposal(record, *crypto::GrantExecution(quorum.roster(), text, votes, now), now).error().Slug(),
+      "already-executed");
+  const auto other = *quorum.Proposal("ledger.rotate-key", "", {}, now).Render();
+  const std::vector<crypto::Vote> more = {quorum.Sign("custodian-1", other), quorum.Sign("custodian-2", other)};
+  const auto back = now - 3600'000;
+  EXPECT_EQ(
+      crypto::SpendProposal(record, *crypto::GrantExecution(quorum.roster(), other, more, back), back).error().Slug(),
+      "clock-back");
 }
 
 const Implementation kImplementations[] = {

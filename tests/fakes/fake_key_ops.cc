@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include "crypto/custody.h"
 #include "hsm/payload.h"
 
 namespace strongroom::tests {
@@ -140,6 +141,7 @@ Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySp
   if (away_) return Unavailable("the fake token is away");
   if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
   if (keks_.contains(spec.ref.key)) return Conflict("the key exists", "key-exists");
+  TRY_ASSIGN(record_, crypto::SpendProposal(record_, used, now()));
   keks_[spec.ref.key] = Kek{crypto::RandomArray<32>(), spec.ref.suite, spec.label};
   return {};
 }
@@ -190,9 +192,19 @@ Result<std::vector<hsm::CheckpointKey>> FakeKeyOps::CheckpointKeys() {
   return keys;
 }
 
+void FakeKeyOps::Recall(crypto::LedgerRecord record) {
+  const MutexLock lock(mutex_);
+  record_ = std::move(record);
+}
+void FakeKeyOps::Lose() {
+  const MutexLock lock(mutex_);
+  lost_ = true;
+}
+
 Result<crypto::LedgerRecord> FakeKeyOps::ReadLedgerRecord() {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
+  if (lost_) return Integrity("the fake token has lost its record", "anchor-missing");
   return record_;
 }
 
@@ -203,13 +215,19 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   const auto token = used.proposal().params.find("token");
   if (token == used.proposal().params.end() || token->second != serial_)
     return Forbidden("the votes are for another token than " + serial_, "grant-mismatch");
+  TRY_ASSIGN(const auto spent, crypto::SpendProposal(lost_ ? crypto::LedgerRecord() : record_, used, now(), lost_));
   if (used.proposal().operation == "ledger.adopt") {
     TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(used.proposal()));
-    TRY_ASSIGN(record_, crypto::AdoptRecord(record_, adoption));
+    TRY_ASSIGN(record_, crypto::AdoptRecord(lost_ ? std::nullopt : std::optional(spent), adoption));
+    lost_ = false;
+    return {};
+  }
+  if (used.proposal().operation == "roster.change") {
+    TRY_ASSIGN(record_, crypto::RosterRecord(spent, used));
     return {};
   }
   TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(used.proposal()));
-  TRY_ASSIGN(record_, crypto::RotateRecord(record_, rotation, now()));
+  TRY_ASSIGN(record_, crypto::RotateRecord(spent, rotation, now()));
   signers_.emplace_back();
   return {};
 }

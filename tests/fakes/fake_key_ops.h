@@ -24,6 +24,9 @@ class FakeKeyOps final : public hsm::KeyOps {
   Result<crypto::LedgerRecord> ReadLedgerRecord() override;
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
   void SetAway(bool away);
+  /// Recall puts an earlier record back, as a token does that forgets; Lose destroys it.
+  void Recall(crypto::LedgerRecord record);
+  void Lose();
   /// The time by which an overlap of two checkpoint keys ends; the system's clock unless a test says otherwise.
   std::function<Millis()> now = [] { return SystemClock().Now(); };
   /// Generated counts the keys that were ever made.
@@ -45,6 +48,7 @@ class FakeKeyOps final : public hsm::KeyOps {
   bool away_ GUARDED_BY(mutex_) = false;
   std::map<crypto::KeyId, Kek> keks_ GUARDED_BY(mutex_);
   crypto::LedgerRecord record_ GUARDED_BY(mutex_);
+  bool lost_ GUARDED_BY(mutex_) = false;
   std::vector<SoftwareSigner> signers_ GUARDED_BY(mutex_) = std::vector<SoftwareSigner>(1);  // by number of the key
 };
 

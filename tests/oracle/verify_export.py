@@ -232,6 +232,7 @@ class Control:
         self.votes = self.executions = 0
         self.rosters, self.changes = {}, []
         self.epoch, self.checkpoint_keys, self.epochs = 1, [], []
+        self.signers_of, self.former_roster = {}, None
 
     def fields(self, text):
         pairs = [line.split(": ", 1) for line in text.splitlines()[1:]]
@@ -242,7 +243,7 @@ class Control:
         if r.number(1) != 1:
             raise Bad("unknown format")
         kind, time = r.number(1), r.number(8)
-        if self.changes and kind not in (6, 7, 8, 9, 10, 11):
+        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12):
             raise Bad("keyrings were changed before it without an execution")
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
@@ -250,10 +251,8 @@ class Control:
     def unknown(self, r, time):
         raise Bad("unknown kind")
 
-    def kind_1(self, r, time):
-        text = r.text()
-        if self.roster:
-            raise Bad("a second genesis")
+    def take_roster(self, text):
+        self.keys = {}
         for line in text.splitlines():
             words = line.split(" ")
             if words[0] == "principal:" and words[2] == "custodian":
@@ -264,6 +263,13 @@ class Control:
         self.policies = dict(l.split(" ")[1:] for l in text.splitlines() if l.startswith("policy: "))
         self.rosters[self.version] = text
         self.signers = "".join(f'{n} namespaces="vote@strongroom,roster@strongroom" {k}\n' for n, k in self.keys.items())
+        self.signers_of[self.version] = self.signers
+
+    def kind_1(self, r, time):
+        text = r.text()
+        if self.roster:
+            raise Bad("a second genesis")
+        self.take_roster(text)
         signed = set()
         for _ in range(r.number(2)):
             who, signature = r.text(), r.text()
@@ -292,6 +298,8 @@ class Control:
         who, verdict, signature = r.text(), {1: "approve", 2: "reject"}[r.number(1)], r.text()
         if who in p["votes"] or who == p["fields"]["requester"]:
             raise Bad(f"{who} may not vote (again)")
+        if p["fields"]["operation"] == "roster.change" and f"remove-{who}" in p["params"]:
+            raise Bad(f"{who} is concerned and may not vote")
         if not ssh_verify(self.signers, who, "vote@strongroom", p["text"] + f"verdict: {verdict}\n", signature):
             raise Bad(f"the vote by {who} does not fit")
         if when(time) > p["fields"]["approve-by"]:
@@ -308,8 +316,10 @@ class Control:
         r.text()
         policy, needed, *_ = p["fields"]["policy"].split(" ")
         verdicts = list(p["votes"].values())
+        if policy in ("roster", "emergency"):  # one rejection does not end these
+            verdicts = [v for v in verdicts if v == "approve"]
         if policy != {"keyring.create": "ceremony", "keyring.rotate": "rotation", "ledger.adopt": "recovery",
-                      "ledger.rotate-key": "rotation"}[p["fields"]["operation"]]:
+                      "ledger.rotate-key": "rotation", "roster.change": "roster"}[p["fields"]["operation"]]:
             raise Bad("executed under another policy than its operation's")
         if p["fields"]["roster"] != f"{self.version} {hashlib.sha256(self.roster.encode()).hexdigest()}":
             raise Bad("executed under another roster than the one in force")
@@ -364,6 +374,12 @@ class Control:
         self.checkpoint_keys = (self.checkpoint_keys or [former]) + [following]
         self.changes.append(("key", number))
 
+    def kind_12(self, r, time):
+        text = r.text()
+        self.former_roster = self.roster
+        self.changes.append(("roster", text))
+        self.take_roster(text)
+
     def kind_9(self, r, time):
         p = self.proposal(r, "consumed")
         p["fate"] = "executed" if r.number(1) == 1 else "failed"
@@ -377,6 +393,8 @@ class Control:
     def wanted(self, p):
         """What a proposal does, by its own text, to the keyrings as they were."""
         f, params = p["fields"], p["params"]
+        if f["operation"] == "roster.change":
+            return [("roster", self.roster_after(params))]
         if f["operation"] == "ledger.rotate-key":
             return [("key", int(params["checkpoint-key"]))]
         if f["operation"] == "ledger.adopt":
@@ -401,11 +419,41 @@ class Control:
                     out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
         return out
 
+    def roster_after(self, params):
+        """The roster that a change makes of the one before it, and the new custodians' proofs that their keys are theirs."""
+        before = self.former_roster
+        lines = before.splitlines()
+        people = {l.split(" ")[1]: l for l in lines if l.startswith("principal: ")}
+        policies = {l.split(" ")[1]: l.split(" ")[2] for l in lines if l.startswith("policy: ")}
+        for name in [k[7:] for k in params if k.startswith("remove-")]:
+            people.pop(name)
+        for name, value in [(k[4:], v) for k, v in params.items() if k.startswith("add-")]:
+            people[name] = f"principal: {name} {value}"
+            if value.split(" ")[0] == "custodian":
+                key = " ".join(value.split(" ")[2:4])
+                text = f"strongroom key possession v1\ninstance: {self.instance}\nprincipal: {name}\nkey: {key}\n"
+                armor = "-----BEGIN SSH SIGNATURE-----\n" + params[f"proof-{name}"] + "\n-----END SSH SIGNATURE-----\n"
+                if not ssh_verify(f'{name} namespaces="roster@strongroom" {key}\n', name, "roster@strongroom", text, armor):
+                    raise Bad(f"{name} has not shown that the key is hers")
+        policies.update({k[7:]: v for k, v in params.items() if k.startswith("policy-")})
+        version = int(lines[2].split(" ")[1]) + 1
+        after = (f"strongroom roster v1\ninstance: {self.instance}\nversion: {version}\nprevious: "
+                 f"{hashlib.sha256(before.encode()).hexdigest()}\n"
+                 + "".join(f"policy: {c} {m}\n" for c, m in sorted(policies.items()))
+                 + "".join(people[n] + "\n" for n in sorted(people)))
+        if params["new-roster"] != f"{version} {hashlib.sha256(after.encode()).hexdigest()}":
+            raise Bad("a change that makes another roster than it names")
+        return after
+
     def wanted_of_adoption(self, params):
         words = [w for n in range(1, len(params)) for w in params.get(f"keys-{n}", "none").split(" ") if w != "none"]
         named = [w.split(":") for w in words]
         out = [("opened", int(params["epoch"]), [kek for kek, _, place in named if place == "unused"])]
-        out += [c for c in self.changes if c[0] == "key" and c[1] == int(params["checkpoint-key"])]
+        changed = sum(1 for c in self.changes if c[0] == "key")
+        number, before = int(params["checkpoint-key"]), max(1, len(self.checkpoint_keys)) - changed
+        if number not in (before, before + 1):
+            raise Bad("the checkpoint key is another one than the log names")
+        out += [("key", number)] if number == before + 1 else []
         seen = {}
         for kek, suite, place in named:
             if place == "unused":
@@ -454,6 +502,8 @@ def judge_epochs(control, log, leaves, keys):
         remembered = proposal["params"][f"token-{log}"].split(" ")
         if remembered == ["none"]:
             lost.append(f"{log} after {kept}")
+        elif int(remembered[1]) != epoch["former"]:
+            lost.append(f"{log} all of epoch {remembered[1]}, which ended at {int(remembered[3]) - 1}")
         elif int(remembered[3]) > kept:
             lost.append(f"{log} {kept} to {int(remembered[3]) - 1}")
     return lost
@@ -487,7 +537,7 @@ def verify(path, vkey):
     wanted = {"keyrings.json": control.keyrings_json(), "ledger.vkey": newest + "\n"}
     for version, text in control.rosters.items():
         wanted[f"rosters/{version}/roster.txt"] = text
-        wanted[f"rosters/{version}/allowed_signers"] = control.signers
+        wanted[f"rosters/{version}/allowed_signers"] = control.signers_of[version]
     for name, content in wanted.items():
         if folder.read(name) != content.encode():
             raise Bad(f"{name}: does not follow from the control log")

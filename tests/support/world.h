@@ -25,7 +25,10 @@ inline const QuorumFixture& SharedQuorum() {
 
 class World {
  public:
-  World() { Boot(); }
+  World() {
+    token.now = [this] { return clock.Now(); };
+    Boot();
+  }
   /// Boot opens everything anew from what is on disk, as after a crash; the token stays.
   void Boot() {
     governance.reset();

@@ -19,8 +19,8 @@
 #include "hsm/softhsm_guard.h"
 #include "provisioning/process.h"
 #include "tests/support/faulty_module.h"
-#include "tests/support/quorum_fixture.h"
 #include "tests/support/softhsm_fixture.h"
+#include "tests/support/world.h"
 
 namespace strongroom::hsm {
 namespace {
@@ -195,7 +195,7 @@ class TokendUnderLoad : public Tokend {
     pool_ = std::make_unique<HostPool>(Options(), hosts);
     const auto identity = pool_->Identity();
     ASSERT_TRUE(identity) << identity.error().Line();
-    const tests::QuorumFixture quorum;
+    const auto& quorum = tests::SharedQuorum();
     const auto ring = crypto::RandomArray<16>();
     key_ = {identity->serial, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp};
     const auto made = pool_->Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, identity->serial), {key_, "kek"});
@@ -408,7 +408,7 @@ TEST_F(TokendUnderLoad, Q9_TheFirstHostAloneSignsAndChangesCustody) {
   const auto instance = crypto::RandomArray<16>();
   const crypto::Checkpoint head{crypto::ControlOrigin(instance), 1, crypto::LeafHash(AsBytes("entry")), {}};
   EXPECT_EQ(second.SignCheckpoint(head, {}).error().Slug(), "not-custody-host");
-  const tests::QuorumFixture quorum;
+  const auto& quorum = tests::SharedQuorum();
   const auto ring = crypto::RandomArray<16>();
   const KeyRef ref{key_.token, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp};
   EXPECT_EQ(second.Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, key_.token), {ref, "kek"}).error().Slug(),

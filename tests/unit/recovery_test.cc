@@ -33,15 +33,15 @@ class RecoveryTest : public testing::Test {
   Result<void> Compare() {
     return CompareWithAnchors(*w_.ledger, *w_.governance->Snapshot(), w_.token.ReadLedgerRecord()->anchors);
   }
-  void KeepCopy() {
+  void KeepCopy(const std::string& name = "copy") {
     Close();
-    fs::copy(w_.dir.File("data"), w_.dir.File("copy"), fs::copy_options::recursive);
+    fs::copy(w_.dir.File("data"), w_.dir.File(name), fs::copy_options::recursive);
     w_.Boot();
   }
-  void PutCopyBack() {
+  void PutCopyBack(const std::string& name = "copy") {
     Close();
     fs::remove_all(w_.dir.File("data"));
-    fs::copy(w_.dir.File("copy"), w_.dir.File("data"), fs::copy_options::recursive);
+    fs::copy(w_.dir.File(name), w_.dir.File("data"), fs::copy_options::recursive);
     w_.Boot();
   }
   void Close() {
@@ -210,6 +210,91 @@ TEST_F(RecoveryTest, L10_BothKeysSignForTheOverlap) {
   ASSERT_TRUE(checkpointer->Now()) << checkpointer->Fault();
   EXPECT_TRUE(signs(Log::kControl, second));
   EXPECT_FALSE(signs(Log::kControl, first));
+}
+
+// A token that forgets an adoption, after a power cut or a restore of its own, is behind the ledger by more than one
+// epoch: the next adoption makes them one again.
+TEST_F(RecoveryTest, L8_AnAdoptionThatTheTokenForgotIsNoDeadEnd) {
+  KeepCopy();
+  ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
+  Sign();
+  const auto before = *w_.token.ReadLedgerRecord();
+  PutCopyBack();
+  ASSERT_EQ(*w_.Done("ledger.adopt", ""), "executed");
+  w_.token.Recall(before);
+  ASSERT_EQ(Compare().error().Slug(), "rollback");
+  const auto again = w_.Done("ledger.adopt", "");
+  ASSERT_TRUE(again) << again.error().Line();
+  EXPECT_EQ(w_.governance->Snapshot()->ledger.epoch, 3U);
+  Sign();
+}
+
+// A rotation that the token did and the ledger took for failed is recorded by an adoption.
+TEST_F(RecoveryTest, L10_AKeyThatTheLedgerDoesNotKnowIsAdopted) {
+  const auto id = *w_.Approved("ledger.rotate-key", "");
+  const auto state = w_.governance->Snapshot();
+  ASSERT_TRUE(w_.token.ChangeLedgerRecord(*JudgeExecution(*state, *state->FindProposal(id), w_.clock.Now())));
+  EXPECT_FALSE(Make()->Now());
+  EXPECT_FALSE(w_.governance->Execute(id, "operator-1")) << "spent";
+  ASSERT_EQ(*w_.Done("ledger.adopt", ""), "executed");
+  EXPECT_EQ(w_.governance->Snapshot()->ledger.key, 2U);
+  Sign();
+}
+
+// A lost record and an adoption that was cut off before the token had it: the next one goes through.
+TEST_F(RecoveryTest, L8_ALostRecordAndACutOffAdoptionAreNoDeadEnd) {
+  w_.token.Lose();
+  const auto first = w_.Approved("ledger.adopt", "");
+  ASSERT_TRUE(first) << first.error().Line();
+  CutOff(*first, /*token_did_it=*/false);
+  EXPECT_EQ(*w_.governance->ReconcileRecord(), 1);
+  EXPECT_EQ(w_.governance->View(*first)->state, "failed");
+  ASSERT_EQ(*w_.Done("ledger.adopt", ""), "executed");
+  EXPECT_TRUE(Compare()) << Compare().error().Line();
+  Sign();
+}
+
+// The newer of two backups, put in the place of an epoch that was adopted from the older one: larger than what the
+// token signed, and all of that is lost. The custodians read so.
+TEST_F(RecoveryTest, L8_AnEpochThatIsReplacedIsNamedAsLost) {
+  KeepCopy("older");
+  for (int i = 0; i < 4; ++i) ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
+  Sign();
+  KeepCopy("newer");
+  ASSERT_EQ(*w_.Done("keyring.rotate", "org-a"), "executed");
+  Sign();
+  PutCopyBack("older");
+  ASSERT_EQ(*w_.Done("ledger.adopt", ""), "executed");
+  Sign();
+  const auto signed_size = w_.ledger->HeadOf(Log::kControl).size;
+  PutCopyBack("newer");
+  ASSERT_GT(w_.ledger->HeadOf(Log::kControl).size, signed_size);
+  const auto id = *w_.Approved("ledger.adopt", "");
+  EXPECT_EQ(w_.governance->View(id)->proposal->parsed.params.at("lost-control"),
+            "all of epoch 2, which ended at entry " + std::to_string(signed_size - 1));
+  EXPECT_EQ(w_.governance->Execute(id, "operator-1")->state, "executed");
+}
+
+// Two adoptions in a row, with no signature in between: the second one quotes no note of an epoch before its own.
+TEST_F(RecoveryTest, L9_ASecondAdoptionQuotesOnlyItsOwnEpoch) {
+  KeepCopy();
+  ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
+  Sign();
+  const auto before = *w_.token.ReadLedgerRecord();
+  PutCopyBack();
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(*w_.Done("ledger.adopt", ""), "executed");
+    if (i == 0) w_.token.Recall(before);
+  }
+  std::vector<ledger::EpochOpened> opened;
+  ASSERT_TRUE(w_.ledger->Read(Log::kControl, 0, [&](std::uint64_t, ByteView raw) {
+    const auto entry = *ledger::DecodeControl(raw);
+    if (const auto* epoch = std::get_if<ledger::EpochOpened>(&entry.body)) opened.push_back(*epoch);
+    return true;
+  }));
+  ASSERT_EQ(opened.size(), 2U);
+  EXPECT_NE(opened[0].control_note, "");
+  EXPECT_EQ(opened[1].control_note, "");
 }
 
 // A rotation that the restored database has missed is recorded with the adoption.

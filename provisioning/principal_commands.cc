@@ -1,0 +1,93 @@
+#include "provisioning/principal_commands.h"
+
+#include <boost/json/object.hpp>
+#include <filesystem>
+#include <iostream>
+
+#include "crypto/custody.h"
+#include "provisioning/governance_commands.h"
+#include "provisioning/pki.h"
+#include "provisioning/process.h"
+
+namespace strongroom::provisioning {
+namespace {
+
+// The "TYPE BASE64" of a public key file, without its comment.
+Result<std::string> SshKeyIn(const std::string& file) {
+  TRY_ASSIGN(const auto text, ReadInput(file));
+  std::string key(text.data(), text.size());
+  while (key.ends_with('\n')) key.pop_back();
+  const auto type_end = key.find(' ');
+  if (type_end == std::string::npos) return Invalid(file + " is not an SSH public key");
+  return key.substr(0, key.find(' ', type_end + 1));
+}
+
+Result<std::string> Possession(const CliSession& session, const std::string& name, const std::string& key_file) {
+  TRY_ASSIGN(const auto status, session.Ask("GET", "/v1/status"));
+  const auto instance = FromHexArray<16>(TextOf(status, "instance"));
+  if (!instance) return Unavailable("the appliance is uninitialised", "uninitialised");
+  TRY_ASSIGN(const auto key, SshKeyIn(std::filesystem::exists(key_file + ".pub") ? key_file + ".pub" : key_file));
+  TRY_ASSIGN(const auto armored,
+             SshSign(key_file, std::string(crypto::kRosterNamespace), crypto::PossessionText(*instance, name, key)));
+  std::string proof;
+  for (std::size_t at = armored.find('\n') + 1; at < armored.size() && armored[at] != '-';
+       at = armored.find('\n', at) + 1)
+    proof += armored.substr(at, armored.find('\n', at) - at);
+  return proof;
+}
+
+void AddPolicies(const PrincipalOptions& options, std::vector<std::string>& params) {
+  if (options.votes == 0) return;
+  for (const auto name : crypto::Roster::kClasses)
+    params.push_back("policy-" + std::string(name) + "=" + std::to_string(options.votes));
+}
+
+Result<std::vector<std::string>> Addition(const PrincipalOptions& options) {
+  TRY_ASSIGN(const auto spki, CertificateSpki(options.certificate));
+  auto value = options.role + " " + ToHex(spki);
+  std::vector<std::string> params;
+  if (!options.ssh_key.empty()) {
+    TRY_ASSIGN(const auto key, SshKeyIn(options.ssh_key));
+    value += " " + key;
+  }
+  params.push_back("add-" + options.name + "=" + value);
+  if (options.replace) params.push_back("remove-" + options.name + "=yes");
+  if (!options.proof.empty()) {
+    auto proof = options.proof;
+    std::error_code ignored;
+    if (std::filesystem::is_regular_file(proof, ignored)) {
+      TRY_ASSIGN(const auto text, ReadInput(proof));
+      proof.assign(text.data(), text.size());
+    }
+    while (proof.ends_with('\n')) proof.pop_back();
+    params.push_back("proof-" + options.name + "=" + proof);
+  }
+  AddPolicies(options, params);
+  return params;
+}
+
+}  // namespace
+
+int ProvePossession(const CliSession& session, const std::string& name, const std::string& key_file) {
+  const auto proof = Possession(session, name, key_file);
+  if (!proof) return Fail(proof.error());
+  if (session.json)
+    PrintJson(boost::json::object{{"principal", name}, {"proof", *proof}});
+  else
+    std::cout << *proof << "\n";
+  return kExitDone;
+}
+
+int AddPrincipal(const CliSession& session, const PrincipalOptions& options) {
+  auto params = Addition(options);
+  if (!params) return Fail(params.error());
+  return Propose(session, {"roster.change", {}, options.reason, std::move(*params)});
+}
+
+int RevokePrincipal(const CliSession& session, const PrincipalOptions& options) {
+  std::vector<std::string> params = {"remove-" + options.name + "=yes"};
+  AddPolicies(options, params);
+  return Propose(session, {"roster.change", {}, options.reason, std::move(params)});
+}
+
+}  // namespace strongroom::provisioning

@@ -1,0 +1,27 @@
+#pragma once
+// `principal`: who is in the roster. Every change is a proposal of `roster.change`, which custodians vote on.
+
+#include <string>
+
+#include "provisioning/cli_session.h"
+
+namespace strongroom::provisioning {
+
+struct PrincipalOptions {
+  std::string name;
+  std::string role;
+  std::string certificate;  // PEM file
+  std::string ssh_key;      // public key file, custodians only
+  std::string proof;        // what ProvePossession prints, or a file with it
+  std::string reason;
+  unsigned votes = 0;    // other than 0: so many votes for every class of operations from then on
+  bool replace = false;  // of one who is in the roster already
+};
+
+/// ProvePossession prints what shows that a new custodian holds the private half of her key. `key_file` is hers.
+int ProvePossession(const CliSession& session, const std::string& name, const std::string& key_file);
+/// AddPrincipal and RevokePrincipal file a proposal and print it as `propose` does.
+int AddPrincipal(const CliSession& session, const PrincipalOptions& options);
+int RevokePrincipal(const CliSession& session, const PrincipalOptions& options);
+
+}  // namespace strongroom::provisioning
