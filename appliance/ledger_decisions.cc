@@ -155,6 +155,12 @@ Result<Params> DraftAdoption(const State& state, const ProposalRequest& request,
       return Conflict("the token keeps the log " + anchor->origin + ", the database is of instance " +
                           ToHex(state.roster->instance()) + ": this is another appliance's backup or token",
                       "foreign-instance");
+  if (const auto& roster = *state.roster; recovery.record && recovery.record->custody.roster_version != 0 &&
+                                          recovery.record->custody.roster_hash != roster.hash())
+    return Conflict("the token obeys roster " + std::to_string(recovery.record->custody.roster_version) +
+                        ", the database has roster " + std::to_string(roster.version()) +
+                        ": restore a backup that has the token's",
+                    "roster-not-enforced");
   TRY_ASSIGN(auto params, KeysToAdopt(state, drawn.token, recovery.keys));
   params["epoch"] = std::to_string(epoch + 1);
   params["token"] = drawn.token;

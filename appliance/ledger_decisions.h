@@ -7,7 +7,8 @@ namespace strongroom::appliance {
 
 /// DraftAdoption fills in a proposal of `ledger.adopt`: both heads, what the token remembers instead, what is lost
 /// between them, and each key that the token has and the database does not. kConflict (not-rolled-back) when the
-/// database extends what the token has signed, (foreign-instance) when the token is another instance's.
+/// database extends what the token has signed, (foreign-instance) when the token is another instance's,
+/// (roster-not-enforced) when it obeys another roster than the database has.
 Result<std::map<std::string, std::string, std::less<>>> DraftAdoption(const State& state,
                                                                       const ProposalRequest& request,
                                                                       const Drawn& drawn);

@@ -18,7 +18,7 @@ namespace {
 struct NextStep {
   std::string_view slug, text;
 };
-constexpr std::array<NextStep, 46> kNextSteps = {{
+constexpr std::array<NextStep, 47> kNextSteps = {{
     {"unavailable",
      "try again in a moment; if it stays so, see whether the appliance runs (strongroom dev up --dir DIR starts a dev "
      "one)"},
@@ -47,6 +47,7 @@ constexpr std::array<NextStep, 46> kNextSteps = {{
     {"file-exists", "name a new file"},
     {"roster-not-enforced", "restore the newest backup, which has the roster that the token obeys"},
     {"proof-missing", "she runs: strongroom principal prove NAME --key FILE; give its output as --proof"},
+    {"not-confirmed", "run it again when the text is what you want to sign"},
     {"concerned-vote", "let another custodian vote"},
     {"clock-back", "set the token host's clock right"},
     {"rollback", "put the newest database back, or adopt this one: strongroom propose ledger.adopt --reason WHY"},

@@ -1,11 +1,15 @@
 #include "provisioning/governance_commands.h"
 
+#include <unistd.h>
+
 #include <algorithm>
+
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <filesystem>
 #include <iostream>
 
+#include "crypto/spoken.h"
 #include "provisioning/process.h"
 
 namespace strongroom::provisioning {
@@ -73,7 +77,8 @@ std::string CountsOf(const bj::value& version) {
 void PrintProposal(const bj::value& p) {
   std::cout << "id:         " << TextOf(p, "id") << "\nstate:      " << TextOf(p, "state")
             << "\napprovals:  " << NamesOf(p, "approvals") << " (" << TextOf(p, "needed")
-            << " needed)\nrejections: " << NamesOf(p, "rejections") << "\n";
+            << " needed)\nrejections: " << NamesOf(p, "rejections")
+            << "\nspoken:     " << crypto::SpokenFingerprint(crypto::Sha256(AsBytes(TextOf(p, "text")))) << "\n";
   if (p.get_object().contains("outcome")) std::cout << "outcome:    " << TextOf(p, "outcome") << "\n";
   std::cout << "\n" << TextOf(p, "text");
 }
@@ -189,6 +194,16 @@ int ShowProposal(const CliSession& session, const std::string& id, bool text_onl
 
 namespace {
 
+// A person at a terminal says yes to what she has read; a script has said so by calling.
+Result<void> Confirm(const VoteOptions& options) {
+  if (!options.signature_file.empty() || isatty(STDIN_FILENO) != 1) return {};
+  std::cerr << "type yes to sign this with verdict " << crypto::ToString(options.verdict) << ": ";
+  std::string answer;
+  std::getline(std::cin, answer);
+  if (answer != "yes") return Conflict("nothing was signed", "not-confirmed");
+  return {};
+}
+
 Result<bj::value> Vote(const CliSession& session, const VoteOptions& options) {
   if (options.signature_file.empty() && !std::filesystem::exists(options.key_file))
     return Invalid("there is no key file " + options.key_file, "usage");
@@ -201,6 +216,8 @@ Result<bj::value> Vote(const CliSession& session, const VoteOptions& options) {
   if (crypto::ProposalId(text) != options.id)
     return Integrity("the server sent another text than the one with this id: not signed", "text-mismatch");
   std::cerr << text << "verdict: " << crypto::ToString(options.verdict) << "\n";
+  std::cerr << "fingerprint of the text: " << crypto::SpokenFingerprint(crypto::Sha256(AsBytes(text))) << "\n";
+  TRY(Confirm(options));
   crypto::Vote vote;
   vote.verdict = options.verdict;
   vote.custodian =

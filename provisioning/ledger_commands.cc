@@ -3,6 +3,7 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <iostream>
+#include <set>
 
 #include "appliance/state_rows.h"
 
@@ -11,10 +12,13 @@ namespace {
 
 namespace bj = boost::json;
 
-// An entry's operation: of evidence its own; of a filed proposal the one in its text.
-bool Concerns(const bj::value& entry, const std::string& operation) {
+// An entry's operation: of evidence its own; of a filed proposal the one in its text, and so of everything that became
+// of that proposal: votes, execution, outcome.
+bool Concerns(const bj::value& entry, const std::string& operation, std::set<std::string>& proposals) {
   if (operation.empty() || TextOf(entry, "kind") == operation || TextOf(entry, "operation") == operation) return true;
-  return TextOf(entry, "text").find("\noperation: " + operation + "\n") != std::string::npos;
+  const auto proposal = TextOf(entry, "proposal");
+  if (TextOf(entry, "text").find("\noperation: " + operation + "\n") != std::string::npos) proposals.insert(proposal);
+  return proposals.contains(proposal);
 }
 
 std::string Summary(const bj::object& entry) {
@@ -32,6 +36,7 @@ std::string Summary(const bj::object& entry) {
 Result<void> Show(const CliSession& session, const LedgerShowOptions& options) {
   TRY_ASSIGN(const auto client, session.Connect());
   bj::array all;
+  std::set<std::string> proposals;
   std::string next = std::to_string(options.from);
   while (next != "-") {
     TRY_ASSIGN(const auto answer,
@@ -39,7 +44,7 @@ Result<void> Show(const CliSession& session, const LedgerShowOptions& options) {
     TRY_ASSIGN(const auto page, netapi::ParseAnswer(answer));
     for (const auto& entry : page.get_object().at("items").get_array()) {
       // Times are RFC 3339 in UTC, so their texts are in the order of the times.
-      if (!Concerns(entry, options.operation) || TextOf(entry, "time") < options.since) continue;
+      if (!Concerns(entry, options.operation, proposals) || TextOf(entry, "time") < options.since) continue;
       if (session.json)
         all.push_back(entry);
       else

@@ -52,6 +52,19 @@ TEST_F(RosterOfAnAppliance, N1_WhoIsRevokedIsRefusedAtTheNextRequest) {
   EXPECT_EQ(ask(*fresh), 200U) << "its grants are by name";
 }
 
+// Who asked, who voted, why, when, and what came of it: one query.
+TEST_F(RosterOfAnAppliance, F27_OneQueryTellsTheStoryOfAProposal) {
+  Govern({"propose", "keyring.rotate", "--keyring", "org-a", "--reason", "a story"}, {"custodian-1", "custodian-2"});
+  Govern({"propose", "keyring.rotate", "--keyring", "install", "--reason", "another"}, {"custodian-1", "custodian-3"});
+  const auto shown = *netapi::ParseJson(
+      f_.Run("auditor-1", {"--json", "ledger", "show", "--op", "keyring.rotate", "--since", "2026-01-01"}).out);
+  std::string kinds;
+  for (const auto& entry : shown.at("items").as_array())
+    kinds += std::string(std::string_view(entry.at("kind").get_string())) + " ";
+  const std::string one = "proposal-filed vote-cast vote-cast proposal-consumed execution-settled ";
+  EXPECT_EQ(kinds, one + one);
+}
+
 // Q2: both verifiers follow the rosters; votes verify under the one of their time, with that roster's own file.
 TEST_F(RosterOfAnAppliance, Q2_ANewCustodianVotesAndEveryRosterIsInTheExport) {
   const auto key = f_.Path("approvers/custodian-4");

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "crypto/quorum.h"
+#include "crypto/spoken.h"
 #include "provisioning/process.h"
 #include "tests/support/quorum_fixture.h"
 
@@ -103,6 +104,14 @@ TEST(RosterText, TwoCustodiansCannotShareAKey) {
   const auto one = roster.Find("custodian-1")->ssh_key, two = roster.Find("custodian-2")->ssh_key;
   text.replace(text.find(two), two.size(), one);
   EXPECT_FALSE(Roster::Parse(text));
+}
+
+TEST(Spoken, FingerprintsAreThoseOfTheScheme) {
+  // arXiv:0901.4016: 127.0.0.1 is lusab-babad, 63.84.220.193 is gutih-tugad.
+  Digest digest{};
+  const std::array<std::uint8_t, 8> bytes = {127, 0, 0, 1, 63, 84, 220, 193};
+  std::copy(bytes.begin(), bytes.end(), digest.begin());
+  EXPECT_EQ(SpokenFingerprint(digest), "lusab-babad-gutih-tugad");
 }
 
 class Quorum : public testing::Test {

@@ -145,6 +145,15 @@ TEST_F(RosterChange, Q9_AnOlderDatabaseDoesNotBringARevokedCustodianBack) {
   const auto generated = w_.token.Generated();
   EXPECT_EQ(w_.Done("keyring.rotate", "install").error().Slug(), "roster-not-enforced");
   EXPECT_EQ(w_.token.Generated(), generated);
+  Drawn drawn;
+  drawn.token = "fake-token";
+  drawn.recovery.emplace();
+  drawn.recovery->rolled_back = true;
+  drawn.recovery->record = *w_.token.ReadLedgerRecord();
+  EXPECT_EQ(
+      DraftProposal(*w_.governance->Snapshot(), "operator-1", {"ledger.adopt", "", {}, "why"}, drawn).error().Slug(),
+      "roster-not-enforced")
+      << "nor is it adopted";
 }
 
 // L4: cut off after the token obeys the new roster, before the ledger says so.
