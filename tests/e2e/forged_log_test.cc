@@ -221,6 +221,50 @@ TEST_F(ForgedLog, L8_AnAdoptionThatHidesWhatWasSignedIsFound) {
   EXPECT_EQ(oracle->status, 3) << oracle->out << oracle->err;
 }
 
+// An adoption quotes a genuine note over another past: what the token signed is not how this log begins.
+TEST_F(ForgedLog, L9_AnAdoptionOverARewrittenPastIsFound) {
+  const auto record_one = [&](const std::string& principal) {
+    ledger::Submission one;
+    one.evidence.emplace_back();
+    one.evidence.back().principal = principal;
+    one.evidence.back().outcome = "ok";
+    ASSERT_TRUE(w_.ledger->Record(std::move(one)));
+  };
+  SignAndKeep();
+  const auto data = w_.dir.File("data"), copy = w_.dir.File("copy");
+  w_.governance.reset();
+  w_.ledger.reset();
+  fs::copy(data, copy, fs::copy_options::recursive);
+  w_.Boot();
+  record_one("service-1");
+  SignAndKeep();
+  const auto genuine = (*w_.ledger->LatestCheckpoint(Log::kEvidence))->note;
+  w_.governance.reset();
+  w_.ledger.reset();
+  fs::remove_all(data);
+  fs::rename(copy, data);
+  w_.Boot();
+  record_one("service-2");  // the same length, another past
+  const auto id = *w_.Approved("ledger.adopt", "");
+  const auto effect = *appliance::EffectOf(*w_.governance->Snapshot(), w_.governance->View(id)->proposal->parsed);
+  ASSERT_TRUE(w_.token.ChangeLedgerRecord(
+      *appliance::JudgeExecution(*w_.governance->Snapshot(), *w_.governance->View(id)->proposal, w_.clock.Now())));
+  auto bodies = effect.entries;
+  std::get<ledger::EpochOpened>(bodies[0]).evidence_note = genuine;
+  bodies.insert(bodies.begin(), ledger::ProposalConsumed{id, "operator-1"});
+  bodies.emplace_back(ledger::ExecutionSettled{id, true, {}, {}});
+  Record(std::move(bodies));
+  const auto folder = Export();
+  const auto audit = provisioning::AuditExport(folder, Key(), {});
+  ASSERT_FALSE(audit);
+  EXPECT_EQ(audit.error().Slug(), "log-forked") << audit.error().Line();
+  const auto oracle =
+      provisioning::RunProcess({"python3", std::string(STRONGROOM_SOURCE_DIR) + "/tests/oracle/verify_export.py",
+                                folder, folder + "/ledger.vkey"});
+  EXPECT_EQ(oracle->status, 3) << oracle->out << oracle->err;
+  EXPECT_NE(oracle->out.find("does not begin with"), std::string::npos) << oracle->out;
+}
+
 // L10: a silence longer than five minutes is reported, however quiet a heartbeat would have been.
 TEST_F(ForgedLog, L10_SilencesAreReported) {
   w_.clock.now += 1000;
