@@ -50,7 +50,7 @@ class TokenKeyOps final : public KeyOps {
   class OnControl;
   // Runs a call of the signer on the control session.
   template <class Call>
-  auto OnLedgerRecord(Call call) -> decltype(call()) EXCLUDES(mutex_);
+  auto OnLedgerRecord(Call call) -> decltype(call());
   // Judges the failure of a call that the signer made.
   Error SignerFault(Error error) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const WrapOp& op) REQUIRES(mutex_);

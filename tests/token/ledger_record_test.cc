@@ -13,7 +13,11 @@ namespace {
 
 class LedgerRecordInToken : public testing::Test {
  protected:
-  void Open() { ops_ = std::move(*TokenKeyOps::Open(token_.uri(), clock_)); }
+  void Open() {
+    auto opened = TokenKeyOps::Open(token_.uri(), clock_);
+    ASSERT_TRUE(opened) << opened.error().Line();
+    ops_ = std::move(*opened);
+  }
   // Works on the token's objects as whoever has the PIN can. The host is gone meanwhile.
   void Meddle(const std::function<void(const Module&, const Session&)>& work) {
     ops_.reset();
