@@ -16,6 +16,7 @@
 namespace strongroom::hsm {
 namespace {
 
+constexpr auto kHangs = std::chrono::seconds(5);
 constexpr auto kDrain = std::chrono::seconds(20);
 constexpr auto kEnd = std::chrono::seconds(3);           // that a call may take while the program ends
 constexpr auto kPause = std::chrono::milliseconds(250);  // between two attempts to load anew
@@ -183,7 +184,7 @@ IdentityKey::~IdentityKey() {
 
 Result<std::shared_ptr<EVP_PKEY>> IdentityKey::Take() {
   const MutexLock lock(mutex_);
-  if (!fault_.empty()) return Unavailable("the TLS key is being loaded anew: " + fault_);
+  if (const auto fault = FaultLocked(); !fault.empty()) return Unavailable("the TLS key is not there: " + fault);
   ++lent_;
   return std::shared_ptr<EVP_PKEY>(loaded_->key, [this](EVP_PKEY*) {
     const MutexLock back(mutex_);
@@ -200,6 +201,14 @@ void IdentityKey::Suspect() {
 
 std::string IdentityKey::Fault() const {
   const MutexLock lock(mutex_);
+  return FaultLocked();
+}
+
+// A test that does not come back says the same as one that fails, and nobody else should get stuck behind it.
+std::string IdentityKey::FaultLocked() const {
+  if (fault_.empty() && testing_since_ && std::chrono::steady_clock::now() - *testing_since_ > kHangs)
+    return "a test signature has not come back for " + std::to_string(kHangs.count()) +
+           " s: the module hangs; restart strongroomd if it stays so";
   return fault_;
 }
 
@@ -220,9 +229,18 @@ void IdentityKey::Watch() {
       suspected_ = false;
     }
     bool signs = false;
-    if (const auto key = Take()) signs = Signs(key->get());
+    if (const auto key = Take()) {
+      Testing(true);
+      signs = Signs(key->get());
+      Testing(false);
+    }
     if (!signs) LoadAnew();
   }
+}
+
+void IdentityKey::Testing(bool begins) {
+  const MutexLock lock(mutex_);
+  testing_since_ = begins ? std::optional(std::chrono::steady_clock::now()) : std::nullopt;
 }
 
 void IdentityKey::LoadAnew() {

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -46,6 +47,8 @@ class IdentityKey {
   explicit IdentityKey(TokenUri uri, std::chrono::milliseconds period);
   static Result<std::unique_ptr<Loaded>> Load(const TokenUri& uri);
   void Watch() EXCLUDES(mutex_);
+  void Testing(bool begins) EXCLUDES(mutex_);
+  std::string FaultLocked() const REQUIRES(mutex_);
   void LoadAnew() EXCLUDES(mutex_);
 
   const TokenUri uri_;
@@ -55,6 +58,7 @@ class IdentityKey {
   std::unique_ptr<Loaded> loaded_ GUARDED_BY(mutex_);
   unsigned lent_ GUARDED_BY(mutex_) = 0;
   bool suspected_ GUARDED_BY(mutex_) = false;
+  std::optional<std::chrono::steady_clock::time_point> testing_since_ GUARDED_BY(mutex_);
   bool stopping_ GUARDED_BY(mutex_) = false;
   bool watching_ GUARDED_BY(mutex_) = false;
   std::string fault_ GUARDED_BY(mutex_);  // not empty: the key is not lent

@@ -1,5 +1,6 @@
 #include "provisioning/principal_commands.h"
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <filesystem>
 #include <iostream>
@@ -66,7 +67,49 @@ Result<std::vector<std::string>> Addition(const PrincipalOptions& options) {
   return params;
 }
 
+// The newest roster that the control log has.
+Result<crypto::Roster> RosterInForce(const CliSession& session) {
+  TRY_ASSIGN(const auto client, session.Connect());
+  std::string text, next = "0";
+  while (next != "-") {
+    TRY_ASSIGN(const auto answer, client->Call("GET", "/v1/ledger/control/entries?limit=1000&from=" + next));
+    TRY_ASSIGN(const auto page, netapi::ParseAnswer(answer));
+    for (const auto& entry : page.get_object().at("items").get_array())
+      if (entry.get_object().contains("roster")) text = TextOf(entry, "roster");
+    next = TextOf(page, "next");
+  }
+  return crypto::Roster::Parse(text);
+}
+
 }  // namespace
+
+int ListPrincipals(const CliSession& session) {
+  const auto roster = RosterInForce(session);
+  if (!roster) return Fail(roster.error());
+  namespace bj = boost::json;
+  bj::array principals;
+  bj::object policies;
+  for (const auto& p : roster->principals()) {
+    bj::object row{{"name", p.name}, {"role", crypto::ToString(p.role)}, {"spki", ToHex(p.spki)}};
+    if (!p.ssh_key.empty()) row["ssh_key"] = p.ssh_key;
+    principals.push_back(std::move(row));
+  }
+  for (const auto& [name, votes] : roster->policies()) policies[name] = votes;
+  if (session.json) {
+    PrintJson(bj::object{{"version", roster->version()},
+                         {"hash", ToHex(roster->hash())},
+                         {"policies", std::move(policies)},
+                         {"principals", std::move(principals)}});
+    return kExitDone;
+  }
+  std::cout << "roster " << roster->version() << ", " << roster->custodians() << " custodians; votes needed:";
+  for (const auto& [name, votes] : roster->policies()) std::cout << " " << name << " " << votes;
+  std::cout << "\n";
+  for (const auto& p : roster->principals())
+    std::cout << "  " << p.name << std::string(p.name.size() < 20 ? 20 - p.name.size() : 1, ' ')
+              << crypto::ToString(p.role) << "\n";
+  return kExitDone;
+}
 
 int ProvePossession(const CliSession& session, const std::string& name, const std::string& key_file) {
   const auto proof = Possession(session, name, key_file);

@@ -18,6 +18,8 @@ struct PrincipalOptions {
   bool replace = false;  // of one who is in the roster already
 };
 
+/// ListPrincipals prints the roster in force, from the control log.
+int ListPrincipals(const CliSession& session);
 /// ProvePossession prints what shows that a new custodian holds the private half of her key. `key_file` is hers.
 int ProvePossession(const CliSession& session, const std::string& name, const std::string& key_file);
 /// AddPrincipal and RevokePrincipal file a proposal and print it as `propose` does.

@@ -145,13 +145,17 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
 
 void AddPrincipals(CLI::App& app, Arguments& a, Command& run) {
   auto& p = a.principal_change;
-  auto* principal = app.add_subcommand("principal", "ask for a change of the roster: who may do what, with which keys")
-                        ->require_subcommand(1);
+  auto* principal =
+      app.add_subcommand("principal", "the roster: who may do what, with which keys; changes are proposals")
+          ->require_subcommand(1);
   const auto add_common = [&p](CLI::App* command) {
     command->add_option("name", p.name, "the principal")->required();
     command->add_option("--reason", p.reason, "why, one line; custodians read and sign it")->required();
     command->add_option("--votes", p.votes, "votes that every class of operations needs from then on");
   };
+  principal->add_subcommand("list", "the roster in force: who, in which role, how many votes")->callback([&] {
+    run = [&] { return ListPrincipals(a.session); };
+  });
   auto* add = principal->add_subcommand("add", "propose a new principal, or with --replace new keys for one");
   add_common(add);
   add->add_option("--role", p.role, "operator, custodian, auditor, monitor or service")->required();

@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'principal' 'principal add' 'principal revoke' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -36,7 +36,8 @@ _strongroom() {
     'approve') words='--help --key --signature --custodian' ;;
     'reject') words='--help --key --signature --custodian' ;;
     'execute') words='--help' ;;
-    'principal') words='add revoke prove --help' ;;
+    'principal') words='list add revoke prove --help' ;;
+    'principal list') words='--help' ;;
     'principal add') words='--help --reason --votes --role --cert --ssh-key --proof --replace' ;;
     'principal revoke') words='--help --reason --votes' ;;
     'principal prove') words='--help --key' ;;

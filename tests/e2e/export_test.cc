@@ -127,9 +127,9 @@ TEST_F(Export, L9_TheTamperMatrixIsFoundAtItsEntry) {
     const auto size = Size(log);
     for (const auto index : {std::size_t{0}, size / 2, size - 1}) {
       const auto where = log + " entry " + std::to_string(index);
-      const auto place = BundleOf(log, index);
-      const auto& bundle = place.first;
-      const auto first = place.second;
+      const auto found = BundleOf(log, index);
+      const auto& bundle = found.first;
+      const auto first = found.second;
       const auto at = static_cast<std::ptrdiff_t>(index - first);
       const auto whole = Cut(ReadFile(Whole() + "/" + bundle));
       const auto tamper = [&](const std::string& what, const std::string& place, const Entries& entries) {

@@ -50,6 +50,9 @@ TEST_F(RosterOfAnAppliance, N1_WhoIsRevokedIsRefusedAtTheNextRequest) {
           "a new key for it"},
          {"custodian-1", "custodian-3"});
   EXPECT_EQ(ask(*fresh), 200U) << "its grants are by name";
+  const auto listed = f_.Run("auditor-1", {"--json", "principal", "list"});
+  EXPECT_NE(listed.out.find("\"version\":3,"), std::string::npos) << listed.out << listed.err;
+  EXPECT_NE(listed.out.find("service-2"), std::string::npos);
 }
 
 // Who asked, who voted, why, when, and what came of it: one query.

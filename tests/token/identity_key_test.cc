@@ -127,6 +127,18 @@ TEST_F(Identity, P6_TheOldContextGoesWhenNobodyHoldsTheKey) {
   EXPECT_TRUE(Becomes(key, true)) << key.Fault();
 }
 
+// P7: a signature that hangs is a fault like one that fails, and what comes next is refused instead of hanging too.
+TEST_F(Identity, P7_ATestThatHangsIsAFault) {
+  const auto opened = IdentityKey::Open(Uri(module_.path()), 1h);
+  ASSERT_TRUE(opened);
+  module_.Order("C_Sign hang");
+  (*opened)->Suspect();
+  EXPECT_TRUE(Becomes(**opened, false));
+  EXPECT_EQ((*opened)->Take().error().code, Code::kUnavailable);
+  module_.Heal();
+  EXPECT_TRUE(Becomes(**opened, true)) << (*opened)->Fault();
+}
+
 // P8: a PIN that is refused when the key is loaded anew is not tried a second time.
 TEST_F(Identity, P8_APinThatIsRefusedLaterIsNotTriedAgain) {
   const auto opened = IdentityKey::Open(Uri(module_.path()), 1h);
