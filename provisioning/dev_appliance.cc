@@ -116,14 +116,22 @@ class DevAppliance {
   // one would do harm. True when it is complete; kNotFound names what is gone.
   Result<bool> CheckComplete() const {
     if (!fs::exists(Path("complete"))) return false;
-    for (const auto* name :
-         {"strongroom.toml", "ca.pem", "server.pem", "token/softhsm2.conf", "token/kek.pin", "token/tokens",
-          "token/identity.conf", "token/identity.pin", "token/identity", "data/data.mdb"})
+    std::vector<std::string> files = {"strongroom.toml", "ca.pem",       "server.pem",   "token/softhsm2.conf",
+                                      "token/kek.pin",   "token/tokens", "data/data.mdb"};
+    std::vector<std::string> tokens = {"token/tokens"};
+    // One of an earlier version has its TLS key in a file, and keeps it.
+    if (ReadText(Path("strongroom.toml")).find("\nidentity = ") != std::string::npos) {
+      files.insert(files.end(), {"token/identity.conf", "token/identity.pin", "token/identity"});
+      tokens.emplace_back("token/identity");
+    } else {
+      files.emplace_back("server.key");
+    }
+    for (const auto& name : files)
       if (!fs::exists(Path(name)))
         return NotFound(
             Path(name) + " is missing: put it back; dev up makes no new one for an appliance that was complete",
             "file-missing");
-    for (const auto* name : {"token/tokens", "token/identity"})
+    for (const auto& name : tokens)
       if (fs::is_empty(Path(name)))
         return NotFound(Path(name) + " holds no token: put it back; dev up makes no new one", "token-missing");
     return true;
