@@ -23,6 +23,7 @@
 
 #include "crypto/text_rules.h"
 #include "netapi/beast_types.h"
+#include "netapi/body_budget.h"
 #include "netapi/data_json.h"
 #include "netapi/handshakes.h"
 #include "netapi/problem.h"
@@ -35,55 +36,9 @@ constexpr std::uint32_t kHeaderLimit = 16384;
 constexpr std::uint64_t kDataBodyLimit = std::uint64_t{8} << 20;
 constexpr std::uint64_t kControlBodyLimit = std::uint64_t{64} << 10;
 
-constexpr std::uint64_t kBodyMemory = std::uint64_t{256} << 20;  // of all bodies that are being read or answered
-constexpr std::uint64_t kBodyMemoryOfOne = kBodyMemory / 4;      // of one principal's
 constexpr std::size_t kDrainLimit = std::size_t{256} << 10;
 constexpr unsigned kControlQueue = 64;
 constexpr auto kOverSharePause = std::chrono::milliseconds(250);  // before a 429
-
-// BodyBudget bounds the memory of all bodies that are being read or answered, and of each principal's: one who
-// announces much and sends nothing spends his own part.
-class BodyBudget {
- public:
-  bool Take(const std::string& principal, std::uint64_t bytes) {
-    const MutexLock lock(mutex_);
-    auto& own = of_principal_[principal];
-    if (all_ + bytes > kBodyMemory || own + bytes > kBodyMemoryOfOne) return false;
-    all_ += bytes;
-    own += bytes;
-    return true;
-  }
-  void Give(const std::string& principal, std::uint64_t bytes) {
-    const MutexLock lock(mutex_);
-    all_ -= bytes;
-    const auto own = of_principal_.find(principal);
-    if ((own->second -= bytes) == 0) of_principal_.erase(own);
-  }
-
- private:
-  Mutex mutex_;
-  std::uint64_t all_ GUARDED_BY(mutex_) = 0;
-  std::map<std::string, std::uint64_t, std::less<>> of_principal_ GUARDED_BY(mutex_);
-};
-
-// Reservation is a part of the budget for as long as it lives; false when there was none to have.
-class Reservation {
- public:
-  Reservation(BodyBudget& budget, const std::string& principal, std::uint64_t bytes)
-      : budget_(budget), principal_(principal), bytes_(bytes), held_(bytes == 0 || budget.Take(principal, bytes)) {}
-  ~Reservation() {
-    if (held_ && bytes_ > 0) budget_.Give(principal_, bytes_);
-  }
-  Reservation(const Reservation&) = delete;
-  Reservation& operator=(const Reservation&) = delete;
-  explicit operator bool() const { return held_; }
-
- private:
-  BodyBudget& budget_;
-  const std::string principal_;
-  const std::uint64_t bytes_;
-  const bool held_;
-};
 
 std::string RequestIdFor(const RequestParser& parser) {
   const auto given = View(parser.get()["Request-Id"]);
