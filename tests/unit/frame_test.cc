@@ -35,7 +35,7 @@ TEST(Frame, ExecuteComesBack) {
 
 TEST(Frame, GenerateAndAnswersComeBack) {
   const auto frame = EncodeRequest(
-      {5, GenerateRequest{"text", {{"custodian-1", crypto::Verdict::kApprove, "sig"}}, "roster", {Ref(9), "label"}}});
+      {5, GenerateRequest{{"text", {{"custodian-1", crypto::Verdict::kApprove, "sig"}}, "roster"}, {Ref(9), "label"}}});
   const auto request = DecodeRequest(WithoutLength(frame));
   ASSERT_TRUE(request);
   EXPECT_EQ(EncodeRequest(*request), frame);
@@ -48,6 +48,34 @@ TEST(Frame, GenerateAndAnswersComeBack) {
   ASSERT_TRUE(decoded);
   EXPECT_EQ(EncodeResponse(*decoded), answer);
   EXPECT_EQ(std::get<ExecuteResponse>(decoded->body)[1].error().code, Code::kUnwrapFailed);
+}
+
+TEST(Frame, LedgerRecordAndItsChangesComeBack) {
+  const auto change =
+      EncodeRequest({6, ChangeRecordRequest{{"text", {{"custodian-1", crypto::Verdict::kApprove, "sig"}}, "roster"}}});
+  const auto request = DecodeRequest(WithoutLength(change));
+  ASSERT_TRUE(request);
+  EXPECT_EQ(EncodeRequest(*request), change);
+  crypto::LedgerRecord record;
+  record.serial = 9;
+  record.anchors = {{"strongroom/x/control/2", 7, crypto::Sha256(AsBytes("root"))}};
+  record.key = 3;
+  record.former_until = 12345;
+  record.custody = {2, crypto::Sha256(AsBytes("roster")), 67890, {{{1, 2, 3}, 4}}};
+  for (const auto& answer :
+       {EncodeResponse({6, RecordResponse{record}}),
+        EncodeResponse({7, SignResponse{std::vector<CheckpointSignature>{{2, Bytes(70, 1)}, {1, Bytes(71, 2)}}}}),
+        EncodeResponse(
+            {8, CheckpointKeysResponse{std::vector<CheckpointKey>{{2, Bytes(91, 1), Bytes(91, 2), Bytes(70)}}}}),
+        EncodeResponse({9, ChangeRecordResponse{Result<void>(Conflict("stale"))}})}) {
+    const auto decoded = DecodeResponse(WithoutLength(answer));
+    ASSERT_TRUE(decoded);
+    EXPECT_EQ(EncodeResponse(*decoded), answer);
+    for (std::size_t n = 0; n + 4 < answer.size(); ++n)
+      EXPECT_FALSE(DecodeResponse(WithoutLength(answer).first(n))) << n;
+  }
+  const auto decoded = DecodeResponse(WithoutLength(EncodeResponse({6, RecordResponse{record}})));
+  EXPECT_EQ(*std::get<RecordResponse>(decoded->body).outcome, record);
 }
 
 // Does a cut or lengthened frame, or one of an unknown kind, ever pass for a whole one?
