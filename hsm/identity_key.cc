@@ -216,15 +216,12 @@ void IdentityKey::Watch() {
   while (true) {
     {
       const MutexLock lock(mutex_);
-      const auto until = std::chrono::steady_clock::now() + period_;
-      // Anybody can make a handshake fail: suspicion asks for one signature a pause, not for one each.
-      const auto soonest = std::chrono::steady_clock::now() + std::min<std::chrono::milliseconds>(kPause, period_);
-      while (!stopping_ && (!suspected_ || std::chrono::steady_clock::now() < soonest) &&
-             changed_.WaitUntil(mutex_, suspected_ ? soonest : until)) {
+      const auto now = std::chrono::steady_clock::now();
+      while (!stopping_ && !suspected_ && changed_.WaitUntil(mutex_, now + period_)) {
       }
-      if (!stopping_ && suspected_)
-        while (!stopping_ && changed_.WaitUntil(mutex_, soonest)) {
-        }
+      // Anybody can make a handshake fail: suspicion asks for one signature a pause, not for one each.
+      while (!stopping_ && changed_.WaitUntil(mutex_, now + kPause)) {
+      }
       if (stopping_) return;
       suspected_ = false;
     }

@@ -1,7 +1,5 @@
 #include "hsm/token_key_ops.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "hsm/ckr.h"
@@ -86,20 +84,6 @@ TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_I
       worker_(std::move(worker)),
       control_(std::move(control)),
       signer_(*module_) {}
-
-// OnControl puts the calls of its scope on the control session.
-class TokenKeyOps::OnControl {
- public:
-  explicit OnControl(TokenKeyOps& ops) STRONGROOM_TSA(no_thread_safety_analysis) : ops_(ops) {
-    ops_.at_ = &ops_.control_;
-  }
-  ~OnControl() STRONGROOM_TSA(no_thread_safety_analysis) { ops_.at_ = &ops_.worker_; }
-  OnControl(const OnControl&) = delete;
-  OnControl& operator=(const OnControl&) = delete;
-
- private:
-  TokenKeyOps& ops_;
-};
 
 std::uint64_t TokenKeyOps::Operations() const {
   const MutexLock lock(mutex_);
@@ -483,52 +467,6 @@ Result<TokenIdentity> TokenKeyOps::Identity() {
   const auto info = module_->TokenInfo(slot_);
   if (!info) return Fault(info.error().ck_rv, "C_GetTokenInfo", nullptr);
   return IdentityOf(*info, profile_);
-}
-
-Error TokenKeyOps::SignerFault(Error error) {
-  if (error.ck_rv == CKR_OK) return error;
-  return Fault(error.ck_rv, error.where, nullptr);
-}
-
-template <class Call>
-auto TokenKeyOps::OnLedgerRecord(Call call) -> decltype(call()) {
-  const MutexLock lock(mutex_);
-  const OnControl session(*this);
-  if (broken_) return Unavailable("the token has failed; its host is being replaced");
-  auto done = call();
-  if (!done) return SignerFault(std::move(done).error());
-  return done;
-}
-
-Result<std::vector<CheckpointSignature>> TokenKeyOps::SignCheckpoint(const crypto::Checkpoint& head,
-                                                                     std::span<const crypto::Digest> proof) {
-  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
-    ++operations_;  // it makes and destroys objects like any other
-    return signer_.Sign(control_, head, proof, clock_.Now());
-  });
-}
-
-Result<std::vector<CheckpointKey>> TokenKeyOps::CheckpointKeys() {
-  return OnLedgerRecord([&]()
-                            STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Keys(control_, clock_.Now()); });
-}
-
-Result<crypto::LedgerRecord> TokenKeyOps::ReadLedgerRecord() {
-  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Record(control_); });
-}
-
-Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
-  const auto used = std::move(grant);
-  const auto token = used.proposal().params.find("token");
-  if (token == used.proposal().params.end() || token->second != identity_.serial)
-    return Forbidden("the votes are for another token than " + identity_.serial, "grant-mismatch");
-  if (clock_.Now() > used.proposal().execute_by)
-    return Expired("the proposal's time for execution has passed", "proposal-expired");
-  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
-    auto changed = signer_.Change(control_, used, clock_.Now());
-    if (changed) sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
-    return changed;
-  });
 }
 
 Result<void> TokenKeyOps::SelfTest() {

@@ -47,7 +47,19 @@ class TokenKeyOps final : public KeyOps {
   TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile,
               TokenIdentity identity, Session keeper, Session worker, Session control, const Clock& clock);
 
-  class OnControl;
+  // OnControl puts the calls of its scope on the control session.
+  class OnControl {
+   public:
+    explicit OnControl(TokenKeyOps& ops) STRONGROOM_TSA(no_thread_safety_analysis) : ops_(ops) {
+      ops_.at_ = &ops_.control_;
+    }
+    ~OnControl() STRONGROOM_TSA(no_thread_safety_analysis) { ops_.at_ = &ops_.worker_; }
+    OnControl(const OnControl&) = delete;
+    OnControl& operator=(const OnControl&) = delete;
+
+   private:
+    TokenKeyOps& ops_;
+  };
   // Runs a call of the signer on the control session.
   template <class Call>
   auto OnLedgerRecord(Call call) -> decltype(call());

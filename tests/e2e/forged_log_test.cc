@@ -64,18 +64,10 @@ class ForgedLog : public testing::Test {
   // An older copy of the database in the place of one that had a rotation more.
   void RollBack() {
     SignAndKeep();
-    const auto data = w_.dir.File("data"), copy = w_.dir.File("copy");
-    w_.governance.reset();
-    w_.ledger.reset();
-    fs::copy(data, copy, fs::copy_options::recursive);
-    w_.Boot();
+    w_.KeepCopy();
     ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
     SignAndKeep();
-    w_.governance.reset();
-    w_.ledger.reset();
-    fs::remove_all(data);
-    fs::rename(copy, data);
-    w_.Boot();
+    w_.PutCopyBack();
   }
   void Record(std::vector<ledger::ControlBody> bodies) {
     ledger::Submission submission;
@@ -236,19 +228,11 @@ TEST_F(ForgedLog, L9_AnAdoptionOverARewrittenPastIsFound) {
     ASSERT_TRUE(w_.ledger->Record(std::move(one)));
   };
   SignAndKeep();
-  const auto data = w_.dir.File("data"), copy = w_.dir.File("copy");
-  w_.governance.reset();
-  w_.ledger.reset();
-  fs::copy(data, copy, fs::copy_options::recursive);
-  w_.Boot();
+  w_.KeepCopy();
   record_one("service-1");
   SignAndKeep();
   const auto genuine = (*w_.ledger->LatestCheckpoint(Log::kEvidence))->note;
-  w_.governance.reset();
-  w_.ledger.reset();
-  fs::remove_all(data);
-  fs::rename(copy, data);
-  w_.Boot();
+  w_.PutCopyBack();
   record_one("service-2");  // the same length, another past
   ExpectForgedNoteFound(&ledger::EpochOpened::evidence_note, genuine, "log-forked", "does not begin with");
 }

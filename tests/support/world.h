@@ -36,6 +36,22 @@ class World {
     ledger = *ledger::Ledger::Open({dir.File("data"), std::size_t{1} << 30});
     governance = std::make_unique<appliance::Governance>(*ledger, token, clock, *appliance::Load(*ledger));
   }
+  /// KeepCopy copies the database, PutCopyBack puts a copy in its place; the token stays.
+  void KeepCopy(const std::string& name = "copy") {
+    Close();
+    std::filesystem::copy(dir.File("data"), dir.File(name), std::filesystem::copy_options::recursive);
+    Boot();
+  }
+  void PutCopyBack(const std::string& name = "copy") {
+    Close();
+    std::filesystem::remove_all(dir.File("data"));
+    std::filesystem::copy(dir.File(name), dir.File("data"), std::filesystem::copy_options::recursive);
+    Boot();
+  }
+  void Close() {
+    governance.reset();
+    ledger.reset();
+  }
   Result<void> FirstBoot() {
     const auto& text = quorum().roster().text();
     std::vector<std::pair<std::string, std::string>> signatures;

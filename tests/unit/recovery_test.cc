@@ -33,21 +33,8 @@ class RecoveryTest : public testing::Test {
   Result<void> Compare() {
     return CompareWithAnchors(*w_.ledger, *w_.governance->Snapshot(), w_.token.ReadLedgerRecord()->anchors);
   }
-  void KeepCopy(const std::string& name = "copy") {
-    Close();
-    fs::copy(w_.dir.File("data"), w_.dir.File(name), fs::copy_options::recursive);
-    w_.Boot();
-  }
-  void PutCopyBack(const std::string& name = "copy") {
-    Close();
-    fs::remove_all(w_.dir.File("data"));
-    fs::copy(w_.dir.File(name), w_.dir.File("data"), fs::copy_options::recursive);
-    w_.Boot();
-  }
-  void Close() {
-    w_.governance.reset();
-    w_.ledger.reset();
-  }
+  void KeepCopy(const std::string& name = "copy") { w_.KeepCopy(name); }
+  void PutCopyBack(const std::string& name = "copy") { w_.PutCopyBack(name); }
   // Writes the intent as Execute does and has the token do its part, as if the program died right after.
   void CutOff(const std::string& id, bool token_did_it) {
     const auto state = w_.governance->Snapshot();
@@ -125,7 +112,6 @@ TEST_F(RecoveryTest, L8_AnAdoptionBringsLostVersionsBack) {
   EXPECT_FALSE(w_.governance->Execute(open, "operator-1"));
   EXPECT_FALSE(w_.governance->Execute(*id, "operator-1"));
   EXPECT_EQ(*w_.Done("keyring.rotate", "install"), "executed") << "life goes on";
-  Close();
   w_.Boot();
   EXPECT_TRUE(LoadVerified(*w_.ledger));
 }

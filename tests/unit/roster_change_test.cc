@@ -130,18 +130,9 @@ TEST_F(RosterChange, Q4_RosterChangesEndWhenApprovalIsImpossible) {
 
 // Q5, Q9: a database from before a roster change does not bring the old roster back: the token obeys the new one.
 TEST_F(RosterChange, Q9_AnOlderDatabaseDoesNotBringARevokedCustodianBack) {
-  namespace fs = std::filesystem;
-  const auto data = w_.dir.File("data");
-  w_.governance.reset();
-  w_.ledger.reset();
-  fs::copy(data, w_.dir.File("copy"), fs::copy_options::recursive);
-  w_.Boot();
+  w_.KeepCopy();
   ASSERT_EQ(*w_.Done("roster.change", "", {{"remove-service-2", "yes"}}), "executed");
-  w_.governance.reset();
-  w_.ledger.reset();
-  fs::remove_all(data);
-  fs::copy(w_.dir.File("copy"), data, fs::copy_options::recursive);
-  w_.Boot();
+  w_.PutCopyBack();
   const auto generated = w_.token.Generated();
   EXPECT_EQ(w_.Done("keyring.rotate", "install").error().Slug(), "roster-not-enforced");
   EXPECT_EQ(w_.token.Generated(), generated);

@@ -1,0 +1,55 @@
+// What TokenKeyOps does with the ledger's record and keys in its token; the judgement is checkpoint_signer.h's.
+
+#include <unistd.h>
+
+#include "hsm/token_key_ops.h"
+
+namespace strongroom::hsm {
+
+Error TokenKeyOps::SignerFault(Error error) {
+  if (error.ck_rv == CKR_OK) return error;
+  return Fault(error.ck_rv, error.where, nullptr);
+}
+
+template <class Call>
+auto TokenKeyOps::OnLedgerRecord(Call call) -> decltype(call()) {
+  const MutexLock lock(mutex_);
+  const OnControl session(*this);
+  if (broken_) return Unavailable("the token has failed; its host is being replaced");
+  auto done = call();
+  if (!done) return SignerFault(std::move(done).error());
+  return done;
+}
+
+Result<std::vector<CheckpointSignature>> TokenKeyOps::SignCheckpoint(const crypto::Checkpoint& head,
+                                                                     std::span<const crypto::Digest> proof) {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
+    ++operations_;  // it makes and destroys objects like any other
+    return signer_.Sign(control_, head, proof, clock_.Now());
+  });
+}
+
+Result<std::vector<CheckpointKey>> TokenKeyOps::CheckpointKeys() {
+  return OnLedgerRecord([&]()
+                            STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Keys(control_, clock_.Now()); });
+}
+
+Result<crypto::LedgerRecord> TokenKeyOps::ReadLedgerRecord() {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Record(control_); });
+}
+
+Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
+  const auto used = std::move(grant);
+  const auto token = used.proposal().params.find("token");
+  if (token == used.proposal().params.end() || token->second != identity_.serial)
+    return Forbidden("the votes are for another token than " + identity_.serial, "grant-mismatch");
+  if (clock_.Now() > used.proposal().execute_by)
+    return Expired("the proposal's time for execution has passed", "proposal-expired");
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
+    auto changed = signer_.Change(control_, used, clock_.Now());
+    if (changed) sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
+    return changed;
+  });
+}
+
+}  // namespace strongroom::hsm
