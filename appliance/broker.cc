@@ -10,6 +10,7 @@ struct Broker::Worked {
   std::shared_ptr<const State> state;
   std::shared_ptr<const Keyring> keyring;
   std::optional<Error> refused;
+  std::string break_glass;      // id of what it goes by, empty: nothing was overridden for it
   Result<void> primary_budget;  // whether the primary may encrypt once more (K4), asked once a request
   struct Item {
     DataAnswer answer;
@@ -29,12 +30,29 @@ crypto::Envelope EnvelopeFor(const State& state, const Keyring& keyring, const V
 
 hsm::KeyRef RefOf(const Version& version) { return {version.token, version.kek, version.suite}; }
 
+// What a version's state allows is no secret to whoever holds a wrapped DEK of it (K5).
+Result<void> MayProcess(const Version& version, Operation operation) {
+  using enum VersionState;
+  const auto refused = [&](const char* slug) {
+    return Conflict("version " + std::to_string(version.number) + " is " + std::string(ToString(version.state)) +
+                        ": what it wrapped cannot be opened",
+                    slug);
+  };
+  if (version.state == kArchived) return refused("version-archived");
+  if (version.state == kCompromised && operation != Operation::kRewrap) return refused("version-compromised");
+  if (version.state == kPendingDestruction) return refused("version-pending-destruction");
+  if (version.state == kDestroyed) return refused("version-destroyed");
+  return {};
+}
+
 // The version that an incoming wrapped DEK names, after every byte of its header has been compared (K5).
-Result<const Version*> VersionFor(const State& state, const Keyring& keyring, const crypto::Envelope& envelope) {
+Result<const Version*> VersionFor(const State& state, const Keyring& keyring, const crypto::Envelope& envelope,
+                                  Operation operation) {
   const auto* version = keyring.Find(envelope.version);
   if (envelope.instance != state.roster->instance() || envelope.keyring != keyring.id || version == nullptr ||
       version->suite != envelope.suite || version->kek != envelope.kek || version->state == VersionState::kPreActive)
     return UnwrapFailed();
+  TRY(MayProcess(*version, operation));
   return version;
 }
 
@@ -59,6 +77,7 @@ Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string
     return Forbidden(
         std::string(principal) + " may not " + std::string(ledger::ToString(operation)) + " with this keyring",
         "operation-not-granted");
+  if (!at->second->enabled) return Conflict("keyring '" + std::string(keyring) + "' is disabled", "keyring-disabled");
   return at->second;
 }
 
@@ -212,6 +231,19 @@ void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {
   }
   worked.keyring = *keyring;
   worked.primary_budget = CheckGcmBudget(*worked.keyring->Primary());
+  if (worked.keyring->Primary()->state != VersionState::kActive)
+    worked.primary_budget =
+        Conflict("version " + std::to_string(worked.keyring->primary) + " is " +
+                     std::string(ToString(worked.keyring->Primary()->state)) + ": nothing is wrapped under it",
+                 "version-compromised");
+  if (options_.gate) {
+    auto passed = options_.gate(request);
+    if (!passed) {
+      worked.refused = std::move(passed).error();
+      return;
+    }
+    worked.break_glass = std::move(*passed);
+  }
   worked.items.resize(request.items.size());
   for (std::size_t i = 0; i < request.items.size(); ++i) {
     auto& item = worked.items[i];
@@ -248,7 +280,7 @@ Result<hsm::KeyOp> Broker::PrepareItem(const Worked& worked, Operation operation
       return hsm::KeyOp(hsm::DataKeyOp{RefOf(primary), item.bytes, context, item.want_plaintext});
     case Operation::kUnwrap: {
       TRY_ASSIGN(auto envelope, crypto::ParseEnvelope(item.wrapped));
-      TRY_ASSIGN(const Version* version, VersionFor(state, keyring, envelope));
+      TRY_ASSIGN(const Version* version, VersionFor(state, keyring, envelope, operation));
       answer.kek_version = version->number;
       answer.from_version = version->number;
       hsm::UnwrapOp op{RefOf(*version), std::move(envelope.blob), context, {}};
@@ -257,7 +289,7 @@ Result<hsm::KeyOp> Broker::PrepareItem(const Worked& worked, Operation operation
     }
     case Operation::kRewrap: {
       TRY_ASSIGN(auto envelope, crypto::ParseEnvelope(item.wrapped));
-      TRY_ASSIGN(const Version* version, VersionFor(state, keyring, envelope));
+      TRY_ASSIGN(const Version* version, VersionFor(state, keyring, envelope, operation));
       answer.from_version = version->number;
       return hsm::KeyOp(hsm::RewrapOp{RefOf(*version), RefOf(primary), std::move(envelope.blob)});
     }
@@ -338,6 +370,15 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
     }
   }
   entry.digest = crypto::Sha256(digests);
+  if (!worked.break_glass.empty()) {
+    auto use = entry;
+    use.operation = Operation::kOther;
+    use.items = use.failed = use.suppressed = 0;
+    use.digest = {};
+    use.uses.clear();
+    use.outcome = "break-glass " + worked.break_glass;
+    submission.evidence.push_back(std::move(use));
+  }
   // A request of which nothing came is a refusal like any other and must not fill the disk (L5).
   if (entry.failed == entry.items) {
     const MutexLock lock(meter_mutex_);

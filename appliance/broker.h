@@ -67,6 +67,9 @@ class Broker {
     std::size_t tenant_items = 4096;                              // of one tenant; over it 429
     std::size_t quantum = 16;                                     // items of a tenant's turn
     std::uint64_t gcm_refuse = (std::uint64_t{1} << 31) - 65536;  // K4, less what may be under way
+    // Asked of each request as it goes to the token: the refusal, or the id of the break-glass that it goes by, empty
+    // when it needs none. That use is an evidence entry of its own.
+    std::function<Result<std::string>(const DataRequest&)> gate = nullptr;
   };
   using Snapshot = std::function<std::shared_ptr<const State>()>;
   using Done = std::function<void(DataReply)>;

@@ -1,5 +1,7 @@
 #include "appliance/decisions.h"
 
+#include "appliance/break_glass.h"
+#include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
 #include "crypto/custody.h"
 
@@ -71,11 +73,7 @@ Result<Params> DraftCreate(const State& state, const ProposalRequest& request, c
     return Invalid("custody is 'token' or 'keyring:install'");
   }
   TRY_ASSIGN(const auto grants, Grants::Parse(Get(request.params, "grants", "none")));
-  for (const auto& [service, mask] : grants.by_service()) {
-    const auto* principal = state.roster->Find(service);
-    if (principal == nullptr || principal->role != crypto::Role::kService)
-      return Invalid("'" + service + "' in the grants is not a service of the roster");
-  }
+  TRY(CheckGrantees(state, grants));
   params["grants"] = grants.Text();
   params["keyring-id"] = ToHex(drawn.keyring_id);
   params["version"] = "1";
@@ -85,6 +83,10 @@ Result<Params> DraftCreate(const State& state, const ProposalRequest& request, c
 Result<const Keyring*> Rotatable(const State& state, const std::string& name) {
   const auto* keyring = state.FindKeyring(name);
   if (keyring == nullptr) return NotFound("no keyring '" + name.substr(0, 64) + "'", "keyring-not-found");
+  if (const auto at = keyring->Primary()->state; at != VersionState::kActive && at != VersionState::kDeactivated)
+    return Conflict(
+        "the primary version of '" + name + "' is " + std::string(ToString(at)) + ": propose keyring.emergency-rotate",
+        "version-state");
   if (!keyring->Primary()->custody.starts_with(kTokenPrefix))
     return Conflict("keyring '" + name + "' has no KEK of its own: rotate 'install', which moves it too", "no-own-kek");
   return keyring;
@@ -103,15 +105,6 @@ Result<Params> DraftRotate(const State& state, const ProposalRequest& request) {
   params["version"] = std::to_string(keyring->versions.size() + 1);
   params["moves"] = request.keyring == kInstall ? DescribeMoves(WrappedByInstall(state)) : "none";
   return params;
-}
-
-// Who may vote on a proposal: custodians, but not the requester and nobody whose removal is asked for.
-std::uint64_t EligibleVoters(const State& state, const crypto::ProposalText& p) {
-  return static_cast<std::uint64_t>(
-      std::count_if(state.roster->principals().begin(), state.roster->principals().end(), [&](const auto& principal) {
-        return principal.role == crypto::Role::kCustodian && principal.name != p.requester &&
-               !(p.operation == "roster.change" && p.params.contains("remove-" + principal.name));
-      }));
 }
 
 Error Stale(const std::string& why) { return Conflict(why + ": propose again", "stale"); }
@@ -204,10 +197,49 @@ Result<Effect> EffectOfRotate(const State& state, const crypto::ProposalText& p)
 
 }  // namespace
 
+Result<void> CheckGrantees(const State& state, const Grants& grants) {
+  for (const auto& [service, mask] : grants.by_service()) {
+    const auto* principal = state.roster->Find(service);
+    if (principal == nullptr || principal->role != crypto::Role::kService)
+      return Invalid("'" + service + "' in the grants is not a service of the roster");
+  }
+  return {};
+}
+
+namespace {
+
+Result<Params> DraftParams(const State& state, const ProposalRequest& request, const Drawn& drawn) {
+  const auto& operation = request.operation;
+  if (operation == "keyring.create") return DraftCreate(state, request, drawn);
+  if (operation == "keyring.rotate") return DraftRotate(state, request);
+  if (operation == "ledger.adopt") return DraftAdoption(state, request, drawn);
+  if (operation == "ledger.rotate-key") return DraftKeyRotation(state, request, drawn);
+  if (operation == "roster.change") return DraftRosterChange(state, request, drawn);
+  if (operation == "clock.accept") return DraftClock(request, drawn);
+  if (operation == "break-glass.open") return DraftBreakGlass(state, request, drawn);
+  return DraftKeyringChange(state, request);
+}
+
+// A step of a ceremony names its script by hash; whoever votes sees which.
+Result<std::string> TakeCeremony(Params& params) {
+  const auto at = params.find("ceremony");
+  if (at == params.end()) return std::string();
+  auto hash = std::move(at->second);
+  params.erase(at);
+  if (!FromHexArray<32>(hash)) return Invalid("parameter 'ceremony' is the SHA-256 of a script, 64 hex digits");
+  return hash;
+}
+
+}  // namespace
+
 Result<crypto::ProposalText> DraftProposal(const State& state, const std::string& requester,
-                                           const ProposalRequest& request, const Drawn& drawn) {
+                                           const ProposalRequest& asked, const Drawn& drawn) {
   if (!state.roster) return Unavailable("the appliance is uninitialised");
-  TRY_ASSIGN(const auto policy_class, crypto::ClassOf(request.operation));
+  auto request = asked;
+  TRY(crypto::ClassOf(request.operation));
+  if (!drawn.clock_fault.empty() && request.operation != "clock.accept")
+    return Unavailable("the clock is frozen: " + drawn.clock_fault, "clock-frozen");
+  TRY_ASSIGN(const auto ceremony, TakeCeremony(request.params));
   std::size_t open = 0;
   for (const auto& [id, proposal] : state.proposals) {
     const auto at = StateAt(state, *proposal, drawn.now);
@@ -216,14 +248,8 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
   if (open >= kMaxOpenProposals)
     return Overloaded("there are " + std::to_string(open) + " open proposals: settle or withdraw some first",
                       "too-many-proposals");
-  const auto draft = [&]() -> Result<Params> {
-    if (request.operation == "keyring.create") return DraftCreate(state, request, drawn);
-    if (request.operation == "ledger.adopt") return DraftAdoption(state, request, drawn);
-    if (request.operation == "ledger.rotate-key") return DraftKeyRotation(state, request, drawn);
-    if (request.operation == "roster.change") return DraftRosterChange(state, request, drawn);
-    return DraftRotate(state, request);
-  };
-  TRY_ASSIGN(auto params, draft());
+  TRY_ASSIGN(auto params, DraftParams(state, request, drawn));
+  if (!ceremony.empty()) params["ceremony"] = ceremony;
   crypto::ProposalText p;
   p.instance = state.roster->instance();
   p.operation = request.operation;
@@ -232,14 +258,13 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
   p.reason = request.reason;
   p.requester = requester;
   p.nonce = drawn.nonce;
-  p.created = drawn.now / 1000 * 1000;
+  // What accepts a clock is dated by it.
+  p.created = (request.operation == "clock.accept" ? drawn.host : drawn.now) / 1000 * 1000;
   p.approve_by = p.created + kApproveWithin;
   p.execute_by = p.created + kExecuteWithin;
   p.roster_version = state.roster->version();
   p.roster_hash = state.roster->hash();
-  p.policy_class = policy_class;
-  p.needed = state.roster->Needed(policy_class);
-  p.custodians = state.roster->custodians();
+  p.policy = crypto::PolicyOf(*state.roster, p);
   p.control_size = drawn.control.size;
   p.control_root = drawn.control.root;
   TRY(p.Render());
@@ -267,29 +292,34 @@ std::string_view StateAt(const State& state, const Proposal& proposal, Millis no
     case ProposalFate::kPending:
       break;
   }
-  if (const auto rejections = proposal.votes.size() - Approvals(proposal); rejections > 0) {
-    // Roster changes and emergencies end when approval has become impossible (Q4).
-    const auto& p = proposal.parsed;
-    if (!crypto::OutlivesRejection(p.policy_class) || EligibleVoters(state, p) - rejections < p.needed)
-      return "rejected";
-  }
-  if (proposal.parsed.roster_hash != state.roster->hash()) return "stale";
-  const bool approved = Approvals(proposal) >= proposal.parsed.needed;
+  if (proposal.parsed.roster_hash != state.roster->hash())
+    return Approvals(proposal) < proposal.votes.size() && !crypto::OutlivesRejection(proposal.parsed.Class())
+               ? "rejected"
+               : "stale";
+  const auto count = crypto::CountVotes(*state.roster, proposal.parsed, proposal.votes);
+  if (count == crypto::Count::kRejected) return "rejected";
+  const bool approved = count == crypto::Count::kApproved;
   if (now > (approved ? proposal.parsed.execute_by : proposal.parsed.approve_by)) return "expired";
   return approved ? "approved" : "open";
 }
 
-Result<void> JudgeVote(const State& state, const Proposal& proposal, const crypto::Vote& vote, Millis now) {
+Result<void> MayVote(const State& state, const Proposal& proposal, std::string_view custodian, crypto::Verdict verdict,
+                     Millis now) {
   const auto at = StateAt(state, proposal, now);
   if (at != "open" && at != "approved")
     return Conflict("the proposal is " + std::string(at) + ": it takes no votes", "not-open");
   // Approvals are due; a rejection counts for as long as there is something to stop (Q4).
-  if (vote.verdict == crypto::Verdict::kApprove && now > proposal.parsed.approve_by)
+  if (verdict == crypto::Verdict::kApprove && now > proposal.parsed.approve_by)
     return Expired("votes were to be cast by " + FormatTime(proposal.parsed.approve_by), "proposal-expired");
-  TRY(crypto::CheckVote(*state.roster, proposal.parsed, proposal.text, vote));
+  TRY(crypto::CheckVoter(*state.roster, proposal.parsed, custodian));
   for (const auto& cast : proposal.votes)
-    if (cast.custodian == vote.custodian) return Conflict(vote.custodian + " has voted already", "vote-exists");
+    if (cast.custodian == custodian) return Conflict(cast.custodian + " has voted already", "vote-exists");
   return {};
+}
+
+Result<void> JudgeVote(const State& state, const Proposal& proposal, const crypto::Vote& vote, Millis now) {
+  TRY(MayVote(state, proposal, vote.custodian, vote.verdict, now));
+  return crypto::CheckVote(*state.roster, proposal.parsed, proposal.text, vote);
 }
 
 Result<void> JudgeWithdrawal(const Proposal& proposal, const std::string& principal) {
@@ -304,7 +334,10 @@ Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal
   if (proposal.operation == "ledger.adopt") return EffectOfAdoption(state, proposal);
   if (proposal.operation == "ledger.rotate-key") return EffectOfKeyRotation(state, proposal);
   if (proposal.operation == "roster.change") return EffectOfRosterChange(state, proposal);
-  return EffectOfRotate(state, proposal);
+  if (proposal.operation == "keyring.rotate") return EffectOfRotate(state, proposal);
+  if (proposal.operation == "clock.accept") return EffectOfClock(state, proposal);
+  if (proposal.operation == "break-glass.open") return EffectOfBreakGlass(state, proposal);
+  return EffectOfKeyringChange(state, proposal);
 }
 
 ledger::ControlBody AsProposed(ledger::ControlBody body) {
@@ -313,15 +346,14 @@ ledger::ControlBody AsProposed(ledger::ControlBody body) {
     opened->evidence_note.clear();
   }
   if (auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&body)) *changed = {changed->number, {}, {}, {}};
+  if (auto* accepted = std::get_if<ledger::ClockAccepted>(&body)) *accepted = {};
   return body;
 }
 
 Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal& proposal, Millis now) {
   const auto at = StateAt(state, proposal, now);
   if (at == "open")
-    return Forbidden(
-        "needs " + std::to_string(proposal.parsed.needed) + " approvals, has " + std::to_string(Approvals(proposal)),
-        "quorum-missing");
+    return Forbidden(crypto::MissingVotes(*state.roster, proposal.parsed, proposal.votes), "quorum-missing");
   if (at == "expired") return Expired("the proposal has expired", "proposal-expired");
   if (at != "approved")
     return Conflict("the proposal is " + std::string(at) + ": it cannot be executed",
@@ -344,7 +376,8 @@ std::vector<std::string> JudgeInventory(const State& state, const std::string& t
     return {"the token in the slot is " + token + ", the keyrings are in " + recorded};
   for (const auto& [name, keyring] : state.keyrings)
     for (const auto& [number, version] : keyring->versions)
-      if (version.token == token) known.emplace(Bytes(version.kek.begin(), version.kek.end()), version.suite);
+      if (version.token == token && version.state != VersionState::kDestroyed)
+        known.emplace(Bytes(version.kek.begin(), version.kek.end()), version.suite);
   for (const auto& record : records) {
     const auto id = ToHex(record.id);
     if (state.ledger.unused_keys.contains(record.id)) continue;

@@ -2,6 +2,7 @@
 // Decisions about custody, without I/O: (state, request, now) -> text, entries or a refusal. The shell is governance.h.
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -18,7 +19,8 @@ inline constexpr std::size_t kMaxOpenProposals = 1000;
 
 /// ProposalRequest is what a person asks for. Parameters that she may give: keyring.create: suite (kwp, gcm), custody
 /// (token, keyring:install), grants; keyring.rotate: suite; ledger.rotate-key: overlap-days; roster.change:
-/// crypto::RosterAfter. Everything else in the text is the appliance's.
+/// crypto::RosterAfter; others: keyring_decisions.h, break_glass.h. Any may have `ceremony`, the SHA-256 of the script
+/// that it is a step of. Everything else in the text is the appliance's.
 struct ProposalRequest {
   std::string operation;
   std::string keyring;
@@ -45,7 +47,10 @@ struct Drawn {
   crypto::KeyringId keyring_id{};
   ledger::Head control;
   std::string token;
-  std::optional<Recovery> recovery;  // for ledger.adopt alone
+  std::optional<Recovery> recovery;            // for ledger.adopt alone
+  Millis host = 0;                             // what the host's clock says
+  std::string clock_fault;                     // why it is not relied on; empty when it is
+  std::set<std::string, std::less<>> failing;  // names of the checks that fail
 };
 
 /// DraftProposal checks a request against the state and fills in every field that custodians will sign. Fails with
@@ -59,6 +64,12 @@ std::string_view StateAt(const State& state, const Proposal& proposal, Millis no
 /// Approvals counts the custodians who approved.
 std::uint64_t Approvals(const Proposal& proposal);
 
+/// CheckGrantees: those who get something must be services of the roster. kInvalid.
+Result<void> CheckGrantees(const State& state, const Grants& grants);
+
+/// MayVote is JudgeVote without the signature.
+Result<void> MayVote(const State& state, const Proposal& proposal, std::string_view custodian, crypto::Verdict verdict,
+                     Millis now);
 /// JudgeVote decides whether a vote may be recorded: right person, right text, once, in time.
 Result<void> JudgeVote(const State& state, const Proposal& proposal, const crypto::Vote& vote, Millis now);
 /// JudgeWithdrawal: the requester alone, while nothing has happened yet.
@@ -68,7 +79,8 @@ Result<void> JudgeWithdrawal(const Proposal& proposal, const std::string& princi
 /// done.
 struct Effect {
   std::optional<hsm::KeySpec> generate;
-  bool changes_record = false;  // the token's ledger record
+  bool changes_record = false;               // the token's ledger record
+  std::vector<ledger::ControlBody> at_once;  // recorded before the token is asked
   std::vector<ledger::ControlBody> entries;
 };
 /// AsProposed takes out of an entry what no proposal can say because only the token can: the notes of a former epoch,

@@ -3,8 +3,10 @@
 #include <set>
 
 #include "appliance/checkpointer.h"
+#include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
 #include "appliance/state_rows.h"
+#include "crypto/custody.h"
 #include "crypto/sshsig.h"
 
 namespace strongroom::appliance {
@@ -14,8 +16,12 @@ bool RecordLost(const Error& error) { return error.Slug() == "anchor-missing" ||
 
 }  // namespace
 
-Governance::Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, State state)
-    : ledger_(ledger), key_ops_(key_ops), clock_(clock), snapshot_(std::make_shared<const State>(std::move(state))) {}
+Governance::Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Clock& clock, State state)
+    : ledger_(ledger),
+      key_ops_(key_ops),
+      clock_(clock),
+      overrides_([this] { return Snapshot(); }, clock),
+      snapshot_(std::make_shared<const State>(std::move(state))) {}
 
 std::shared_ptr<const State> Governance::Snapshot() const {
   const MutexLock lock(snapshot_mutex_);
@@ -39,6 +45,15 @@ Result<void> Governance::RecordBodies(std::vector<ledger::ControlBody> bodies) {
                      " bytes that an entry of the ledger may have");
     TRY_ASSIGN(const auto changed, Apply(*next, entry));
     for (auto& row : RowsOf(*next, changed)) submission.rows.push_back(std::move(row));
+    // The evidence log, too, begins a new course of time.
+    if (std::holds_alternative<ledger::ClockAccepted>(entry.body)) {
+      ledger::EvidenceEntry mark;
+      mark.time = entry.time;
+      mark.request_id = mark.principal = "-";
+      mark.operation = ledger::Operation::kOther;
+      mark.outcome = "clock-accepted";
+      submission.evidence.push_back(std::move(mark));
+    }
     submission.control.push_back(std::move(entry));
   }
   TRY(ledger_.Record(std::move(submission)));
@@ -68,10 +83,157 @@ Result<void> Governance::FirstBoot(const std::string& roster_text,
   return RecordBodies({ledger::Genesis{roster_text, signatures}});
 }
 
-Result<ProposalView> Governance::File(const std::string& requester, const ProposalRequest& request) {
+Millis Governance::TimeFor(const crypto::ProposalText& proposal) const {
+  return proposal.operation == "clock.accept" ? clock_.Host() : clock_.Now();
+}
+
+Result<void> Governance::WatchClock() {
   const MutexLock lock(mutex_);
+  return WatchClockLocked();
+}
+
+Result<void> Governance::WatchClockLocked() {
+  const auto fault = clock_.Fault();
+  const auto state = Snapshot();
+  if (fault.empty() || !state->roster || state->clock_frozen) return {};
+  auto bodies = Closing(*state, "clock");
+  bodies.emplace_back(ledger::ClockFrozen{clock_.Host(), fault});
+  return RecordBodies(std::move(bodies));
+}
+
+// Nothing is approved or executed by a clock that cannot be relied on, but what sets it right (Q10).
+Result<void> Governance::CheckClock(const std::string& operation) {
+  TRY(WatchClockLocked());
+  if (const auto fault = clock_.Fault(); !fault.empty() && operation != "clock.accept")
+    return Unavailable("the clock is frozen: " + fault, "clock-frozen");
+  return {};
+}
+
+Result<std::uint64_t> Governance::UsesInEvidence(const BreakGlass& opened) const {
+  const auto time_of = [&](std::uint64_t index) {
+    Millis time = 0;
+    (void)ledger_.Read(ledger::Log::kEvidence, index, [&](std::uint64_t, ByteView raw) {
+      if (const auto entry = ledger::DecodeEvidence(raw)) time = entry->time;
+      return false;
+    });
+    return time;
+  };
+  std::uint64_t low = 0, high = ledger_.HeadOf(ledger::Log::kEvidence).size;
+  while (low < high) {
+    const auto middle = low + (high - low) / 2;
+    if (time_of(middle) + 1000 < opened.opened)  // entries of one moment may stand in another order
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  std::uint64_t uses = 0;
+  const auto outcome = "break-glass " + opened.id;
+  TRY(ledger_.Read(ledger::Log::kEvidence, low, [&](std::uint64_t, ByteView raw) {
+    const auto entry = ledger::DecodeEvidence(raw);
+    uses += entry && entry->outcome == outcome ? 1 : 0;
+    return true;
+  }));
+  return uses;
+}
+
+std::vector<ledger::ControlBody> Governance::Closing(const State& state, const std::string& reason) const {
+  std::vector<ledger::ControlBody> bodies;
+  for (const auto& [id, opened] : state.break_glass) {
+    if (opened->closed != 0) continue;
+    // What an earlier run let through is in the evidence log alone.
+    const auto recorded = reason == "restart" ? UsesInEvidence(*opened) : Result<std::uint64_t>(std::uint64_t{0});
+    const auto uses = overrides_.Uses(id) + (recorded ? *recorded : 0);
+    const auto why = reason.empty() ? Outlived(*opened, uses, clock_.Now()) : reason;
+    if (!why.empty()) bodies.emplace_back(ledger::BreakGlassClosed{id, why, {}, uses});
+  }
+  return bodies;
+}
+
+Result<void> Governance::CloseOutlived(const std::string& reason) {
+  const MutexLock lock(mutex_);
+  auto bodies = Closing(*Snapshot(), reason);
+  if (bodies.empty()) return {};
+  return RecordBodies(std::move(bodies));
+}
+
+Result<void> Governance::CloseBreakGlass(const std::string& id, const std::string& by) {
+  const MutexLock lock(mutex_);
+  const auto state = Snapshot();
+  const auto at = state->break_glass.find(id);
+  if (at == state->break_glass.end()) return NotFound("no break-glass with this id", "break-glass-not-found");
+  if (at->second->closed != 0) return Conflict("it is closed: " + at->second->reason, "closed-already");
+  return RecordBodies({ledger::BreakGlassClosed{id, "closed", by, overrides_.Uses(id)}});
+}
+
+Result<void> Governance::Review(const std::string& id, const std::string& reviewer, const std::string& finding,
+                                const std::string& signature) {
+  const MutexLock lock(mutex_);
+  TRY(JudgeReview(*Snapshot(), id, reviewer, finding, signature));
+  return RecordBodies({ledger::BreakGlassReviewed{id, reviewer, finding, signature}});
+}
+
+Result<void> Governance::Disable(std::string_view keyring, const std::string& by) {
+  const MutexLock lock(mutex_);
+  const auto state = Snapshot();
+  TRY_ASSIGN(const Keyring* found, JudgeDisable(*state, keyring));
+  return RecordBodies({ledger::KeyringSwitched{found->id, false, by}});
+}
+
+Result<void> Governance::CancelDestruction(std::string_view keyring, std::uint64_t version, const std::string& by) {
+  const MutexLock lock(mutex_);
+  const auto state = Snapshot();
+  TRY_ASSIGN(const auto pending, JudgeCancel(*state, keyring, version));
+  const hsm::KeyRef ref{pending.version->token, pending.version->kek, pending.version->suite};
+  const auto told = key_ops_.EndDestruction(ref, hsm::DestructionEnd::kCancel);
+  // A token that knows of no destruction will not carry one out.
+  if (!told && told.error().Slug() != "destruction-not-pending") return told;
+  TRY_ASSIGN(const auto there, key_ops_.Find(ref.key));
+  if (!there) return Conflict("the KEK is gone already", "version-destroyed");
+  return RecordBodies(MovesOf(*state, *pending.keyring, *pending.version, ledger::VersionMoved::To::kKept, 0, by));
+}
+
+Result<int> Governance::RunDueDestructions() {
+  const MutexLock lock(mutex_);
+  if (!clock_.Fault().empty()) return 0;
+  TRY(ledger_.CheckSpace());
+  const auto state = Snapshot();
+  int done = 0;
+  std::optional<Error> stuck;
+  for (const auto& due : DueDestructions(*state, clock_.Now())) {
+    const hsm::KeyRef ref{due.version->token, due.version->kek, due.version->suite};
+    const auto ended = key_ops_.EndDestruction(ref, hsm::DestructionEnd::kDestroy);
+    if (!ended) {
+      if (ended.error().Slug() == "destruction-not-due") continue;  // the token's host goes by its own clock
+      // What a crash cut off after the token did it is done.
+      if (ended.error().Slug() != "destruction-not-pending") return ended.error();
+      TRY_ASSIGN(const auto there, key_ops_.Find(ref.key));
+      if (there) {
+        stuck = ended.error();
+        stuck->detail += ": cancel the destruction and propose it again";
+        continue;
+      }
+    }
+    TRY(RecordBodies(MovesOf(*Snapshot(), *due.keyring, *due.version, ledger::VersionMoved::To::kDestroyed, 0, {})));
+    ++done;
+  }
+  if (stuck) return *stuck;
+  return done;
+}
+
+Result<void> Governance::RecordCeremony(ledger::CeremonyRecorded ceremony) {
+  const MutexLock lock(mutex_);
+  return RecordBodies({std::move(ceremony)});
+}
+
+Result<ProposalView> Governance::File(const std::string& requester, const ProposalRequest& request,
+                                      const std::set<std::string, std::less<>>& failing) {
+  const MutexLock lock(mutex_);
+  TRY(WatchClockLocked());
   Drawn drawn;
   drawn.now = clock_.Now();
+  drawn.host = clock_.Host();
+  drawn.clock_fault = clock_.Fault();
+  drawn.failing = failing;
   drawn.nonce = crypto::RandomArray<16>();
   drawn.keyring_id = crypto::RandomArray<16>();
   drawn.control = ledger_.HeadOf(ledger::Log::kControl);
@@ -92,7 +254,9 @@ Result<ProposalView> Governance::Vote(const std::string& id, const crypto::Vote&
   const MutexLock lock(mutex_);
   const auto state = Snapshot();
   TRY_ASSIGN(const Proposal* proposal, Find(*state, id));
-  TRY(JudgeVote(*state, *proposal, vote, clock_.Now()));
+  // Saying no is a safe direction: no clock stops it.
+  if (vote.verdict == crypto::Verdict::kApprove) TRY(CheckClock(proposal->parsed.operation));
+  TRY(JudgeVote(*state, *proposal, vote, TimeFor(proposal->parsed)));
   TRY(RecordBodies({ledger::VoteCast{id, vote}}));
   return View(id);
 }
@@ -112,9 +276,10 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   TRY(ReconcileLocked(/*record_only=*/true));
   const auto state = Snapshot();
   TRY_ASSIGN(const Proposal* proposal, Find(*state, id));
+  TRY(CheckClock(proposal->parsed.operation));
   const bool adopts = proposal->parsed.operation == "ledger.adopt";
   if (!adopts) TRY(ReconcileLocked(/*record_only=*/false));
-  TRY_ASSIGN(auto grant, JudgeExecution(*state, *proposal, clock_.Now()));
+  TRY_ASSIGN(auto grant, JudgeExecution(*state, *proposal, TimeFor(proposal->parsed)));
   TRY_ASSIGN(const auto effect, EffectOf(*state, proposal->parsed));
   if (effect.generate) {
     // K3: an unknown or drifted key stops ceremonies before anything is consumed.
@@ -123,7 +288,9 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
     if (!faults.empty()) return Conflict("the token's keys are not as recorded: " + faults.front(), "token-inventory");
   }
   if (adopts) TRY(CheckAdoption(*state, proposal->parsed));
-  TRY(RecordBodies({ledger::ProposalConsumed{id, executor}}));
+  std::vector<ledger::ControlBody> intent = {ledger::ProposalConsumed{id, executor}};
+  intent.insert(intent.end(), effect.at_once.begin(), effect.at_once.end());
+  TRY(RecordBodies(std::move(intent)));
   const auto outcome = RunEffect(std::move(grant), effect);
   if (!outcome && outcome.error().code == Code::kUnavailable) {
     // The token side went away: it may or may not have done it. Ask once it is back, here or in the background.
@@ -140,6 +307,12 @@ Result<void> Governance::Settle(const Proposal& proposal, const Effect* effect, 
   if (outcome && effect != nullptr) {
     bodies = effect->entries;
     TRY(Complete(*Snapshot(), bodies));
+    // Who was let past a check by the former roster is let past no more (G4).
+    if (proposal.parsed.operation == "roster.change") {
+      auto closing = Closing(*Snapshot(), "roster-changed");
+      closing.insert(closing.end(), std::make_move_iterator(bodies.begin()), std::make_move_iterator(bodies.end()));
+      bodies = std::move(closing);
+    }
   }
   if (outcome)
     bodies.emplace_back(ledger::ExecutionSettled{proposal.id, true, {}, {}});
@@ -200,6 +373,10 @@ Result<void> Governance::Complete(const State& state, std::vector<ledger::Contro
   for (auto& body : bodies) {
     auto* opened = std::get_if<ledger::EpochOpened>(&body);
     auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&body);
+    if (auto* accepted = std::get_if<ledger::ClockAccepted>(&body)) {
+      accepted->ledger = clock_.Now();
+      clock_.Accept();
+    }
     if (opened == nullptr && changed == nullptr) continue;
     TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());
     if (changed != nullptr) {
@@ -253,6 +430,11 @@ Result<void> Governance::AskOutcome(const crypto::ProposalText& proposal, const 
     return {};
   }
   TRY_ASSIGN(const auto record, read);
+  if (proposal.operation == "clock.accept" || proposal.operation == "version.destroy") {
+    TRY_ASSIGN(const auto text, proposal.Render());
+    if (!crypto::IsSpent(record, text)) outcome = interrupted;
+    return {};
+  }
   if (proposal.operation == "ledger.adopt") {
     TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(proposal));
     TRY_ASSIGN(const auto epoch, crypto::EpochOf(record));
@@ -295,11 +477,15 @@ Result<std::vector<std::string>> Governance::Sweep(const std::string& token) {
   return JudgeInventory(*Snapshot(), token, records);
 }
 
+std::string_view Governance::StateOf(const Proposal& proposal) const {
+  return StateAt(*Snapshot(), proposal, TimeFor(proposal.parsed));
+}
+
 Result<ProposalView> Governance::View(const std::string& id) const {
   const auto state = Snapshot();
   const auto at = state->proposals.find(id);
   if (at == state->proposals.end()) return NotFound("no proposal with this id", "proposal-not-found");
-  return ProposalView{at->second, std::string(StateAt(*state, *at->second, clock_.Now()))};
+  return ProposalView{at->second, std::string(StateAt(*state, *at->second, TimeFor(at->second->parsed)))};
 }
 
 }  // namespace strongroom::appliance

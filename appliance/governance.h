@@ -5,7 +5,9 @@
 #include <memory>
 #include <string>
 
+#include "appliance/break_glass.h"
 #include "appliance/decisions.h"
+#include "appliance/overrides.h"
 #include "appliance/state.h"
 #include "crypto/base/mutex.h"
 #include "hsm/key_ops.h"
@@ -23,7 +25,7 @@ struct ProposalView {
 /// plane is small, and order is what makes a proposal run once. Readers take snapshots and never wait.
 class Governance {
  public:
-  Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, const Clock& clock, State state);
+  Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Clock& clock, State state);
 
   std::shared_ptr<const State> Snapshot() const EXCLUDES(snapshot_mutex_);
 
@@ -32,7 +34,9 @@ class Governance {
   Result<void> FirstBoot(const std::string& roster_text,
                          const std::vector<std::pair<std::string, std::string>>& signatures) EXCLUDES(mutex_);
 
-  Result<ProposalView> File(const std::string& requester, const ProposalRequest& request) EXCLUDES(mutex_);
+  /// `failing` are the names of the checks that fail now: break-glass overrides what fails.
+  Result<ProposalView> File(const std::string& requester, const ProposalRequest& request,
+                            const std::set<std::string, std::less<>>& failing = {}) EXCLUDES(mutex_);
   Result<ProposalView> Vote(const std::string& id, const crypto::Vote& vote) EXCLUDES(mutex_);
   Result<ProposalView> Withdraw(const std::string& id, const std::string& principal) EXCLUDES(mutex_);
   /// Execute runs an approved proposal, once. The consumption is durable before the token is asked; the outcome, good
@@ -50,8 +54,41 @@ class Governance {
   Result<std::vector<std::string>> Sweep(const std::string& token) EXCLUDES(mutex_);
 
   Result<ProposalView> View(const std::string& id) const;
+  /// StateOf names a proposal's state now.
+  std::string_view StateOf(const Proposal& proposal) const;
+
+  /// Disable stops a keyring at once, on one person's word (Q8); kConflict when it is disabled already.
+  Result<void> Disable(std::string_view keyring, const std::string& by) EXCLUDES(mutex_);
+  /// CancelDestruction takes a destruction back that has not happened yet: on one person's word (Q11).
+  Result<void> CancelDestruction(std::string_view keyring, std::uint64_t version, const std::string& by)
+      EXCLUDES(mutex_);
+  /// RunDueDestructions destroys the KEKs whose waiting period is over, each with its entry. Returns how many.
+  Result<int> RunDueDestructions() EXCLUDES(mutex_);
+
+  /// CloseBreakGlass closes an open one (G5). kNotFound, kConflict (closed-already).
+  Result<void> CloseBreakGlass(const std::string& id, const std::string& by) EXCLUDES(mutex_);
+  /// Review files somebody else's signed review (G7).
+  Result<void> Review(const std::string& id, const std::string& reviewer, const std::string& finding,
+                      const std::string& signature) EXCLUDES(mutex_);
+  /// CloseOutlived closes what is over: its time, its uses, or for `reason` when that is not empty (G4: restart,
+  /// token-identity).
+  Result<void> CloseOutlived(const std::string& reason = {}) EXCLUDES(mutex_);
+  Overrides& overrides() { return overrides_; }
+
+  /// WatchClock records that the clock is frozen, once, and closes what was open (Q10, G4).
+  Result<void> WatchClock() EXCLUDES(mutex_);
+  /// ClockFault is why approvals and executions are frozen, empty when they are not.
+  std::string ClockFault() const { return clock_.Fault(); }
+
+  /// RecordCeremony keeps a ceremony's script and transcript in the ledger.
+  Result<void> RecordCeremony(ledger::CeremonyRecorded ceremony) EXCLUDES(mutex_);
 
  private:
+  Result<std::uint64_t> UsesInEvidence(const BreakGlass& opened) const;
+  std::vector<ledger::ControlBody> Closing(const State& state, const std::string& reason) const;
+  Result<void> CheckClock(const std::string& operation) REQUIRES(mutex_);
+  Result<void> WatchClockLocked() REQUIRES(mutex_);
+  Millis TimeFor(const crypto::ProposalText& proposal) const;
   Result<void> RecordBodies(std::vector<ledger::ControlBody> bodies) REQUIRES(mutex_);
   Result<void> Settle(const Proposal& proposal, const Effect* effect, const Result<void>& outcome) REQUIRES(mutex_);
   Result<int> ReconcileLocked(bool record_only) REQUIRES(mutex_);
@@ -66,7 +103,8 @@ class Governance {
 
   ledger::Ledger& ledger_;
   hsm::KeyOps& key_ops_;
-  const Clock& clock_;
+  Clock& clock_;
+  Overrides overrides_;
   Mutex mutex_;  // one change at a time
   mutable Mutex snapshot_mutex_;
   std::shared_ptr<const State> snapshot_ GUARDED_BY(snapshot_mutex_);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "crypto/anchor.h"
+#include "crypto/custody.h"
 #include "crypto/text_rules.h"
 
 namespace strongroom::appliance {
@@ -192,6 +193,23 @@ Result<Params> DraftKeyRotation(const State& state, const ProposalRequest& reque
   probe.params = params;
   TRY(crypto::KeyRotationOf(probe));
   return params;
+}
+
+Result<Params> DraftClock(const ProposalRequest& request, const Drawn& drawn) {
+  if (!request.keyring.empty() || !request.params.empty())
+    return Invalid("clock.accept has neither keyring nor parameters: the appliance fills them in");
+  if (drawn.clock_fault.empty()) return Conflict("the clock is not frozen", "clock-not-frozen");
+  if (drawn.token.empty()) return Unavailable("no token to tell of the clock");
+  return Params{{"clock", FormatTime(drawn.host)}, {"ledger-time", FormatTime(drawn.now)}, {"token", drawn.token}};
+}
+
+Result<Effect> EffectOfClock(const State& state, const crypto::ProposalText& p) {
+  TRY(crypto::AcceptedClock(p));
+  if (!state.clock_frozen) return Stale("the clock is not frozen any more");
+  Effect effect;
+  effect.changes_record = true;
+  effect.entries = {ledger::ClockAccepted{}};
+  return effect;
 }
 
 Result<Effect> EffectOfAdoption(const State& state, const crypto::ProposalText& p) {

@@ -21,6 +21,11 @@ Result<std::map<std::string, std::string, std::less<>>> DraftKeyRotation(const S
 Result<Effect> EffectOfAdoption(const State& state, const crypto::ProposalText& proposal);
 Result<Effect> EffectOfKeyRotation(const State& state, const crypto::ProposalText& proposal);
 
+/// DraftClock fills in a proposal of `clock.accept`: what the host's clock says, and the ledger's time. kConflict
+/// (clock-not-frozen).
+Result<std::map<std::string, std::string, std::less<>>> DraftClock(const ProposalRequest& request, const Drawn& drawn);
+Result<Effect> EffectOfClock(const State& state, const crypto::ProposalText& proposal);
+
 /// KeysToAdopt names the keys of a token that the state does not know, as the parameters `keys-1`, `keys-2` ... of an
 /// adoption: `<CKA_ID>:<suite>:<keyring>/<version>` for what becomes a version again, `<CKA_ID>:<suite>:unused` for
 /// what does not. kConflict (token-inventory) when one of them is not as it should be.

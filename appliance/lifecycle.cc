@@ -82,6 +82,18 @@ TokenState JudgeToken(const TokenFindings& findings) {
   return all_up && findings.sweep_clean ? TokenState::kReady : TokenState::kDegraded;
 }
 
+void ProviderCourse::Take(bool answered, std::chrono::milliseconds took) {
+  if (answered && took <= slow_) {
+    bad_ = 0;
+    fault_.clear();
+    return;
+  }
+  if (++bad_ < 3) return;
+  fault_ = answered ? "its known-answer test takes " + std::to_string(took.count()) + " ms, more than " +
+                          std::to_string(slow_.count())
+                    : "it has not answered " + std::to_string(bad_) + " tests in a row";
+}
+
 Lifecycle::Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Checkpointer& checkpointer,
                      Schedule schedule)
     : ledger_(ledger),
@@ -89,6 +101,7 @@ Lifecycle::Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& g
       governance_(governance),
       checkpointer_(checkpointer),
       schedule_(schedule),
+      provider_(schedule.slow),
       watcher_([this] { WatchLoop(); }) {}
 
 Lifecycle::~Lifecycle() {
@@ -121,38 +134,52 @@ Result<void> Lifecycle::LookNow() {
 }
 
 void Lifecycle::Look() {
+  (void)governance_.WatchClock();
+  const auto began = std::chrono::steady_clock::now();
   auto tested = key_ops_.SelfTest();
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began);
   auto identity = tested ? key_ops_.Identity() : Result<hsm::TokenIdentity>(tested.error());
   if (!identity) tested = identity.error();
   const auto recorded = RecordedToken(*governance_.Snapshot());
-  std::optional<std::string> sweep;
+  bool impostor = false;
   {
     const MutexLock lock(mutex_);
-    // A host that is being replaced is waited for by each call. What answered wrongly is not asked until it has
-    // answered rightly: that it cannot be reached meanwhile changes nothing.
-    const bool away = !tested && tested.error().code == Code::kUnavailable;
-    if (!away || !canary_wrong_) canary_ = tested ? "" : tested.error().Line();
-    if (!away) {
-      canary_wrong_ = !tested;
-      impostor_ = !tested && tested.error().Slug() == "impostor";
-    }
-    if (!identity) return;
-    // Another token than the one that the keyrings name, or than the one first met, is an impostor (K9).
-    const auto expected = !recorded.empty() ? recorded : token_ ? token_->serial : identity->serial;
-    if (identity->serial != expected || (token_ && *token_ != *identity)) {
-      canary_ = "impostor: the token in the slot is " + identity->serial + ", the keyrings are in " + expected;
-      canary_wrong_ = true;
-      impostor_ = true;
-      return;
-    }
-    token_ = *identity;
+    provider_.Take(tested || tested.error().code != Code::kUnavailable, took);
+    impostor = Compare(tested, identity, recorded);
   }
+  (void)governance_.CloseOutlived(impostor ? "token-identity" : "");
+  if (impostor || !identity) return;
   if (!LookAtAnchors()) return;
+  (void)governance_.RunDueDestructions();
   {
     const MutexLock lock(mutex_);
     if (sweep_.empty() && std::chrono::steady_clock::now() < sweep_due_) return;
   }
   LookAtKeys(identity->serial);
+}
+
+// Takes in what a look at the token found; true when it is not the right one.
+bool Lifecycle::Compare(const Result<void>& tested, const Result<hsm::TokenIdentity>& identity,
+                        const std::string& recorded) {
+  // A host that is being replaced is waited for by each call. What answered wrongly is not asked until it has
+  // answered rightly: that it cannot be reached meanwhile changes nothing.
+  const bool away = !tested && tested.error().code == Code::kUnavailable;
+  if (!away || !canary_wrong_) canary_ = tested ? "" : tested.error().Line();
+  if (!away) {
+    canary_wrong_ = !tested;
+    impostor_ = !tested && tested.error().Slug() == "impostor";
+  }
+  if (!identity) return impostor_;
+  // Another token than the one that the keyrings name, or than the one first met, is an impostor (K9).
+  const auto expected = !recorded.empty() ? recorded : token_ ? token_->serial : identity->serial;
+  if (identity->serial != expected || (token_ && *token_ != *identity)) {
+    canary_ = "impostor: the token in the slot is " + identity->serial + ", the keyrings are in " + expected;
+    canary_wrong_ = true;
+    impostor_ = true;
+    return true;
+  }
+  token_ = *identity;
+  return false;
 }
 
 // Once for a start: from then on the checkpointer's own signatures move the anchors.
@@ -174,7 +201,10 @@ Result<void> Lifecycle::LookAtAnchors() {
     compared = Integrity("the token keeps " + record->anchors.front().origin +
                              ", the database is empty: stop the service and restore a backup",
                          "rollback");
-  if (compared && state->roster) checkpointer_.Enable();
+  if (compared && state->roster) {
+    checkpointer_.Enable();
+    (void)governance_.CloseOutlived("restart");  // once a start: this is the way to the first anchoring (G4)
+  }
   if (!compared) (void)checkpointer_.ShowVerifier();  // an export of what is there needs to say whose it is
   const MutexLock lock(mutex_);
   anchored_ = compared.has_value() && state->roster != nullptr;
@@ -205,9 +235,10 @@ ApplianceState Lifecycle::State() const {
   const bool space = ledger_.CheckSpace().has_value(), tampered = checkpointer_.Tampered();
   const bool initialised = governance_.Snapshot()->roster != nullptr;
   const bool failed = ledger_.Failed();
+  const bool clock = governance_.ClockFault().empty();
   const MutexLock lock(mutex_);
   return JudgeState(failed, initialised, !rollback_.empty(), verified_,
-                    space && !tampered && canary_.empty() && sweep_.empty());
+                    space && !tampered && clock && canary_.empty() && sweep_.empty() && provider_.fault().empty());
 }
 
 bool Lifecycle::DataPlaneOpen() const {
@@ -228,8 +259,37 @@ bool Lifecycle::RolledBack() const {
   return !rollback_.empty();
 }
 
+bool Lifecycle::ProviderPasses() const {
+  std::string scope;
+  {
+    const MutexLock lock(mutex_);
+    if (provider_.fault().empty()) return true;
+    scope = ProviderScope();
+  }
+  return governance_.overrides().Covers("provider-health", scope);
+}
+
+Result<std::string> Lifecycle::Pass() {
+  std::string scope, fault;
+  {
+    const MutexLock lock(mutex_);
+    fault = provider_.fault();
+    if (fault.empty()) return std::string();
+    scope = ProviderScope();
+  }
+  if (auto id = governance_.overrides().Use("provider-health", scope)) return std::move(*id);
+  return Unavailable("the token is not healthy: " + fault, "provider-unhealthy");
+}
+
+std::set<std::string, std::less<>> Lifecycle::Failing() const {
+  std::set<std::string, std::less<>> failing;
+  for (const auto& check : Report().checks)
+    if (!check.ok) failing.insert(check.name);
+  return failing;
+}
+
 bool Lifecycle::Ready() const {
-  if (!DataPlaneOpen()) return false;
+  if (!DataPlaneOpen() || !ProviderPasses()) return false;
   const MutexLock lock(mutex_);
   return canary_.empty();
 }
@@ -243,17 +303,32 @@ Status Lifecycle::Report() const {
   const bool failed = ledger_.Failed();
   const auto unsigned_why = checkpointer_.Fault();
   const auto space = ledger_.CheckSpace();
+  const auto clock = governance_.ClockFault();
+  const bool tampered = checkpointer_.Tampered();
+  const auto opened = governance_.overrides().Open();
+  const auto state = governance_.Snapshot();
   const MutexLock lock(mutex_);
   status.token = token_;
   status.token_state = JudgeToken({status.hosts, impostor_, canary_wrong_, canary_.empty(), sweep_.empty()});
-  status.checks = {{"canary", canary_.empty(), canary_},
-                   {"template-sweep", sweep_.empty(), sweep_},
-                   {"ledger", !failed && space,
-                    failed  ? "the ledger cannot record"
-                    : space ? ""
-                            : space.error().Line()},
-                   {"anchor", anchor_.empty(), anchor_},
-                   {"checkpoint", unsigned_why.empty(), unsigned_why}};
+  const auto integrity = !rollback_.empty() ? rollback_ : tampered ? unsigned_why : std::string();
+  const auto add = [&](std::string_view name, const std::string& fault, std::string_view stops) {
+    Check check{std::string(name), fault.empty(), fault, stops, false, {}};
+    for (const auto& overridable : kOverridable) check.overridable = check.overridable || overridable.check == name;
+    if (opened && state->break_glass.at(*opened)->check == name && !state->break_glass.at(*opened)->drill)
+      check.overridden = *opened;
+    status.checks.push_back(std::move(check));
+  };
+  add("token-identity", impostor_ ? canary_ : "", "everything that the token does");
+  add("canary", canary_, "everything that the token does, when it answers wrongly");
+  add("provider-health", provider_.fault(), "wrap, unwrap, rewrap and data keys");
+  add("template-sweep", sweep_, "ceremonies");
+  add("ledger", failed ? "the ledger cannot record" : space ? "" : space.error().Line(), "everything");
+  add("ledger-integrity", integrity, "everything but reading and ledger.adopt");
+  add("anchor", anchor_, "everything but reading");
+  add("checkpoint", unsigned_why, "answers to what a quorum has executed");
+  add("clock", clock, "approvals and executions, clock.accept excepted");
+  add("witness", "", "ceremonies, where a witness is required; none is");
+  add("rotation-overdue", "", "new wraps, where a keyring's policy enforces its rotation; none does");
   return status;
 }
 

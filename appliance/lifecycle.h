@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -42,10 +43,30 @@ struct TokenFindings {
 /// JudgeToken names the state that follows. Pure.
 TokenState JudgeToken(const TokenFindings& findings);
 
+/// Check is one thing that is looked at, and what it stops while it fails. Those that can be overridden are
+/// break_glass.h's; `overridden` is the id of the break-glass that is open for it.
 struct Check {
   std::string name;
   bool ok = false;
   std::string detail;
+  std::string_view stops;
+  bool overridable = false;
+  std::string overridden;
+};
+
+/// ProviderCourse judges a token's health by how its known-answer tests go: three in a row that are not answered or
+/// take longer than `slow` make it unhealthy, one that is answered in time makes it healthy again. Pure.
+class ProviderCourse {
+ public:
+  explicit ProviderCourse(std::chrono::milliseconds slow) : slow_(slow) {}
+  void Take(bool answered, std::chrono::milliseconds took);
+  /// Fault says why it is unhealthy, empty when it is not.
+  const std::string& fault() const { return fault_; }
+
+ private:
+  const std::chrono::milliseconds slow_;
+  unsigned bad_ = 0;
+  std::string fault_;
 };
 
 struct Status {
@@ -70,6 +91,7 @@ class Lifecycle {
   struct Schedule {
     std::chrono::milliseconds canary{2000};
     std::chrono::milliseconds sweep{120000};
+    std::chrono::milliseconds slow{5000};  // a known-answer test that takes longer is a bad one
   };
   Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Checkpointer& checkpointer,
             Schedule schedule);
@@ -80,6 +102,13 @@ class Lifecycle {
   /// DataPlaneOpen tells whether keys may be used: verified, recording, and the canary not wrong. A sweep that found
   /// strange keys stops ceremonies (governance sees to that), not services.
   bool DataPlaneOpen() const EXCLUDES(mutex_);
+  /// ProviderPasses tells whether the token is healthy, or a break-glass covers that it is not. Pass does the same for
+  /// a request and counts the use: yields the break-glass's id, empty when none was needed. kUnavailable, slug
+  /// provider-unhealthy.
+  bool ProviderPasses() const EXCLUDES(mutex_);
+  Result<std::string> Pass() EXCLUDES(mutex_);
+  /// Failing names the checks that fail.
+  std::set<std::string, std::less<>> Failing() const EXCLUDES(mutex_);
   /// LookNow does what the next look would: after an adoption nobody has to wait for it. Fails while the ledger does
   /// not extend its token's anchors.
   Result<void> LookNow() EXCLUDES(mutex_);
@@ -94,8 +123,11 @@ class Lifecycle {
  private:
   void WatchLoop() EXCLUDES(mutex_);
   void Look() EXCLUDES(mutex_);
+  bool Compare(const Result<void>& tested, const Result<hsm::TokenIdentity>& identity, const std::string& recorded)
+      REQUIRES(mutex_);
   Result<void> LookAtAnchors() EXCLUDES(mutex_);
   void LookAtKeys(const std::string& serial) EXCLUDES(mutex_);
+  std::string ProviderScope() const REQUIRES(mutex_) { return "token:" + (token_ ? token_->serial : ""); }
 
   ledger::Ledger& ledger_;
   hsm::KeyOps& key_ops_;
@@ -114,6 +146,7 @@ class Lifecycle {
   bool anchored_ GUARDED_BY(mutex_) = false;  // the ledger extends the token's anchors
   std::string anchor_ GUARDED_BY(mutex_) = "not compared yet";
   std::string rollback_ GUARDED_BY(mutex_);  // why not, when it does not
+  ProviderCourse provider_ GUARDED_BY(mutex_);
   std::chrono::steady_clock::time_point sweep_due_ GUARDED_BY(mutex_);
   std::thread watcher_;
 };

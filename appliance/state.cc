@@ -7,6 +7,27 @@ Error Misfit(const char* what) {
   return Integrity(std::string("the control log does not follow from itself: ") + what, "ledger-damaged");
 }
 
+Changed OfRoster() {
+  Changed changed;
+  changed.roster = true;
+  return changed;
+}
+Changed OfLedger() {
+  Changed changed;
+  changed.ledger = true;
+  return changed;
+}
+Changed OfKeyring(const std::string& name) {
+  Changed changed;
+  changed.keyrings = {name};
+  return changed;
+}
+Changed OfProposal(const std::string& id) {
+  Changed changed;
+  changed.proposals = {id};
+  return changed;
+}
+
 struct Applier {
   State& state;
   Millis time;
@@ -15,7 +36,7 @@ struct Applier {
     if (state.roster) return Misfit("a second genesis");
     TRY_ASSIGN(auto roster, crypto::Roster::Parse(e.roster_text));
     state.roster = std::make_shared<const crypto::Roster>(std::move(roster));
-    return Changed{true, {}, {}, false};
+    return OfRoster();
   }
 
   Result<Changed> operator()(const ledger::ProposalFiled& e) const {
@@ -25,7 +46,7 @@ struct Applier {
     proposal->text = e.text;
     const auto id = proposal->id;
     if (!state.proposals.emplace(id, std::move(proposal)).second) return Misfit("a proposal filed twice");
-    return Changed{false, {}, {id}, false};
+    return OfProposal(id);
   }
 
   Result<Changed> operator()(const ledger::VoteCast& e) const {
@@ -50,15 +71,9 @@ struct Applier {
     if (e.epoch <= state.ledger.epoch) return Misfit("an epoch that is not a later one");
     state.ledger.epoch = e.epoch;
     state.ledger.unused_keys.insert(e.unused_keys.begin(), e.unused_keys.end());
-    Changed changed{false, {}, {}, true};
-    // What was asked for before a restore may have happened in what is lost (Q5).
-    for (auto& [id, slot] : state.proposals) {
-      if (slot->fate != ProposalFate::kPending) continue;
-      auto copy = std::make_shared<Proposal>(*slot);
-      copy->fate = ProposalFate::kOutdated;
-      slot = std::move(copy);
-      changed.proposals.push_back(id);
-    }
+    Changed changed;
+    changed.ledger = true;
+    Outdate(changed);  // what was asked for before a restore may have happened in what is lost (Q5)
     return changed;
   }
   Result<Changed> operator()(const ledger::CheckpointKeyChanged& e) const {
@@ -67,7 +82,7 @@ struct Applier {
     if (state.ledger.keys.back() != e.former) return Misfit("a checkpoint key that follows another one");
     state.ledger.key = e.number;
     state.ledger.keys.push_back(e.next);
-    return Changed{false, {}, {}, true};
+    return OfLedger();
   }
 
   Result<Changed> operator()(const ledger::RosterChanged& e) const {
@@ -76,7 +91,7 @@ struct Applier {
         roster.previous() != ToHex(state.roster->hash()) || roster.instance() != state.roster->instance())
       return Misfit("a roster that does not follow the one before it");
     state.roster = std::make_shared<const crypto::Roster>(std::move(roster));
-    return Changed{true, {}, {}, false};
+    return OfRoster();
   }
 
   Result<Changed> operator()(const ledger::KeyringCreated& e) const {
@@ -88,7 +103,7 @@ struct Applier {
     TRY_ASSIGN(keyring->grants, Grants::Parse(e.grants));
     if (!state.keyring_names.emplace(e.keyring, e.name).second) return Misfit("a keyring id used twice");
     if (!state.keyrings.emplace(e.name, std::move(keyring)).second) return Misfit("a keyring created twice");
-    return Changed{false, {e.name}, {}, false};
+    return OfKeyring(e.name);
   }
 
   Result<Changed> operator()(const ledger::VersionAnnounced& e) const {
@@ -112,7 +127,7 @@ struct Applier {
       if (next == k.versions.end() || next->second.state != VersionState::kPreActive)
         return Misfit("a version activated that is not pre-active");
       if (const auto former = k.versions.find(k.primary); former != k.versions.end()) {
-        former->second.state = VersionState::kDeactivated;
+        if (former->second.state == VersionState::kActive) former->second.state = VersionState::kDeactivated;
         former->second.deactivated = time;
         k.last_rotation = time;
       }
@@ -123,7 +138,139 @@ struct Applier {
     });
   }
 
+  Result<Changed> operator()(const ledger::KeyringSwitched& e) const {
+    return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
+      if (k.enabled == e.enabled) return Misfit("a keyring switched to what it is");
+      k.enabled = e.enabled;
+      return {};
+    });
+  }
+
+  Result<Changed> operator()(const ledger::GrantsChanged& e) const {
+    return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
+      TRY_ASSIGN(k.grants, Grants::Parse(e.grants));
+      return {};
+    });
+  }
+
+  Result<Changed> operator()(const ledger::VersionMoved& e) const {
+    return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
+      const auto at = k.versions.find(e.version);
+      if (at == k.versions.end()) return Misfit("an unknown version moved");
+      auto& v = at->second;
+      const auto from = v.state;
+      v.due = 0;
+      v.moved = time;
+      using enum VersionState;
+      bool fits = false;
+      switch (e.to) {
+        case ledger::VersionMoved::To::kArchived:
+          fits = from == kDeactivated;
+          v.state = kArchived;
+          break;
+        case ledger::VersionMoved::To::kRestored:
+          fits = from == kArchived;
+          v.state = kDeactivated;
+          break;
+        case ledger::VersionMoved::To::kCompromised:
+          fits = from == kActive || from == kDeactivated || from == kArchived;
+          v.state = kCompromised;
+          v.compromised = true;
+          break;
+        case ledger::VersionMoved::To::kPendingDestruction:
+          fits = from == kDeactivated || from == kArchived || from == kCompromised;
+          v.state = kPendingDestruction;
+          v.due = time + Millis{e.days} * 86'400'000;
+          break;
+        case ledger::VersionMoved::To::kKept:
+          fits = from == kPendingDestruction;
+          v.state = v.compromised ? kCompromised : kArchived;
+          break;
+        case ledger::VersionMoved::To::kDestroyed:
+          fits = from == kPendingDestruction;
+          v.state = kDestroyed;
+          break;
+      }
+      return fits ? Result<void>() : Misfit("a version moved to a state that does not follow from its own");
+    });
+  }
+
+  Result<Changed> operator()(const ledger::BreakGlassOpened& e) const {
+    const auto* proposal = state.FindProposal(e.id);
+    auto opened = std::make_shared<BreakGlass>();
+    opened->id = e.id;
+    opened->check = e.check;
+    opened->scope = e.scope;
+    opened->drill = e.drill;
+    opened->requester = proposal == nullptr ? "" : proposal->parsed.requester;
+    opened->opened = time;
+    opened->until = time + Millis{e.minutes} * 60'000;
+    opened->most_uses = e.uses;
+    if (proposal == nullptr || !state.break_glass.emplace(e.id, std::move(opened)).second)
+      return Misfit("a break-glass opened twice, or by no proposal");
+    return OfBreakGlass(e.id);
+  }
+  Result<Changed> operator()(const ledger::BreakGlassClosed& e) const {
+    return OnBreakGlass(e.id, [&](BreakGlass& b) {
+      const bool was_open = b.closed == 0;
+      b.closed = time;
+      b.reason = e.reason;
+      b.closed_by = e.by;
+      b.uses = e.uses;
+      return was_open;
+    });
+  }
+  Result<Changed> operator()(const ledger::BreakGlassReviewed& e) const {
+    return OnBreakGlass(e.id, [&](BreakGlass& b) {
+      const bool owed = b.closed != 0 && b.reviewer.empty();
+      b.reviewer = e.reviewer;
+      b.finding = e.finding;
+      return owed;
+    });
+  }
+
+  Result<Changed> operator()(const ledger::ClockFrozen&) const {
+    if (state.clock_frozen) return Misfit("a clock that is frozen twice");
+    state.clock_frozen = true;
+    Changed changed;
+    changed.clock = true;
+    return changed;
+  }
+  Result<Changed> operator()(const ledger::ClockAccepted&) const {
+    if (!state.clock_frozen) return Misfit("a clock accepted that was not frozen");
+    state.clock_frozen = false;
+    Changed changed;
+    changed.clock = true;
+    Outdate(changed);  // what had expired must not come back with an earlier time (Q10)
+    return changed;
+  }
+  Result<Changed> operator()(const ledger::CeremonyRecorded&) const { return Changed(); }
+
  private:
+  static Changed OfBreakGlass(const std::string& id) {
+    Changed changed;
+    changed.break_glass = {id};
+    return changed;
+  }
+  template <class Change>
+  Result<Changed> OnBreakGlass(const std::string& id, Change change) const {
+    const auto at = state.break_glass.find(id);
+    if (at == state.break_glass.end()) return Misfit("an unknown break-glass");
+    auto copy = std::make_shared<BreakGlass>(*at->second);
+    if (!change(*copy)) return Misfit("a break-glass closed or reviewed out of order");
+    at->second = std::move(copy);
+    return OfBreakGlass(id);
+  }
+  void Outdate(Changed& changed) const {
+    for (auto& [id, slot] : state.proposals) {
+      if (slot->fate != ProposalFate::kPending) continue;
+      auto copy = std::make_shared<Proposal>(*slot);
+      copy->fate = ProposalFate::kOutdated;
+      slot = std::move(copy);
+      changed.proposals.push_back(id);
+    }
+  }
+
   template <class Change>
   Result<Changed> OnKeyring(const crypto::KeyringId& id, Change change) const {
     const auto name = state.keyring_names.find(id);
@@ -132,7 +279,7 @@ struct Applier {
     auto copy = std::make_shared<Keyring>(*slot);
     TRY(change(*copy));
     slot = std::move(copy);
-    return Changed{false, {name->second}, {}, false};
+    return OfKeyring(name->second);
   }
   template <class Change>
   Result<Changed> OnProposal(const std::string& id, Change change) const {
@@ -141,7 +288,7 @@ struct Applier {
     auto copy = std::make_shared<Proposal>(*at->second);
     TRY(change(*copy));
     at->second = std::move(copy);
-    return Changed{false, {}, {id}, false};
+    return OfProposal(id);
   }
   Result<Changed> Move(const std::string& id, ProposalFate from, ProposalFate to, const std::string& by,
                        std::string outcome) const {
@@ -165,6 +312,14 @@ std::string_view ToString(VersionState state) {
       return "active";
     case VersionState::kDeactivated:
       return "deactivated";
+    case VersionState::kArchived:
+      return "archived";
+    case VersionState::kCompromised:
+      return "compromised";
+    case VersionState::kPendingDestruction:
+      return "pending-destruction";
+    case VersionState::kDestroyed:
+      return "destroyed";
   }
   return "unknown";
 }

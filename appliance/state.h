@@ -18,8 +18,16 @@
 namespace strongroom::appliance {
 
 /// VersionState follows NIST SP 800-57 part 1; what each allows is in docs and product terms: active wraps and unwraps,
-/// deactivated unwraps only, pre-active nothing yet.
-enum class VersionState : std::uint8_t { kPreActive = 1, kActive = 2, kDeactivated = 3 };
+/// deactivated unwraps only, compromised only lets a DEK be rewrapped to another version, the rest nothing.
+enum class VersionState : std::uint8_t {
+  kPreActive = 1,
+  kActive = 2,
+  kDeactivated = 3,
+  kArchived = 4,
+  kCompromised = 5,
+  kPendingDestruction = 6,
+  kDestroyed = 7
+};
 std::string_view ToString(VersionState state);
 
 struct Version {
@@ -32,6 +40,9 @@ struct Version {
   Millis announced = 0;
   Millis activated = 0;
   Millis deactivated = 0;
+  bool compromised = false;  // once so, never again anything that unwraps
+  Millis moved = 0;          // when it came into a state behind deactivated
+  Millis due = 0;            // pending destruction: when the KEK goes
 };
 
 struct Keyring {
@@ -39,6 +50,7 @@ struct Keyring {
   std::string name;
   std::string custody;
   Grants grants;
+  bool enabled = true;
   Millis created = 0;
   Millis last_rotation = 0;  // 0: never rotated
   std::uint32_t primary = 0;
@@ -71,6 +83,24 @@ struct Proposal {
   std::string outcome;  // slug and detail of a failure
 };
 
+/// BreakGlass is one override of one check (G1 to G7).
+struct BreakGlass {
+  std::string id;  // the proposal's
+  std::string check;
+  std::string scope;
+  bool drill = false;
+  std::string requester;
+  Millis opened = 0;
+  Millis until = 0;
+  std::uint64_t most_uses = 0;
+  Millis closed = 0;  // 0: open, unless its time has passed
+  std::string reason;
+  std::string closed_by;
+  std::uint64_t uses = 0;  // known when closed
+  std::string reviewer;    // empty: a review is owed
+  std::string finding;
+};
+
 /// LedgerFacts is what the log says about itself: its epoch, and the keys that sign it.
 struct LedgerFacts {
   std::uint64_t epoch = 1;
@@ -87,6 +117,8 @@ struct State {
   std::map<crypto::KeyringId, std::string> keyring_names;
   std::map<std::string, std::shared_ptr<const Proposal>, std::less<>> proposals;
 
+  std::map<std::string, std::shared_ptr<const BreakGlass>, std::less<>> break_glass;
+  bool clock_frozen = false;
   LedgerFacts ledger;
 
   const Keyring* FindKeyring(std::string_view name) const;
@@ -99,6 +131,8 @@ struct Changed {
   std::vector<std::string> keyrings;
   std::vector<std::string> proposals;
   bool ledger = false;
+  bool clock = false;
+  std::vector<std::string> break_glass;
 };
 
 /// Apply changes the state by one entry of the log. kIntegrity when the entry does not fit the state: the log is then

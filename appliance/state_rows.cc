@@ -1,5 +1,7 @@
 #include "appliance/state_rows.h"
 
+#include <algorithm>
+
 #include "crypto/base/wire.h"
 
 namespace strongroom::appliance {
@@ -9,6 +11,8 @@ constexpr std::string_view kRoster = "roster";
 constexpr std::string_view kKeyring = "keyring/";
 constexpr std::string_view kProposal = "proposal/";
 constexpr std::string_view kLedger = "ledger";
+constexpr std::string_view kBreakGlass = "break-glass/";
+constexpr std::string_view kClock = "clock";  // there while it is frozen
 constexpr std::uint8_t kFormat = 1;
 
 Bytes EncodeKeyring(const Keyring& k) {
@@ -30,6 +34,18 @@ Bytes EncodeKeyring(const Keyring& k) {
     out.Raw(v.kek);
     out.Text(v.token);
     for (const auto at : {v.announced, v.activated, v.deactivated}) out.U64(static_cast<std::uint64_t>(at));
+  }
+  // What most keyrings do not have stands behind; rows of earlier versions end here.
+  const auto moved =
+      std::count_if(k.versions.begin(), k.versions.end(), [](const auto& v) { return v.second.moved != 0; });
+  if (k.enabled && moved == 0) return std::move(out).Take();
+  out.U8(k.enabled ? 1 : 0);
+  out.U32(static_cast<std::uint32_t>(moved));
+  for (const auto& [number, v] : k.versions) {
+    if (v.moved == 0) continue;
+    out.U32(number);
+    out.U8(v.compromised ? 1 : 0);
+    for (const auto at : {v.moved, v.due}) out.U64(static_cast<std::uint64_t>(at));
   }
   return std::move(out).Take();
 }
@@ -54,7 +70,7 @@ Result<Keyring> DecodeKeyring(std::string_view key, ByteView bytes) {
     Version v;
     v.number = in.U32();
     const auto state = in.U8(), suite = in.U8();
-    if (state < 1 || state > 3 || suite < 1 || suite > 2) in.Fail();
+    if (state < 1 || state > 7 || suite < 1 || suite > 2) in.Fail();
     v.state = static_cast<VersionState>(state);
     v.suite = static_cast<crypto::Suite>(suite);
     v.custody = in.Text();
@@ -62,6 +78,18 @@ Result<Keyring> DecodeKeyring(std::string_view key, ByteView bytes) {
     v.token = in.Text();
     for (auto* at : {&v.announced, &v.activated, &v.deactivated}) *at = static_cast<Millis>(in.U64());
     k.versions.emplace(v.number, std::move(v));
+  }
+  if (in.ok() && in.remaining() > 0) {
+    k.enabled = in.U8() == 1;
+    for (auto n = in.U32(); n > 0 && in.ok(); --n) {
+      const auto at = k.versions.find(in.U32());
+      const auto compromised = in.U8();
+      const auto moved = static_cast<Millis>(in.U64()), due = static_cast<Millis>(in.U64());
+      if (at == k.versions.end()) return Damaged(key);
+      at->second.compromised = compromised == 1;
+      at->second.moved = moved;
+      at->second.due = due;
+    }
   }
   if (format != kFormat || !in.Complete() || !grants) return Damaged(key);
   k.grants = *grants;
@@ -127,6 +155,34 @@ Result<LedgerFacts> DecodeLedger(ByteView bytes) {
   return facts;
 }
 
+Bytes EncodeBreakGlass(const BreakGlass& b) {
+  WireWriter out;
+  out.U8(kFormat);
+  for (const auto* text : {&b.check, &b.scope, &b.requester, &b.reason, &b.closed_by, &b.reviewer, &b.finding})
+    out.Text(*text);
+  out.U8(b.drill ? 1 : 0);
+  for (const auto at : {b.opened, b.until, b.closed}) out.U64(static_cast<std::uint64_t>(at));
+  out.U64(b.most_uses);
+  out.U64(b.uses);
+  return std::move(out).Take();
+}
+
+Result<BreakGlass> DecodeBreakGlass(std::string_view key, ByteView bytes) {
+  WireReader in(bytes);
+  BreakGlass b;
+  const auto format = in.U8();
+  for (auto* text : {&b.check, &b.scope, &b.requester, &b.reason, &b.closed_by, &b.reviewer, &b.finding})
+    *text = in.Text();
+  const auto drill = in.U8();
+  b.drill = drill == 1;
+  for (auto* at : {&b.opened, &b.until, &b.closed}) *at = static_cast<Millis>(in.U64());
+  b.most_uses = in.U64();
+  b.uses = in.U64();
+  if (format != kFormat || drill > 1 || !in.Complete()) return Damaged(key);
+  b.id = key.substr(kBreakGlass.size());
+  return b;
+}
+
 ledger::Row RosterRow(const State& state) {
   const auto text = AsBytes(state.roster->text());
   return {std::string(kRoster), Bytes(text.begin(), text.end())};
@@ -140,6 +196,10 @@ std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
     rows.push_back({std::string(kKeyring) + name, EncodeKeyring(*state.FindKeyring(name))});
   for (const auto& id : changed.proposals)
     rows.push_back({std::string(kProposal) + id, EncodeProposal(*state.FindProposal(id))});
+  for (const auto& id : changed.break_glass)
+    rows.push_back({std::string(kBreakGlass) + id, EncodeBreakGlass(*state.break_glass.at(id))});
+  if (changed.clock)
+    rows.push_back({std::string(kClock), state.clock_frozen ? std::optional<Bytes>(Bytes{kFormat}) : std::nullopt});
   if (changed.ledger) rows.push_back(LedgerRow(state));
   if (changed.roster) rows.push_back(RosterRow(state));
   return rows;
@@ -149,6 +209,8 @@ std::vector<ledger::Row> AllRows(const State& state) {
   Changed all;
   all.roster = state.roster != nullptr;
   all.ledger = state.ledger != LedgerFacts();
+  all.clock = state.clock_frozen;
+  for (const auto& [id, opened] : state.break_glass) all.break_glass.push_back(id);
   for (const auto& [name, keyring] : state.keyrings) all.keyrings.push_back(name);
   for (const auto& [id, proposal] : state.proposals) all.proposals.push_back(id);
   return RowsOf(state, all);
@@ -162,6 +224,17 @@ Result<void> LoadRow(State& state, std::string_view key, ByteView value) {
   }
   if (key == kLedger) {
     TRY_ASSIGN(state.ledger, DecodeLedger(value));
+    return {};
+  }
+  if (key == kClock) {
+    if (value.size() != 1 || value[0] != kFormat) return Damaged(key);
+    state.clock_frozen = true;
+    return {};
+  }
+  if (key.starts_with(kBreakGlass)) {
+    TRY_ASSIGN(auto opened, DecodeBreakGlass(key, value));
+    const auto id = opened.id;
+    state.break_glass[id] = std::make_shared<const BreakGlass>(std::move(opened));
     return {};
   }
   if (key.starts_with(kKeyring)) {

@@ -9,7 +9,7 @@
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::uint8_t kFormat = 3;
+constexpr std::uint8_t kFormat = 4;
 constexpr std::size_t kMaxAnchors = 256;
 constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr std::uint64_t kMaxOverlapDays = 400;
@@ -240,6 +240,12 @@ Bytes EncodeRecord(const LedgerRecord& record) {
     out.Raw(spent.id);
     out.U64(static_cast<std::uint64_t>(spent.until));
   }
+  out.U64(record.custody.control_floor);
+  out.U16(static_cast<std::uint16_t>(record.custody.pending.size()));
+  for (const auto& pending : record.custody.pending) {
+    out.Raw(pending.key);
+    out.U64(static_cast<std::uint64_t>(pending.due));
+  }
   return std::move(out).Take();
 }
 
@@ -269,6 +275,15 @@ Result<LedgerRecord> DecodeRecord(ByteView bytes) {
       spent.id = in.Array<16>();
       spent.until = static_cast<Millis>(in.U64());
       record.custody.spent.push_back(spent);
+    }
+  }
+  if (format >= 4) {
+    record.custody.control_floor = in.U64();
+    for (int n = in.U16(); n > 0 && in.ok(); --n) {
+      PendingDestruction pending;
+      pending.key = in.Array<20>();
+      pending.due = static_cast<Millis>(in.U64());
+      record.custody.pending.push_back(pending);
     }
   }
   if (format < 1 || format > kFormat || !in.Complete() || record.key == 0)

@@ -32,12 +32,20 @@ struct SpentProposal {
   Millis until = 0;
   bool operator==(const SpentProposal&) const = default;
 };
+/// PendingDestruction is a KEK that a quorum has given up: it may go when its waiting period is over.
+struct PendingDestruction {
+  KeyId key{};
+  Millis due = 0;
+  bool operator==(const PendingDestruction&) const = default;
+};
 /// CustodyFacts is what a token enforces (crypto/custody.h).
 struct CustodyFacts {
   std::uint64_t roster_version = 0;  // 0: none seen yet
   Digest roster_hash{};
   Millis seen = 0;  // the latest time at which anything was executed
   std::vector<SpentProposal> spent;
+  std::uint64_t control_floor = 0;  // what was asked for when the control log was not longer than this is void
+  std::vector<PendingDestruction> pending;
   bool operator==(const CustodyFacts&) const = default;
 };
 

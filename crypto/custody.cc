@@ -10,6 +10,8 @@ namespace {
 
 constexpr Millis kClockSlack = Millis{5} * 60 * 1000;
 constexpr std::size_t kMaxSpent = 2000;  // twice what may be open at once
+constexpr std::size_t kMaxPending = 200;
+constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr std::size_t kArmorLine = 70;
 
 std::string Armored(std::string_view base64) {
@@ -41,11 +43,27 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
                                    bool after_loss) {
   auto next = record;
   auto& custody = next.custody;
-  if (now + kClockSlack < custody.seen)
-    return Unavailable("the token's host has seen " + FormatTime(custody.seen) + " and its clock says " +
-                           FormatTime(now) + ": set the clock right",
-                       "clock-back");
-  custody.seen = std::max(custody.seen, now);
+  const auto& proposal = grant.proposal();
+  if (proposal.operation == "clock.accept") {
+    // The one thing that a clock which went back does not stop (Q10): what the votes name is what this clock says.
+    TRY_ASSIGN(const auto named, AcceptedClock(proposal));
+    if (now + kClockSlack < named || now > proposal.execute_by)
+      return Conflict(
+          "the clock that the votes accept said " + FormatTime(named) + ", the token's host has " + FormatTime(now),
+          "stale");
+  } else {
+    if (now + kClockSlack < custody.seen)
+      return Unavailable("the token's host has seen " + FormatTime(custody.seen) + " and its clock says " +
+                             FormatTime(now) + ": set the clock right, or propose clock.accept",
+                         "clock-back");
+    if (now + kClockSlack < proposal.created)
+      return Unavailable("the proposal was made at " + FormatTime(proposal.created) +
+                             " and the clock of the token's host says " + FormatTime(now) + ": set the clock right",
+                         "clock-back");
+    if (proposal.control_size < custody.control_floor)
+      return Conflict("it was asked for before the clock was accepted: propose again", "stale");
+    custody.seen = std::max(custody.seen, now);
+  }
   TRY_ASSIGN(const auto roster, Roster::Parse(grant.roster_text()));
   const auto enforced = [&] {
     return Forbidden("the token enforces roster " + std::to_string(custody.roster_version) +
@@ -63,7 +81,7 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
   const auto hash = Sha256(AsBytes(grant.text()));
   SpentProposal spent;
   std::copy_n(hash.begin(), spent.id.size(), spent.id.begin());
-  spent.until = grant.proposal().execute_by;
+  spent.until = proposal.execute_by;
   // What has expired cannot be replayed: its deadline is in the text.
   std::erase_if(custody.spent, [&](const SpentProposal& s) { return s.until + kClockSlack < custody.seen; });
   for (const auto& s : custody.spent)
@@ -73,7 +91,68 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
         "the token remembers " + std::to_string(kMaxSpent) + " executed proposals: wait for their deadlines",
         "too-many-proposals");
   custody.spent.push_back(spent);
+  if (proposal.operation == "clock.accept") {
+    custody.seen = now;
+    custody.control_floor = proposal.control_size;
+  }
   return next;
+}
+
+bool IsSpent(const LedgerRecord& record, std::string_view text) {
+  const auto hash = Sha256(AsBytes(text));
+  return std::any_of(record.custody.spent.begin(), record.custody.spent.end(),
+                     [&](const SpentProposal& s) { return std::equal(s.id.begin(), s.id.end(), hash.begin()); });
+}
+
+Result<Millis> AcceptedClock(const ProposalText& proposal) {
+  const auto at = proposal.params.find("clock");
+  const auto time = at == proposal.params.end() ? std::nullopt : ParseTime(at->second);
+  if (!time) return Invalid("the proposal names no clock to accept");
+  return *time;
+}
+
+Result<Destruction> DestructionOf(const ProposalText& proposal) {
+  if (proposal.operation != "version.destroy") return Invalid("the proposal is not one of version.destroy");
+  Destruction destruction;
+  TRY_ASSIGN(destruction.key, NamedKey(proposal));
+  const auto days = proposal.params.find("waiting-days");
+  TRY_ASSIGN(destruction.days, ParseNumber(days == proposal.params.end() ? "" : days->second));
+  if (destruction.days < kMinWaitingDays || destruction.days > kMaxWaitingDays)
+    return Invalid("waiting-days is " + std::to_string(kMinWaitingDays) + " to " + std::to_string(kMaxWaitingDays));
+  return destruction;
+}
+
+Result<LedgerRecord> PendingRecord(const LedgerRecord& record, const ProposalText& proposal, Millis now) {
+  TRY_ASSIGN(const auto destruction, DestructionOf(proposal));
+  auto next = record;
+  auto& pending = next.custody.pending;
+  for (const auto& p : pending)
+    if (p.key == destruction.key) return Conflict("this KEK waits for its destruction already", "stale");
+  if (pending.size() >= kMaxPending)
+    return Overloaded("the token remembers " + std::to_string(kMaxPending) + " destructions that are due",
+                      "overloaded");
+  pending.push_back({destruction.key, now + static_cast<Millis>(destruction.days) * kDay});
+  return next;
+}
+
+Result<LedgerRecord> WithoutPending(const LedgerRecord& record, const KeyId& key) {
+  auto next = record;
+  if (std::erase_if(next.custody.pending, [&](const PendingDestruction& p) { return p.key == key; }) == 0)
+    return Forbidden("no quorum has given up KEK " + ToHex(key), "destruction-not-pending");
+  return next;
+}
+
+Result<void> JudgeDestruction(const LedgerRecord& record, const KeyId& key, Millis now) {
+  for (const auto& p : record.custody.pending) {
+    if (p.key != key) continue;
+    if (now + kClockSlack < record.custody.seen)
+      return Unavailable(
+          "the token's host has seen " + FormatTime(record.custody.seen) + " and its clock says " + FormatTime(now),
+          "clock-back");
+    if (now < p.due) return Forbidden("KEK " + ToHex(key) + " may go at " + FormatTime(p.due), "destruction-not-due");
+    return {};
+  }
+  return Forbidden("no quorum has given up KEK " + ToHex(key), "destruction-not-pending");
 }
 
 std::string PossessionText(const InstanceId& instance, std::string_view principal, std::string_view ssh_key) {
@@ -81,52 +160,103 @@ std::string PossessionText(const InstanceId& instance, std::string_view principa
          "\nkey: " + std::string(ssh_key) + "\n";
 }
 
-Result<Roster> RosterAfter(const Roster& roster, const ProposalText& proposal) {
-  if (proposal.operation != "roster.change") return Invalid("the proposal is not one of roster.change");
+namespace {
+
+// RosterEdit is a roster's parts while a change is applied to them, one parameter after the other.
+struct RosterEdit {
+  const Roster& roster;
+  const ProposalText& proposal;
+  RosterParts parts;
   std::map<std::string, Principal, std::less<>> principals;
-  for (const auto& p : roster.principals()) principals[p.name] = p;
-  std::map<std::string, std::uint64_t, std::less<>> policies;
-  for (const auto name : Roster::kClasses) policies[std::string(name)] = roster.Needed(name);
-  for (const auto& [parameter, value] : proposal.params) {
-    const auto name = NameBehind(parameter, "remove-");
-    if (name.empty()) continue;
+
+  RosterEdit(const Roster& r, const ProposalText& p) : roster(r), proposal(p), parts(r.parts()) {
+    for (const auto& principal : r.principals()) principals[principal.name] = principal;
+  }
+
+  Result<void> Remove(std::string_view name, const std::string& value) {
     const auto at = principals.find(name);
     if (value != "yes" || at == principals.end())
       return Invalid("'" + std::string(name) + "' is not in roster " + std::to_string(roster.version()));
     principals.erase(at);
+    return {};
   }
-  for (const auto& [parameter, value] : proposal.params) {
-    if (parameter == "new-roster" || parameter == "token" || !NameBehind(parameter, "remove-").empty()) continue;
-    if (const auto name = NameBehind(parameter, "add-"); !name.empty()) {
-      TRY_ASSIGN(auto principal, PrincipalOf(name, value));
-      if (!principals.emplace(std::string(name), principal).second)
-        return Invalid("'" + std::string(name) +
-                       "' is in the roster already: remove it in the same change to replace it");
-      if (principal.role != Role::kCustodian) continue;
-      const auto proof = proposal.params.find("proof-" + std::string(name));
-      if (proof == proposal.params.end())
-        return Invalid(
-            "'" + std::string(name) + "' has to show that the SSH key is hers: parameter proof-" + std::string(name),
-            "proof-missing");
-      TRY(VerifySshSignature(principal.ssh_key, kRosterNamespace,
-                             AsBytes(PossessionText(roster.instance(), name, principal.ssh_key)),
-                             Armored(proof->second)));
-    } else if (const auto proof = NameBehind(parameter, "proof-"); !proof.empty()) {
-      if (!proposal.params.contains("add-" + std::string(proof))) return Invalid("a proof for nobody who is added");
-    } else if (const auto policy = NameBehind(parameter, "policy-"); !policy.empty()) {
-      const auto at = policies.find(policy);
-      if (at == policies.end()) return Invalid("there is no class of operations '" + std::string(policy) + "'");
-      TRY_ASSIGN(at->second, ParseNumber(value));
-    } else {
-      return Invalid("unknown parameter '" + parameter.substr(0, 40) + "'", "unknown-parameter");
+
+  Result<void> Add(std::string_view name, const std::string& value) {
+    TRY_ASSIGN(auto principal, PrincipalOf(name, value));
+    if (!principals.emplace(std::string(name), principal).second)
+      return Invalid("'" + std::string(name) +
+                     "' is in the roster already: remove it in the same change to replace it");
+    if (principal.role != Role::kCustodian) return {};
+    const auto proof = proposal.params.find("proof-" + std::string(name));
+    if (proof == proposal.params.end())
+      return Invalid(
+          "'" + std::string(name) + "' has to show that the SSH key is hers: parameter proof-" + std::string(name),
+          "proof-missing");
+    return VerifySshSignature(principal.ssh_key, kRosterNamespace,
+                              AsBytes(PossessionText(roster.instance(), name, principal.ssh_key)),
+                              Armored(proof->second));
+  }
+
+  // A list of names, or "none" to take the entry out.
+  static void Put(std::map<std::string, std::vector<std::string>, std::less<>>& lists, std::string_view name,
+                  const std::string& value) {
+    std::vector<std::string> names;
+    for (const auto word : SplitWords(value, ',')) names.emplace_back(word);
+    if (value == "none")
+      lists.erase(std::string(name));
+    else
+      lists[std::string(name)] = std::move(names);
+  }
+
+  Result<void> Apply(std::string_view parameter, const std::string& value) {
+    if (const auto name = NameBehind(parameter, "add-"); !name.empty()) return Add(name, value);
+    if (const auto name = NameBehind(parameter, "proof-"); !name.empty()) {
+      if (!proposal.params.contains("add-" + std::string(name))) return Invalid("a proof for nobody who is added");
+      return {};
     }
+    if (const auto name = NameBehind(parameter, "policy-"); !name.empty()) {
+      const auto at = parts.policies.find(name);
+      if (at == parts.policies.end()) return Invalid("there is no class of operations '" + std::string(name) + "'");
+      TRY_ASSIGN(at->second, ParseNumber(value));
+      return {};
+    }
+    if (const auto name = NameBehind(parameter, "organisation-"); !name.empty()) {
+      parts.organisations.erase(std::string(name));
+      if (value == "none") return {};
+      TRY_ASSIGN(parts.organisations[std::string(name)], ParseOrganisation(value));
+      return {};
+    }
+    if (const auto name = NameBehind(parameter, "group-"); !name.empty()) {
+      Put(parts.groups, name, value);
+      return {};
+    }
+    if (const auto name = NameBehind(parameter, "require-"); !name.empty()) {
+      Put(parts.requirements, name, value);
+      return {};
+    }
+    return Invalid("unknown parameter '" + std::string(parameter.substr(0, 40)) + "'", "unknown-parameter");
   }
-  std::vector<Principal> list;
-  for (auto& [name, principal] : principals) list.push_back(std::move(principal));
+};
+
+// What the appliance fills in, and what binds a proposal to its ceremony.
+bool IsAppliances(std::string_view parameter) {
+  return parameter == "new-roster" || parameter == "token" || parameter == "ceremony";
+}
+
+}  // namespace
+
+Result<Roster> RosterAfter(const Roster& roster, const ProposalText& proposal) {
+  if (proposal.operation != "roster.change") return Invalid("the proposal is not one of roster.change");
+  RosterEdit edit(roster, proposal);
+  for (const auto& [parameter, value] : proposal.params)
+    if (const auto name = NameBehind(parameter, "remove-"); !name.empty()) TRY(edit.Remove(name, value));
+  for (const auto& [parameter, value] : proposal.params)
+    if (!IsAppliances(parameter) && NameBehind(parameter, "remove-").empty()) TRY(edit.Apply(parameter, value));
+  edit.parts.principals.clear();
+  for (auto& [name, principal] : edit.principals) edit.parts.principals.push_back(std::move(principal));
   TRY_ASSIGN(auto next, Roster::Parse(RosterText(roster.instance(), roster.version() + 1, ToHex(roster.hash()),
-                                                 policies, std::move(list))));
-  if (next.policies() == roster.policies() && next.principals() == roster.principals())
-    return Invalid("the change leaves the roster as it is");
+                                                 std::move(edit.parts))));
+  if (next.parts() == roster.parts()) return Invalid("the change leaves the roster as it is");
   return next;
 }
 

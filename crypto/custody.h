@@ -14,10 +14,37 @@ namespace strongroom::crypto {
 /// SpendProposal judges whether a token may carry out what a grant was given for, and returns the record in which the
 /// proposal is spent; write it before anything is done. The roster must be the one that the record names; a record that
 /// names none takes roster 1 at its first sight, and with `after_loss` (the record was lost, and this adoption makes it
-/// anew) any. kForbidden (roster-not-enforced), kConflict (already-executed), kUnavailable (clock-back: the clock
-/// stands more than five minutes before a time that was seen already).
+/// anew) any. kForbidden (roster-not-enforced), kConflict (already-executed; stale: asked for before a clock was
+/// accepted), kUnavailable (clock-back: the clock stands more than five minutes before a time that was seen already or
+/// before the proposal was made). `clock.accept` passes a clock that went back, when it is the one that the votes name;
+/// from then on that clock counts, and all that was asked for before is void.
 Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGrant& grant, Millis now,
                                    bool after_loss = false);
+
+/// IsSpent tells whether the record remembers that a proposal was carried out.
+bool IsSpent(const LedgerRecord& record, std::string_view text);
+/// AcceptedClock is the time that a proposal of `clock.accept` names, its parameter `clock`; kInvalid when it has none.
+Result<Millis> AcceptedClock(const ProposalText& proposal);
+
+/// The waiting period of a destruction (Q11).
+inline constexpr std::uint64_t kMinWaitingDays = 7;
+inline constexpr std::uint64_t kMaxWaitingDays = 365;
+inline constexpr std::uint64_t kDefaultWaitingDays = 30;
+/// Destruction is what a proposal of `version.destroy` says, by its parameters `keyring-id`, `version` and
+/// `waiting-days`.
+struct Destruction {
+  KeyId key{};
+  std::uint64_t days = 0;
+};
+Result<Destruction> DestructionOf(const ProposalText& proposal);
+/// PendingRecord is the record after an approved `version.destroy`: the KEK may go when `days` have passed since `now`.
+Result<LedgerRecord> PendingRecord(const LedgerRecord& record, const ProposalText& proposal, Millis now);
+/// JudgeDestruction tells whether a KEK may go now. kForbidden: destruction-not-pending, destruction-not-due;
+/// kUnavailable: clock-back.
+Result<void> JudgeDestruction(const LedgerRecord& record, const KeyId& key, Millis now);
+/// WithoutPending is the record after a KEK is gone or its destruction was cancelled; kForbidden
+/// (destruction-not-pending).
+Result<LedgerRecord> WithoutPending(const LedgerRecord& record, const KeyId& key);
 
 /// PossessionText is what a new custodian signs (namespace roster@strongroom) to show that the key is hers.
 std::string PossessionText(const InstanceId& instance, std::string_view principal, std::string_view ssh_key);
@@ -27,6 +54,9 @@ std::string PossessionText(const InstanceId& instance, std::string_view principa
 ///   add-<name>: <role> <SPKI hash, 64 hex>[ <key type> <key base64>]    may follow a remove of the same name
 ///   proof-<name>: <base64 of the SSHSIG over PossessionText>            for each custodian who is added
 ///   policy-<class>: <votes>
+///   organisation-<keyring>: <class>=<votes>,... <custodian>,... | none    its own custodians, or none again
+///   group-<name>: <custodian>,... | none
+///   require-<class>: <group>,... | none
 ///   new-roster: <version> <hash of the result>                          filled in by the appliance
 /// kInvalid for a change that is none or leads to no valid roster, kForbidden (bad-signature) for a proof.
 Result<Roster> RosterAfter(const Roster& roster, const ProposalText& proposal);

@@ -1,11 +1,30 @@
 #include "crypto/proposal_text.h"
 
+#include <array>
+
 #include "crypto/text_rules.h"
 
 namespace strongroom::crypto {
 namespace {
 
 constexpr std::string_view kHeader = "strongroom proposal v1\n";
+
+// Each operation and the policy class that it falls under (Q8).
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kOperations = {{
+    {"break-glass.open", "break-glass"},
+    {"clock.accept", "recovery"},
+    {"grant.change", "ceremony"},
+    {"keyring.create", "ceremony"},
+    {"keyring.emergency-rotate", "emergency"},
+    {"keyring.enable", "ceremony"},
+    {"keyring.rotate", "rotation"},
+    {"ledger.adopt", "recovery"},
+    {"ledger.rotate-key", "rotation"},
+    {"roster.change", "roster"},
+    {"version.archive", "destruction"},
+    {"version.destroy", "destruction"},
+    {"version.restore", "ceremony"},
+}};
 
 std::string RenderUnchecked(const ProposalText& p) {
   std::string text(kHeader);
@@ -26,14 +45,20 @@ std::string RenderUnchecked(const ProposalText& p) {
   line("approve-by", FormatTime(p.approve_by));
   line("execute-by", FormatTime(p.execute_by));
   line("roster", std::to_string(p.roster_version) + " " + ToHex(p.roster_hash));
-  line("policy", p.policy_class + " " + std::to_string(p.needed) + " of " + std::to_string(p.custodians));
+  std::string policy;
+  for (const auto& part : p.policy)
+    policy += (policy.empty() ? "" : "; ") + part.label + " " + std::to_string(part.needed) + " of " +
+              std::to_string(part.of);
+  line("policy", policy);
   line("control-log", std::to_string(p.control_size) + " " + ToHex(p.control_root));
   return text;
 }
 
 Result<void> Check(const ProposalText& p) {
   TRY_ASSIGN(const auto operation_class, ClassOf(p.operation));
-  if (operation_class != p.policy_class) return Invalid("operation and policy class disagree");
+  if (p.policy.empty()) return Invalid("a proposal names its policy");
+  const auto& label = p.policy.front().label;
+  if (label.substr(label.find('/') + 1) != operation_class) return Invalid("operation and policy class disagree");
   if (!p.keyring.empty() && !IsName(p.keyring))
     return Invalid("'" + p.keyring.substr(0, 64) + "' is not a keyring name (a-z, 0-9, -, at most 64)");
   for (const auto& [name, value] : p.params) {
@@ -79,6 +104,22 @@ Result<void> ParseNumberAndHash(std::string_view text, std::uint64_t& number, st
   return {};
 }
 
+Result<std::vector<PolicyPart>> ParsePolicy(std::string_view text) {
+  std::vector<PolicyPart> policy;
+  while (true) {
+    const auto end = text.find("; ");
+    const auto words = SplitWords(text.substr(0, end));
+    if (words.size() != 4 || words[2] != "of") return Invalid("a policy is 'class needed of custodians'");
+    PolicyPart part;
+    part.label = words[0];
+    TRY_ASSIGN(part.needed, ParseNumber(words[1]));
+    TRY_ASSIGN(part.of, ParseNumber(words[3]));
+    policy.push_back(std::move(part));
+    if (end == std::string_view::npos) return policy;
+    text.remove_prefix(end + 2);
+  }
+}
+
 Result<Millis> ParseDeadline(std::string_view text) {
   const auto time = ParseTime(text);
   if (!time) return Invalid("a time is like 2026-01-31T12:00:00Z");
@@ -117,14 +158,15 @@ Result<ProposalText> ProposalText::Parse(std::string_view text) {
   TRY_ASSIGN(p.execute_by, ParseDeadline(execute_by));
   TRY(ParseNumberAndHash(roster, p.roster_version, p.roster_hash));
   TRY(ParseNumberAndHash(control, p.control_size, p.control_root));
-  const auto words = SplitWords(policy);
-  if (words.size() != 4 || words[2] != "of") return Invalid("a policy is 'class needed of custodians'");
-  p.policy_class = words[0];
-  TRY_ASSIGN(p.needed, ParseNumber(words[1]));
-  TRY_ASSIGN(p.custodians, ParseNumber(words[3]));
+  TRY_ASSIGN(p.policy, ParsePolicy(policy));
   TRY(Check(p));
   if (RenderUnchecked(p) != text) return Invalid("the proposal's text is not canonical");
   return p;
+}
+
+std::string ProposalText::Class() const {
+  const auto operation_class = ClassOf(operation);
+  return operation_class ? *operation_class : std::string();
 }
 
 std::string ProposalId(std::string_view text) {
@@ -143,14 +185,13 @@ Result<KeyId> NamedKey(const ProposalText& proposal) {
 }
 
 Result<std::string> ClassOf(std::string_view operation) {
-  if (operation == "keyring.create") return std::string("ceremony");
-  if (operation == "keyring.rotate" || operation == "ledger.rotate-key") return std::string("rotation");
-  if (operation == "ledger.adopt") return std::string("recovery");
-  if (operation == "roster.change") return std::string("roster");
-  return Invalid("operation '" + std::string(operation.substr(0, 40)) +
-                     "' is not one that this version executes: keyring.create, keyring.rotate, roster.change, "
-                     "ledger.adopt, ledger.rotate-key",
-                 "unknown-operation");
+  for (const auto& [name, of] : kOperations)
+    if (name == operation) return std::string(of);
+  std::string known;
+  for (const auto& [name, of] : kOperations) known += (known.empty() ? "" : ", ") + std::string(name);
+  return Invalid(
+      "operation '" + std::string(operation.substr(0, 40)) + "' is not one that this version executes: " + known,
+      "unknown-operation");
 }
 
 }  // namespace strongroom::crypto

@@ -5,12 +5,21 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "crypto/base/clock.h"
 #include "crypto/base/result.h"
 #include "crypto/digest.h"
 
 namespace strongroom::crypto {
+
+/// PolicyPart says how many of some custodians must approve.
+struct PolicyPart {
+  std::string label;  // a class, <organisation>/<class>, or a group that is required
+  std::uint64_t needed = 0;
+  std::uint64_t of = 0;
+  bool operator==(const PolicyPart&) const = default;
+};
 
 /// ProposalText holds every field that a vote binds. Canonical form, lines in this order, each ended by '\n':
 ///   strongroom proposal v1
@@ -25,7 +34,7 @@ namespace strongroom::crypto {
 ///   approve-by: <time>
 ///   execute-by: <time>
 ///   roster: <version> <64 hex>
-///   policy: <class> <needed> of <custodians>
+///   policy: <label> <needed> of <custodians>[; <label> <needed> of <custodians>]...   each must be met
 ///   control-log: <size> <64 hex root>
 struct ProposalText {
   InstanceId instance{};
@@ -40,9 +49,7 @@ struct ProposalText {
   Millis execute_by = 0;
   std::uint64_t roster_version = 0;
   Digest roster_hash{};
-  std::string policy_class;
-  std::uint64_t needed = 0;
-  std::uint64_t custodians = 0;
+  std::vector<PolicyPart> policy;
   std::uint64_t control_size = 0;
   Digest control_root{};
 
@@ -50,6 +57,8 @@ struct ProposalText {
   Result<std::string> Render() const;
   /// Parse accepts exactly what Render makes.
   static Result<ProposalText> Parse(std::string_view text);
+  /// Class is the policy class of the operation; empty for an operation that does not exist.
+  std::string Class() const;
   bool operator==(const ProposalText&) const = default;
 };
 

@@ -1,5 +1,6 @@
 #include "crypto/quorum.h"
 
+#include <algorithm>
 #include <set>
 
 #include "crypto/sshsig.h"
@@ -32,14 +33,123 @@ bool OutlivesRejection(std::string_view policy_class) {
   return policy_class == "roster" || policy_class == "emergency";
 }
 
-Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::string_view text, const Vote& vote) {
-  const auto* principal = roster.Find(vote.custodian);
+namespace {
+
+constexpr std::string_view kRosterChange = "roster.change";
+
+bool IsConcerned(const ProposalText& proposal, const std::string& custodian) {
+  return proposal.operation == kRosterChange && proposal.params.contains("remove-" + custodian);
+}
+
+Need MakeNeed(const ProposalText& proposal, std::string label, std::uint64_t needed,
+              const std::vector<std::string>& people) {
+  Need need{std::move(label), needed, people.size(), {}};
+  for (const auto& name : people)
+    if (name != proposal.requester && !IsConcerned(proposal, name)) need.voters.push_back(name);
+  return need;
+}
+
+// Whether a change of the roster touches an organisation: its people, or what it is.
+bool Touches(const ProposalText& proposal, const std::string& name, const Organisation& organisation) {
+  if (proposal.params.contains("organisation-" + name)) return true;
+  return std::any_of(organisation.custodians.begin(), organisation.custodians.end(),
+                     [&](const std::string& custodian) { return proposal.params.contains("remove-" + custodian); });
+}
+
+}  // namespace
+
+std::vector<Need> NeedsOf(const Roster& roster, const ProposalText& proposal) {
+  const auto& parts = roster.parts();
+  const auto of = proposal.Class();
+  std::vector<Need> needs;
+  const auto organisation = parts.organisations.find(proposal.keyring);
+  if (!proposal.keyring.empty() && organisation != parts.organisations.end()) {
+    const auto votes = organisation->second.policies.find(of);
+    // A class that no organisation has a policy for asks for all of them.
+    needs.push_back(
+        MakeNeed(proposal, organisation->first + "/" + of,
+                 votes == organisation->second.policies.end() ? organisation->second.custodians.size() : votes->second,
+                 organisation->second.custodians));
+  } else {
+    needs.push_back(MakeNeed(proposal, of, roster.Needed(of), roster.Custodians()));
+  }
+  if (const auto groups = parts.requirements.find(of); groups != parts.requirements.end())
+    for (const auto& group : groups->second)
+      needs.push_back(MakeNeed(proposal, group, 1, parts.groups.find(group)->second));
+  if (proposal.operation == kRosterChange)
+    for (const auto& [name, touched] : parts.organisations) {
+      if (!Touches(proposal, name, touched)) continue;
+      std::uint64_t most = 2;
+      for (const auto& [c, votes] : touched.policies) most = std::max(most, votes);
+      needs.push_back(MakeNeed(proposal, name + "/roster", most, touched.custodians));
+    }
+  return needs;
+}
+
+std::vector<PolicyPart> PolicyOf(const Roster& roster, const ProposalText& proposal) {
+  std::vector<PolicyPart> policy;
+  for (auto& need : NeedsOf(roster, proposal)) policy.push_back({std::move(need.label), need.needed, need.of});
+  return policy;
+}
+
+Count CountVotes(const Roster& roster, const ProposalText& proposal, const std::vector<Vote>& votes) {
+  std::set<std::string, std::less<>> approved, rejected;
+  for (const auto& vote : votes) (vote.verdict == Verdict::kApprove ? approved : rejected).insert(vote.custodian);
+  bool met = true, possible = true, was_rejected = false;
+  for (const auto& need : NeedsOf(roster, proposal)) {
+    std::uint64_t yes = 0, may = 0;
+    for (const auto& voter : need.voters) {
+      // Who has said no has not also said yes, whatever else is presented.
+      if (rejected.contains(voter)) {
+        was_rejected = true;
+        continue;
+      }
+      ++may;
+      yes += approved.contains(voter) ? 1 : 0;
+    }
+    met = met && yes >= need.needed;
+    possible = possible && may >= need.needed;
+  }
+  if (was_rejected && (!possible || !OutlivesRejection(proposal.Class()))) return Count::kRejected;
+  return met ? Count::kApproved : Count::kOpen;
+}
+
+std::string MissingVotes(const Roster& roster, const ProposalText& proposal, const std::vector<Vote>& votes) {
+  std::string missing;
+  for (const auto& need : NeedsOf(roster, proposal)) {
+    const auto yes = std::count_if(need.voters.begin(), need.voters.end(), [&](const std::string& voter) {
+      return std::any_of(votes.begin(), votes.end(), [&](const Vote& vote) {
+        return vote.custodian == voter && vote.verdict == Verdict::kApprove;
+      });
+    });
+    if (static_cast<std::uint64_t>(yes) >= need.needed) continue;
+    missing += (missing.empty() ? "needs " : ", and ") + std::to_string(need.needed) + " approvals (" + need.label +
+               "), has " + std::to_string(yes);
+  }
+  return missing;
+}
+
+Result<void> CheckVoter(const Roster& roster, const ProposalText& proposal, std::string_view who) {
+  const std::string custodian(who.substr(0, 64));
+  const auto* principal = roster.Find(who);
   if (principal == nullptr || principal->role != Role::kCustodian)
     return Forbidden("the vote is not by a custodian of roster " + std::to_string(roster.version()), "not-a-custodian");
-  if (vote.custodian == proposal.requester)
-    return Forbidden(vote.custodian + " asked for this and cannot vote on it", "requester-vote");
-  if (proposal.operation == "roster.change" && proposal.params.contains("remove-" + vote.custodian))
-    return Forbidden(vote.custodian + " is to be removed or replaced by this and cannot vote on it", "concerned-vote");
+  if (custodian == proposal.requester)
+    return Forbidden(custodian + " asked for this and cannot vote on it", "requester-vote");
+  if (IsConcerned(proposal, custodian))
+    return Forbidden(custodian + " is to be removed or replaced by this and cannot vote on it", "concerned-vote");
+  const auto needs = NeedsOf(roster, proposal);
+  if (std::none_of(needs.begin(), needs.end(), [&](const Need& need) {
+        return std::find(need.voters.begin(), need.voters.end(), custodian) != need.voters.end();
+      }))
+    return Forbidden(custodian + " is a custodian of another organisation and has no vote on this",
+                     "other-organisation");
+  return {};
+}
+
+Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::string_view text, const Vote& vote) {
+  TRY(CheckVoter(roster, proposal, vote.custodian));
+  const auto* principal = roster.Find(vote.custodian);
   return VerifySshSignature(principal->ssh_key, kVoteNamespace, AsBytes(VoteMessage(text, vote.verdict)),
                             vote.signature);
 }
@@ -50,22 +160,19 @@ Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view tex
   if (proposal.instance != roster.instance()) return Conflict("the proposal is for another instance", "stale");
   if (proposal.roster_version != roster.version() || proposal.roster_hash != roster.hash())
     return Conflict("the roster has changed since the proposal: propose again", "stale");
-  if (proposal.needed != roster.Needed(proposal.policy_class) || proposal.custodians != roster.custodians())
+  if (proposal.policy != PolicyOf(roster, proposal))
     return Conflict("the proposal states another policy than the roster's", "stale");
   if (now > proposal.execute_by)
     return Expired("the proposal was to be executed by " + FormatTime(proposal.execute_by), "proposal-expired");
-  std::set<std::string, std::less<>> approved;
-  for (const auto& vote : votes) {
-    TRY(CheckVote(roster, proposal, text, vote));
-    if (vote.verdict == Verdict::kReject) {
-      if (OutlivesRejection(proposal.policy_class)) continue;
-      return Forbidden(vote.custodian + " has rejected it", "rejected");
-    }
-    approved.insert(vote.custodian);
+  for (const auto& vote : votes) TRY(CheckVote(roster, proposal, text, vote));
+  switch (CountVotes(roster, proposal, votes)) {
+    case Count::kRejected:
+      return Forbidden("it has been rejected", "rejected");
+    case Count::kOpen:
+      return Forbidden(MissingVotes(roster, proposal, votes), "quorum-missing");
+    case Count::kApproved:
+      break;
   }
-  if (approved.size() < proposal.needed)
-    return Forbidden("needs " + std::to_string(proposal.needed) + " approvals, has " + std::to_string(approved.size()),
-                     "quorum-missing");
   ExecutionGrant grant;
   grant.proposal_ = std::move(proposal);
   grant.text_ = text;

@@ -37,13 +37,39 @@ Vote GetVote(WireReader& in);
 /// VoteMessage is what a custodian signs: the canonical text, then "verdict: approve\n" or "verdict: reject\n".
 std::string VoteMessage(std::string_view proposal_text, Verdict verdict);
 
+/// Need is one part of a proposal's policy: so many of these people must approve it. `of` counts them as the roster has
+/// them; `voters` are those of them who may vote on this proposal: neither who asked for it nor whose removal it asks
+/// for (Q3, Q4).
+struct Need {
+  std::string label;
+  std::uint64_t needed = 0;
+  std::uint64_t of = 0;
+  std::vector<std::string> voters;
+};
+/// NeedsOf says what a roster asks for a proposal, each part to be met: its class's votes, of the appliance's
+/// custodians or, for a keyring that has an organisation, of that organisation's; one vote of each group that the
+/// class requires; and for a change of the roster that concerns organisations, the votes of each of them, too.
+std::vector<Need> NeedsOf(const Roster& roster, const ProposalText& proposal);
+/// PolicyOf is the same as it stands in a proposal's text.
+std::vector<PolicyPart> PolicyOf(const Roster& roster, const ProposalText& proposal);
+
+enum class Count : std::uint8_t { kOpen, kApproved, kRejected };
+/// CountVotes counts verified votes: each person once, and only those who may vote. A rejection ends a proposal, or for
+/// those that outlive it, ends it when one of its needs can no longer be met (Q4).
+Count CountVotes(const Roster& roster, const ProposalText& proposal, const std::vector<Vote>& votes);
+
+/// MissingVotes says for a person what is not met yet; empty when all is.
+std::string MissingVotes(const Roster& roster, const ProposalText& proposal, const std::vector<Vote>& votes);
+
 /// OutlivesRejection tells whether one rejection does not end a proposal of this class: those of roster and emergency
 /// end when approval has become impossible (Q4).
 bool OutlivesRejection(std::string_view policy_class);
 
+/// CheckVoter tells whether somebody may vote on a proposal at all; CheckVote's slugs but the last.
+Result<void> CheckVoter(const Roster& roster, const ProposalText& proposal, std::string_view custodian);
 /// CheckVote verifies one vote: a custodian of this roster, not the requester and not somebody whose removal is asked
 /// for (Q4), with a good signature over exactly this text. Fails with kForbidden; slugs not-a-custodian,
-/// requester-vote, concerned-vote, bad-signature.
+/// requester-vote, concerned-vote, other-organisation, bad-signature.
 Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::string_view text, const Vote& vote);
 
 /// ExecutionGrant is the capability to change custody. Nothing but GrantExecution makes one; it is consumed by value.

@@ -49,18 +49,88 @@ std::optional<Role> RoleFromString(std::string_view text) {
   return std::nullopt;
 }
 
+Result<Organisation> ParseOrganisation(std::string_view text) {
+  const auto words = SplitWords(text);
+  if (words.size() != 2) return Invalid("an organisation is 'class=votes,... custodian,...'");
+  Organisation organisation;
+  for (const auto part : SplitWords(words[0], ',')) {
+    const auto equals = part.find('=');
+    if (equals == std::string_view::npos) return Invalid("an organisation's policy is 'class=votes'");
+    TRY_ASSIGN(const auto needed, ParseNumber(part.substr(equals + 1)));
+    organisation.policies[std::string(part.substr(0, equals))] = needed;
+  }
+  for (const auto name : SplitWords(words[1], ',')) organisation.custodians.emplace_back(name);
+  std::sort(organisation.custodians.begin(), organisation.custodians.end());
+  return organisation;
+}
+
 std::string RosterText(const InstanceId& instance, std::uint64_t version, std::string_view previous,
-                       const std::map<std::string, std::uint64_t, std::less<>>& policies,
-                       std::vector<Principal> principals) {
-  std::sort(principals.begin(), principals.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+                       RosterParts parts) {
+  const auto joined = [](std::vector<std::string> names) {
+    std::sort(names.begin(), names.end());
+    std::string text;
+    for (const auto& name : names) text += (text.empty() ? "" : ",") + name;
+    return text;
+  };
+  std::sort(parts.principals.begin(), parts.principals.end(),
+            [](const auto& a, const auto& b) { return a.name < b.name; });
   std::string text = std::string(kHeader) + "instance: " + ToHex(instance) + "\nversion: " + std::to_string(version) +
                      "\nprevious: " + std::string(previous) + "\n";
-  for (const auto& [name, needed] : policies) text += "policy: " + name + " " + std::to_string(needed) + "\n";
-  for (const auto& p : principals)
+  for (const auto& [name, needed] : parts.policies) text += "policy: " + name + " " + std::to_string(needed) + "\n";
+  for (const auto& [name, organisation] : parts.organisations) {
+    std::vector<std::string> policies;
+    for (const auto& [of, needed] : organisation.policies) policies.push_back(of + "=" + std::to_string(needed));
+    text += "organisation: " + name + " " + joined(policies) + " " + joined(organisation.custodians) + "\n";
+  }
+  for (const auto& [name, members] : parts.groups) text += "group: " + name + " " + joined(members) + "\n";
+  for (const auto& [of, groups] : parts.requirements) text += "requires: " + of + " " + joined(groups) + "\n";
+  for (const auto& p : parts.principals)
     text += "principal: " + p.name + " " + std::string(ToString(p.role)) + " " + ToHex(p.spki) +
             (p.ssh_key.empty() ? "" : " " + p.ssh_key) + "\n";
   return text;
 }
+
+namespace {
+
+std::vector<std::string> ListOf(std::string_view text) {
+  std::vector<std::string> list;
+  for (const auto word : SplitWords(text, ',')) list.emplace_back(word);
+  return list;
+}
+
+Result<void> CheckFloor(const std::string& policy, std::uint64_t needed, std::size_t custodians) {
+  if (needed < 2 || needed >= custodians || custodians >= 2 * needed)
+    return Invalid("policy '" + policy + "' asks for " + std::to_string(needed) + " of " + std::to_string(custodians) +
+                   " custodians: at least 2, fewer than all, more than half");
+  return {};
+}
+
+Result<void> ParseLine(std::string_view name, std::string_view value, RosterParts& parts) {
+  const auto words = SplitWords(value);
+  if (name == "principal") {
+    TRY_ASSIGN(auto principal, ParsePrincipal(value));
+    if (!parts.principals.empty() && parts.principals.back().name >= principal.name)
+      return Invalid("principals are not sorted, or a name stands twice");
+    parts.principals.push_back(std::move(principal));
+    return {};
+  }
+  if (words.size() < 2 || words[0].empty()) return Invalid("a line of the roster is cut off");
+  const std::string key(words[0]);
+  if (name == "policy") {
+    TRY_ASSIGN(parts.policies[key], ParseNumber(words[1]));
+  } else if (name == "organisation") {
+    TRY_ASSIGN(parts.organisations[key], ParseOrganisation(value.substr(key.size() + 1)));
+  } else if (name == "group") {
+    parts.groups[key] = ListOf(words[1]);
+  } else if (name == "requires") {
+    parts.requirements[key] = ListOf(words[1]);
+  } else {
+    return Invalid("unknown roster line '" + std::string(name.substr(0, 40)) + "'");
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<Roster> Roster::Parse(std::string_view text) {
   if (text.size() > kMaxRosterBytes) return Invalid("a roster is at most 4 MiB");
@@ -78,62 +148,97 @@ Result<Roster> Roster::Parse(std::string_view text) {
     return Invalid("roster 1, and it alone, has no previous one");
   if (roster.version_ > 1 && !FromHexArray<32>(roster.previous_))
     return Invalid("the previous roster's hash is not 64 hex digits");
-  std::set<std::string, std::less<>> ssh_keys;
-  for (std::size_t i = 3; i < lines.size(); ++i) {
-    const auto& [name, value] = lines[i];
-    if (name == "policy") {
-      const auto words = SplitWords(value);
-      if (words.size() != 2) return Invalid("a policy is 'class votes'");
-      TRY_ASSIGN(const auto needed, ParseNumber(words[1]));
-      roster.policies_[std::string(words[0])] = needed;
-    } else if (name == "principal") {
-      TRY_ASSIGN(auto principal, ParsePrincipal(value));
-      if (!principal.ssh_key.empty() && !ssh_keys.insert(principal.ssh_key).second)
-        return Invalid(principal.name + ": this SSH key stands in the roster already");
-      if (!roster.by_spki_.emplace(principal.spki, roster.principals_.size()).second)
-        return Invalid(principal.name + ": this certificate key stands in the roster already");
-      if (!roster.principals_.empty() && roster.principals_.back().name >= principal.name)
-        return Invalid("principals are not sorted, or a name stands twice");
-      roster.principals_.push_back(std::move(principal));
-    } else {
-      return Invalid("unknown roster line '" + std::string(name.substr(0, 40)) + "'");
-    }
-  }
-  if (roster.policies_.size() != kClasses.size())
-    return Invalid("a roster has one policy for each class of operations");
-  const auto n = roster.custodians();
-  for (const auto operation_class : kClasses) {
-    const auto m = roster.Needed(operation_class);
-    if (m < 2 || m >= n || n >= 2 * m)
-      return Invalid("policy '" + std::string(operation_class) + "' asks for " + std::to_string(m) + " of " +
-                     std::to_string(n) + " custodians: at least 2, fewer than all, more than half");
-  }
-  if (RosterText(roster.instance_, roster.version_, roster.previous_, roster.policies_, roster.principals_) != text)
+  for (std::size_t i = 3; i < lines.size(); ++i) TRY(ParseLine(lines[i].first, lines[i].second, roster.parts_));
+  TRY(roster.CheckPeople());
+  TRY(roster.CheckPolicies());
+  if (RosterText(roster.instance_, roster.version_, roster.previous_, roster.parts_) != text)
     return Invalid("the roster's text is not canonical");
   roster.text_ = text;
   roster.hash_ = Sha256(AsBytes(text));
   return roster;
 }
 
+Result<void> Roster::CheckPeople() {
+  std::set<std::string, std::less<>> ssh_keys;
+  for (const auto& principal : principals()) {
+    if (!principal.ssh_key.empty() && !ssh_keys.insert(principal.ssh_key).second)
+      return Invalid(principal.name + ": this SSH key stands in the roster already");
+    if (!by_spki_.emplace(principal.spki, by_spki_.size()).second)
+      return Invalid(principal.name + ": this certificate key stands in the roster already");
+  }
+  const auto all_custodians = [&](const std::vector<std::string>& names, const std::string& where) -> Result<void> {
+    std::set<std::string, std::less<>> seen;
+    for (const auto& name : names) {
+      const auto* principal = Find(name);
+      if (principal == nullptr || principal->role != Role::kCustodian || !seen.insert(name).second)
+        return Invalid(where + ": '" + name.substr(0, 64) + "' is not a custodian, or stands twice");
+    }
+    return {};
+  };
+  for (const auto& [name, organisation] : parts_.organisations) {
+    if (!IsName(name)) return Invalid("an organisation has its keyring's name (a-z, 0-9, -)");
+    TRY(all_custodians(organisation.custodians, "organisation " + name));
+    for (const auto& custodian : organisation.custodians)
+      if (!organisation_of_.emplace(custodian, name).second)
+        return Invalid(custodian + " belongs to two organisations");
+  }
+  for (const auto& [name, members] : parts_.groups) {
+    if (!IsName(name)) return Invalid("a group's name is a-z, 0-9 and -");
+    TRY(all_custodians(members, "group " + name));
+  }
+  return {};
+}
+
+Result<void> Roster::CheckPolicies() const {
+  const auto is_class = [](std::string_view name) {
+    return std::find(kClasses.begin(), kClasses.end(), name) != kClasses.end();
+  };
+  if (parts_.policies.size() != kClasses.size()) return Invalid("a roster has one policy for each class of operations");
+  const auto n = Custodians().size();
+  for (const auto of : kClasses) TRY(CheckFloor(std::string(of), Needed(of), n));
+  for (const auto& [name, organisation] : parts_.organisations) {
+    if (organisation.policies.size() != kOrganisationClasses.size())
+      return Invalid("organisation " + name + " has one policy for each of ceremony, destruction, emergency, rotation");
+    for (const auto of : kOrganisationClasses) {
+      const auto at = organisation.policies.find(of);
+      TRY(CheckFloor(name + "/" + std::string(of), at == organisation.policies.end() ? 0 : at->second,
+                     organisation.custodians.size()));
+    }
+  }
+  for (const auto& [of, groups] : parts_.requirements) {
+    if (!is_class(of)) return Invalid("there is no class of operations '" + of.substr(0, 40) + "'");
+    for (const auto& group : groups)
+      if (!parts_.groups.contains(group)) return Invalid("class " + of + " requires a group that is not there");
+  }
+  return {};
+}
+
 const Principal* Roster::Find(std::string_view name) const {
-  const auto at = std::lower_bound(principals_.begin(), principals_.end(), name,
+  const auto at = std::lower_bound(principals().begin(), principals().end(), name,
                                    [](const Principal& p, std::string_view n) { return p.name < n; });
-  return at != principals_.end() && at->name == name ? &*at : nullptr;
+  return at != principals().end() && at->name == name ? &*at : nullptr;
 }
 
 const Principal* Roster::FindBySpki(const Digest& spki) const {
   const auto at = by_spki_.find(spki);
-  return at == by_spki_.end() ? nullptr : &principals_[at->second];
+  return at == by_spki_.end() ? nullptr : &principals()[at->second];
 }
 
-std::size_t Roster::custodians() const {
-  return static_cast<std::size_t>(
-      std::count_if(principals_.begin(), principals_.end(), [](const auto& p) { return p.role == Role::kCustodian; }));
+std::vector<std::string> Roster::Custodians() const {
+  std::vector<std::string> names;
+  for (const auto& p : principals())
+    if (p.role == Role::kCustodian && !organisation_of_.contains(p.name)) names.push_back(p.name);
+  return names;
+}
+
+const std::string* Roster::OrganisationOf(std::string_view custodian) const {
+  const auto at = organisation_of_.find(custodian);
+  return at == organisation_of_.end() ? nullptr : &at->second;
 }
 
 std::uint64_t Roster::Needed(std::string_view operation_class) const {
-  const auto at = policies_.find(operation_class);
-  return at == policies_.end() ? 0 : at->second;
+  const auto at = parts_.policies.find(operation_class);
+  return at == parts_.policies.end() ? 0 : at->second;
 }
 
 std::string RosterAllowedSigners(const Roster& roster) {

@@ -26,12 +26,32 @@ struct Principal {
   bool operator==(const Principal&) const = default;
 };
 
+/// Organisation has custodians of its own: they alone vote on what concerns the keyring of its name.
+struct Organisation {
+  std::map<std::string, std::uint64_t, std::less<>> policies;  // votes for each of Roster::kOrganisationClasses
+  std::vector<std::string> custodians;                         // sorted
+  bool operator==(const Organisation&) const = default;
+};
+
+/// RosterParts is what a roster says, without where it stands in the series of them.
+struct RosterParts {
+  std::map<std::string, std::uint64_t, std::less<>> policies;  // votes for each of Roster::kClasses
+  std::map<std::string, Organisation, std::less<>> organisations;
+  std::map<std::string, std::vector<std::string>, std::less<>> groups;        // custodians, sorted
+  std::map<std::string, std::vector<std::string>, std::less<>> requirements;  // class to groups, sorted
+  std::vector<Principal> principals;                                          // sorted by name
+  bool operator==(const RosterParts&) const = default;
+};
+
 /// Roster is immutable once parsed. Its canonical text is
 ///   strongroom roster v1
 ///   instance: <32 hex>
 ///   version: <n>
 ///   previous: <64 hex of the former roster's hash> | none
 ///   policy: <class> <m>                          sorted by class, one for each class
+///   organisation: <keyring> <class>=<m>,... <custodian>,...        sorted by name; each list sorted
+///   group: <name> <custodian>,...                sorted by name
+///   requires: <class> <group>,...                at least one approval from each of these groups; sorted by class
 ///   principal: <name> <role> <64 hex SPKI hash>[ <key type> <key base64>]    sorted by name
 /// and everything signed refers to the SHA-256 of it.
 class Roster {
@@ -39,9 +59,13 @@ class Roster {
   /// The classes of operations; each has its own policy (Q8).
   static constexpr std::array<std::string_view, 7> kClasses = {"break-glass", "ceremony", "destruction", "emergency",
                                                                "recovery",    "roster",   "rotation"};
+  /// Those that can concern the keyring of an organisation.
+  static constexpr std::array<std::string_view, 4> kOrganisationClasses = {"ceremony", "destruction", "emergency",
+                                                                           "rotation"};
 
   /// Parse accepts canonical text only and enforces the floors: at least 2 votes, fewer than there are custodians, more
-  /// than half of them (Q3); names, SPKIs and SSH keys unique. Fails with kInvalid.
+  /// than half of them (Q3), for the appliance's custodians and for those of each organisation; nobody belongs to two
+  /// organisations; names, SPKIs and SSH keys unique. Fails with kInvalid.
   static Result<Roster> Parse(std::string_view text);
 
   const std::string& text() const { return text_; }
@@ -50,29 +74,36 @@ class Roster {
   std::uint64_t version() const { return version_; }
   /// previous is the hash of the roster before, in hex, or "none".
   const std::string& previous() const { return previous_; }
-  const std::vector<Principal>& principals() const { return principals_; }
-  const std::map<std::string, std::uint64_t, std::less<>>& policies() const { return policies_; }
+  const RosterParts& parts() const { return parts_; }
+  const std::vector<Principal>& principals() const { return parts_.principals; }
   const Principal* Find(std::string_view name) const;
   const Principal* FindBySpki(const Digest& spki) const;
-  std::size_t custodians() const;
-  /// Needed is the number of approvals that a class asks for.
+  /// Custodians are the appliance's: those that belong to no organisation. Sorted.
+  std::vector<std::string> Custodians() const;
+  /// OrganisationOf returns the organisation that a custodian belongs to, nullptr for the appliance's own.
+  const std::string* OrganisationOf(std::string_view custodian) const;
+  /// Needed is the number of approvals that a class asks of the appliance's custodians.
   std::uint64_t Needed(std::string_view operation_class) const;
 
  private:
+  Result<void> CheckPeople();
+  Result<void> CheckPolicies() const;
+
   std::string text_;
   Digest hash_{};
   InstanceId instance_{};
   std::uint64_t version_ = 0;
   std::string previous_;
-  std::map<std::string, std::uint64_t, std::less<>> policies_;
-  std::vector<Principal> principals_;
+  RosterParts parts_;
   std::map<Digest, std::size_t> by_spki_;
+  std::map<std::string, std::string, std::less<>> organisation_of_;
 };
 
-/// RosterText renders canonical text from parts; Roster::Parse judges it.
-std::string RosterText(const InstanceId& instance, std::uint64_t version, std::string_view previous,
-                       const std::map<std::string, std::uint64_t, std::less<>>& policies,
-                       std::vector<Principal> principals);
+/// RosterText renders canonical text from parts, sorting what is to be sorted; Roster::Parse judges it.
+std::string RosterText(const InstanceId& instance, std::uint64_t version, std::string_view previous, RosterParts parts);
+
+/// ParseOrganisation reads what stands behind an organisation's name: "<class>=<m>,... <custodian>,...". kInvalid.
+Result<Organisation> ParseOrganisation(std::string_view text);
 
 /// RosterAllowedSigners renders OpenSSH's allowed_signers file of a roster's custodians, without dates, for the
 /// namespaces that Strongroom signs in.

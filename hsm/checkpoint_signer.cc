@@ -241,6 +241,11 @@ Result<void> CheckpointSigner::Change(const Session& session, const crypto::Exec
     TRY_ASSIGN(const auto next, crypto::RosterRecord(spent, grant));
     return Replace(session, *stored, next);
   }
+  if (proposal.operation == "clock.accept") return Replace(session, *stored, spent);
+  if (proposal.operation == "version.destroy") {
+    TRY_ASSIGN(const auto next, crypto::PendingRecord(spent, proposal, now));
+    return Replace(session, *stored, next);
+  }
   TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(proposal));
   TRY_ASSIGN(const auto next, crypto::RotateRecord(spent, rotation, now));
   // What a cut-off attempt has left goes first; what nothing verifies any more when the record no longer names it.
@@ -250,6 +255,17 @@ Result<void> CheckpointSigner::Change(const Session& session, const crypto::Exec
   // From here on it is done: an outlived key that does not go now goes with the next rotation.
   (void)DestroyKeys(session, [&](std::uint32_t number) { return number + 1 < next.key; });
   return {};
+}
+
+Result<void> CheckpointSigner::JudgeDestruction(const Session& session, const crypto::KeyId& key, Millis now) const {
+  TRY_ASSIGN(const auto stored, ReadRecord(session));
+  return crypto::JudgeDestruction(stored.record, key, now);
+}
+
+Result<void> CheckpointSigner::Forget(const Session& session, const crypto::KeyId& key) const {
+  TRY_ASSIGN(const auto stored, ReadRecord(session));
+  TRY_ASSIGN(const auto next, crypto::WithoutPending(stored.record, key));
+  return Replace(session, stored, next);
 }
 
 Result<void> MakeCheckpointKey(const Module& module, const Session& session) {

@@ -34,6 +34,9 @@ class CheckpointSigner {
   Result<void> Change(const Session& session, const crypto::ExecutionGrant& grant, Millis now);
   /// Spend writes the record in which the grant's proposal is spent (crypto::SpendProposal).
   Result<void> Spend(const Session& session, const crypto::ExecutionGrant& grant, Millis now);
+  /// JudgeDestruction and Forget are crypto/custody.h's on the record in the token; Forget writes it.
+  Result<void> JudgeDestruction(const Session& session, const crypto::KeyId& key, Millis now) const;
+  Result<void> Forget(const Session& session, const crypto::KeyId& key) const;
 
  private:
   struct Stored {

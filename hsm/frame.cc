@@ -16,7 +16,8 @@ enum Kind : std::uint8_t {
   kSign = 6,
   kCheckpointKeys = 7,
   kRecord = 8,
-  kChangeRecord = 9
+  kChangeRecord = 9,
+  kEndDestruction = 10
 };
 constexpr unsigned kMaxCheckpointKeys = 2;
 constexpr unsigned kMaxProof = 128;  // hashes: two for each level of a tree
@@ -218,6 +219,12 @@ ScratchBytes EncodeRequest(const Request& request) {
     Put(out, change->approved);
     return Finish(std::move(out));
   }
+  if (const auto* end = std::get_if<EndDestructionRequest>(&request.body)) {
+    auto out = Begin(request.id, kEndDestruction);
+    Put(out, end->key);
+    out.U8(static_cast<std::uint8_t>(end->end));
+    return Finish(std::move(out));
+  }
   if (const auto* sign = std::get_if<SignRequest>(&request.body)) {
     auto out = Begin(request.id, kSign);
     out.Text(sign->head.origin);
@@ -263,6 +270,15 @@ Result<Request> DecodeRequest(ByteView frame) {
     case kChangeRecord:
       request.body = ChangeRecordRequest{GetApproved(in)};
       break;
+    case kEndDestruction: {
+      EndDestructionRequest end;
+      end.key = GetRef(in);
+      const auto how = in.U8();
+      if (how < 1 || how > 2) return Invalid("a destruction is carried out or cancelled");
+      end.end = static_cast<DestructionEnd>(how);
+      request.body = std::move(end);
+      break;
+    }
     case kInventory:
       request.body = InventoryRequest();
       break;
@@ -379,6 +395,8 @@ ScratchBytes EncodeResponse(const Response& response) {
   if (const auto* generate = std::get_if<GenerateResponse>(&response.body)) return plain(kGenerate, generate->outcome);
   if (const auto* change = std::get_if<ChangeRecordResponse>(&response.body))
     return plain(kChangeRecord, change->outcome);
+  if (const auto* end = std::get_if<EndDestructionResponse>(&response.body))
+    return plain(kEndDestruction, end->outcome);
   return plain(kSelfTest, std::get<SelfTestResponse>(response.body).outcome);
 }
 
@@ -490,6 +508,9 @@ Result<Response> DecodeResponse(ByteView frame) {
         response.body = RecordResponse{crypto::DecodeRecord(in.Blob())};
       break;
     }
+    case kEndDestruction:
+      response.body = EndDestructionResponse{GetVoid(in)};
+      break;
     case kChangeRecord:
       response.body = ChangeRecordResponse{GetVoid(in)};
       break;

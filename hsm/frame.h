@@ -3,10 +3,10 @@
 //
 //   frame    = length (u32, of what follows, 1 to kMaxFrame)  id (u64)  kind (u8)  body
 //   request  : 1 Execute, 2 Generate, 3 Inventory, 4 SelfTest, 5 Identity, 6 SignCheckpoint, 7 CheckpointKey, 8
-//   LedgerRecord, 9 ChangeLedgerRecord; ids are the client's and not 0 response : the request's id and kind; body =
-//   status, and the kind's value when the status is ok an operation ends with its deadline (u64, milliseconds of
-//   CLOCK_MONOTONIC, all ones = none) notice   : id 0, kind 0, body = protocol version (u16)  word (u8): 0 I serve, 1
-//   the PIN is latched, 2 I leave.
+//   LedgerRecord, 9 ChangeLedgerRecord, 10 EndDestruction; ids are the client's and not 0 response : the request's id
+//   and kind; body = status, and the kind's value when the status is ok an operation ends with its deadline (u64,
+//   milliseconds of CLOCK_MONOTONIC, all ones = none) notice   : id 0, kind 0, body = protocol version (u16)  word
+//   (u8): 0 I serve, 1 the PIN is latched, 2 I leave.
 //              0 is a host's first frame on a connection; 1 is the supervisor's, who then closes; after 2 the client
 //              sends nothing more, ends its side, and has every answer that it is owed before the host ends the other
 //   status   = 0 | code + 1 (u8)  detail (text)  slug (text)  ck_rv (u64)
@@ -23,7 +23,7 @@
 
 namespace strongroom::hsm {
 
-inline constexpr std::uint16_t kProtocolVersion = 4;
+inline constexpr std::uint16_t kProtocolVersion = 5;
 inline constexpr std::size_t kMaxFrame = 16U << 20;
 inline constexpr std::size_t kMaxOpsInFrame = 256;
 
@@ -43,6 +43,10 @@ struct GenerateRequest {
 struct ChangeRecordRequest {
   ApprovedText approved;
 };
+struct EndDestructionRequest {
+  KeyRef key;
+  DestructionEnd end = DestructionEnd::kCancel;
+};
 struct InventoryRequest {};
 struct SelfTestRequest {};
 struct IdentityRequest {};
@@ -52,8 +56,9 @@ struct SignRequest {
 };
 struct CheckpointKeysRequest {};
 struct RecordRequest {};
-using RequestBody = std::variant<ExecuteRequest, GenerateRequest, InventoryRequest, SelfTestRequest, IdentityRequest,
-                                 SignRequest, CheckpointKeysRequest, RecordRequest, ChangeRecordRequest>;
+using RequestBody =
+    std::variant<ExecuteRequest, GenerateRequest, InventoryRequest, SelfTestRequest, IdentityRequest, SignRequest,
+                 CheckpointKeysRequest, RecordRequest, ChangeRecordRequest, EndDestructionRequest>;
 struct Request {
   std::uint64_t id = 0;
   RequestBody body;
@@ -84,6 +89,9 @@ struct RecordResponse {
 struct ChangeRecordResponse {
   Result<void> outcome;
 };
+struct EndDestructionResponse {
+  Result<void> outcome;
+};
 enum class HostWord : std::uint8_t { kServing = 0, kPinLatched = 1, kLeaving = 2 };
 struct Notice {
   HostWord word = HostWord::kServing;
@@ -91,7 +99,7 @@ struct Notice {
 };
 using ResponseBody =
     std::variant<Notice, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse, IdentityResponse,
-                 SignResponse, CheckpointKeysResponse, RecordResponse, ChangeRecordResponse>;
+                 SignResponse, CheckpointKeysResponse, RecordResponse, ChangeRecordResponse, EndDestructionResponse>;
 struct Response {
   std::uint64_t id = 0;
   ResponseBody body;

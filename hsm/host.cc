@@ -79,6 +79,10 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
     response.body = ChangeRecordResponse{elsewhere};
     return response;
   }
+  if (!custody && std::holds_alternative<EndDestructionRequest>(request.body)) {
+    response.body = EndDestructionResponse{elsewhere};
+    return response;
+  }
   if (auto* execute = std::get_if<ExecuteRequest>(&request.body))
     response.body = ops.Execute(execute->ops);
   else if (auto* generate = std::get_if<GenerateRequest>(&request.body))
@@ -95,6 +99,8 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
     response.body = RecordResponse{ops.ReadLedgerRecord()};
   else if (auto* change = std::get_if<ChangeRecordRequest>(&request.body))
     response.body = ChangeRecordResponse{CountAndChange(ops, clock, std::move(*change))};
+  else if (const auto* end = std::get_if<EndDestructionRequest>(&request.body))
+    response.body = EndDestructionResponse{ops.EndDestruction(end->key, end->end)};
   else
     response.body = IdentityResponse{ops.Identity()};
   return response;

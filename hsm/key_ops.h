@@ -105,6 +105,8 @@ struct CheckpointSignature {
   Bytes der;
 };
 
+enum class DestructionEnd : std::uint8_t { kDestroy = 1, kCancel = 2 };
+
 /// LinkState says how a token host can be reached. In the process itself it is always kUp.
 enum class LinkState : std::uint8_t {
   kDown,        // nobody listens
@@ -142,9 +144,13 @@ class KeyOps {
   /// ReadLedgerRecord returns what the token remembers of the ledger. kIntegrity, slugs `anchor-missing` and
   /// `anchor-damaged`, when it should and does not.
   virtual Result<crypto::LedgerRecord> ReadLedgerRecord() = 0;
-  /// ChangeLedgerRecord carries out an approved `ledger.adopt`, `ledger.rotate-key` or `roster.change`. kConflict
-  /// (stale) when the record is not what the proposal says: so each works once.
+  /// ChangeLedgerRecord carries out an approved `ledger.adopt`, `ledger.rotate-key`, `roster.change`, `clock.accept` or
+  /// `version.destroy` (which begins its waiting period). kConflict (stale) when the record is not what the proposal
+  /// says: so each works once.
   virtual Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) = 0;
+  /// EndDestruction destroys a KEK whose waiting period is over by the host's own clock, or takes back that it may go.
+  /// kForbidden: destruction-not-pending, destruction-not-due. A KEK that is gone already is no failure.
+  virtual Result<void> EndDestruction(const KeyRef& key, DestructionEnd end) = 0;
   /// Links tells of each host of the token whether it can be reached now. Does not block.
   virtual std::vector<LinkState> Links() { return {LinkState::kUp}; }
 

@@ -244,6 +244,13 @@ Result<void> RemoteKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   return response.outcome;
 }
 
+Result<void> RemoteKeyOps::EndDestruction(const KeyRef& key, DestructionEnd end) {
+  TRY_ASSIGN(const auto response, Expect<EndDestructionResponse>(Call([&](std::uint64_t id) {
+               return EncodeRequest({id, EndDestructionRequest{key, end}});
+             })));
+  return response.outcome;
+}
+
 Result<TokenIdentity> RemoteKeyOps::Identity() {
   TRY_ASSIGN(auto response, Expect<IdentityResponse>(Call([](std::uint64_t id) {
                return EncodeRequest({id, IdentityRequest()});

@@ -38,6 +38,7 @@ class TokenKeyOps final : public KeyOps {
   Result<std::vector<CheckpointKey>> CheckpointKeys() override EXCLUDES(mutex_);
   Result<crypto::LedgerRecord> ReadLedgerRecord() override EXCLUDES(mutex_);
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override EXCLUDES(mutex_);
+  Result<void> EndDestruction(const KeyRef& key, DestructionEnd end) override EXCLUDES(mutex_);
 
   bool Broken() const EXCLUDES(mutex_);
   /// Operations counts what has been executed since Open.

@@ -69,7 +69,136 @@ struct Writer {
     out.Blob(e.endorsement);
   }
   void operator()(const RosterChanged& e) const { out.Text(e.roster_text); }
+  void operator()(const KeyringSwitched& e) const {
+    out.Raw(e.keyring);
+    out.U8(e.enabled ? 1 : 0);
+    out.Text(e.by);
+  }
+  void operator()(const GrantsChanged& e) const {
+    out.Raw(e.keyring);
+    out.Text(e.grants);
+  }
+  void operator()(const VersionMoved& e) const {
+    out.Raw(e.keyring);
+    out.U32(e.version);
+    out.U8(static_cast<std::uint8_t>(e.to));
+    out.U32(e.days);
+    out.Text(e.by);
+  }
+  void operator()(const BreakGlassOpened& e) const {
+    out.Text(e.id);
+    out.Text(e.check);
+    out.Text(e.scope);
+    out.U32(e.minutes);
+    out.U64(e.uses);
+    out.U8(e.drill ? 1 : 0);
+  }
+  void operator()(const BreakGlassClosed& e) const {
+    out.Text(e.id);
+    out.Text(e.reason);
+    out.Text(e.by);
+    out.U64(e.uses);
+  }
+  void operator()(const BreakGlassReviewed& e) const {
+    out.Text(e.id);
+    out.Text(e.reviewer);
+    out.Text(e.finding);
+    out.Text(e.signature);
+  }
+  void operator()(const ClockFrozen& e) const {
+    out.U64(static_cast<std::uint64_t>(e.host));
+    out.Text(e.why);
+  }
+  void operator()(const ClockAccepted& e) const { out.U64(static_cast<std::uint64_t>(e.ledger)); }
+  void operator()(const CeremonyRecorded& e) const {
+    out.Text(e.name);
+    out.Text(e.script);
+    out.Text(e.transcript);
+    out.Text(e.markdown);
+    out.Text(e.by);
+  }
 };
+
+bool GetFlag(WireReader& in) {
+  const auto flag = in.U8();
+  if (flag > 1) in.Fail();
+  return flag == 1;
+}
+
+ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
+  switch (kind) {
+    case 13: {
+      KeyringSwitched e;
+      e.keyring = in.Array<16>();
+      e.enabled = GetFlag(in);
+      e.by = in.Text();
+      return e;
+    }
+    case 14: {
+      GrantsChanged e;
+      e.keyring = in.Array<16>();
+      e.grants = in.Text();
+      return e;
+    }
+    case 15: {
+      VersionMoved e;
+      e.keyring = in.Array<16>();
+      e.version = in.U32();
+      const auto to = in.U8();
+      if (to < 1 || to > 6) in.Fail();
+      e.to = static_cast<VersionMoved::To>(to);
+      e.days = in.U32();
+      e.by = in.Text();
+      return e;
+    }
+    case 16: {
+      BreakGlassOpened e;
+      e.id = in.Text();
+      e.check = in.Text();
+      e.scope = in.Text();
+      e.minutes = in.U32();
+      e.uses = in.U64();
+      e.drill = GetFlag(in);
+      return e;
+    }
+    case 17: {
+      BreakGlassClosed e;
+      e.id = in.Text();
+      e.reason = in.Text();
+      e.by = in.Text();
+      e.uses = in.U64();
+      return e;
+    }
+    case 18: {
+      BreakGlassReviewed e;
+      e.id = in.Text();
+      e.reviewer = in.Text();
+      e.finding = in.Text();
+      e.signature = in.Text();
+      return e;
+    }
+    case 19: {
+      ClockFrozen e;
+      e.host = static_cast<Millis>(in.U64());
+      e.why = in.Text();
+      return e;
+    }
+    case 20:
+      return ClockAccepted{static_cast<Millis>(in.U64())};
+    case 21: {
+      CeremonyRecorded e;
+      e.name = in.Text();
+      e.script = in.Text();
+      e.transcript = in.Text();
+      e.markdown = in.Text();
+      e.by = in.Text();
+      return e;
+    }
+    default:
+      in.Fail();
+      return Genesis();
+  }
+}
 
 crypto::Suite GetSuite(WireReader& in) {
   const auto suite = in.U8();
@@ -166,15 +295,20 @@ ControlBody ReadBody(WireReader& in, std::uint8_t kind) {
     case 12:
       return RosterChanged{std::string(in.Text())};
     default:
-      in.Fail();
-      return Genesis();
+      return ReadLaterBody(in, kind);
   }
 }
 
 }  // namespace
 
+std::string_view ToString(VersionMoved::To to) {
+  constexpr std::array<std::string_view, 7> kTo = {"?",    "archived", "restored", "compromised", "pending-destruction",
+                                                   "kept", "destroyed"};
+  return kTo[static_cast<std::size_t>(to)];
+}
+
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 12> kNames = {"genesis",
+  constexpr std::array<std::string_view, 21> kNames = {"genesis",
                                                        "proposal-filed",
                                                        "vote-cast",
                                                        "proposal-withdrawn",
@@ -185,7 +319,16 @@ std::string_view KindName(const ControlBody& body) {
                                                        "execution-settled",
                                                        "epoch-opened",
                                                        "checkpoint-key-changed",
-                                                       "roster-changed"};
+                                                       "roster-changed",
+                                                       "keyring-switched",
+                                                       "grants-changed",
+                                                       "version-moved",
+                                                       "break-glass-opened",
+                                                       "break-glass-closed",
+                                                       "break-glass-reviewed",
+                                                       "clock-frozen",
+                                                       "clock-accepted",
+                                                       "ceremony-recorded"};
   return kNames[body.index()];
 }
 

@@ -81,14 +81,83 @@ struct CheckpointKeyChanged {
 struct RosterChanged {
   std::string roster_text;
 };
-using ControlBody = std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
-                                 VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened,
-                                 CheckpointKeyChanged, RosterChanged>;
+/// KeyringSwitched: disabled by one person at once, enabled by a proposal.
+struct KeyringSwitched {
+  crypto::KeyringId keyring{};
+  bool enabled = false;
+  std::string by;  // empty in a settlement
+};
+struct GrantsChanged {
+  crypto::KeyringId keyring{};
+  std::string grants;
+};
+/// VersionMoved is a change of a version's state other than its activation.
+struct VersionMoved {
+  enum class To : std::uint8_t {
+    kArchived = 1,
+    kRestored = 2,  // back from the archive: unwraps again
+    kCompromised = 3,
+    kPendingDestruction = 4,  // the KEK goes `days` after the entry's time
+    kKept = 5,                // its destruction was cancelled: archived
+    kDestroyed = 6,           // the KEK is gone from the token
+  };
+  crypto::KeyringId keyring{};
+  std::uint32_t version = 0;
+  To to = To::kArchived;
+  std::uint32_t days = 0;
+  std::string by;  // who cancelled
+};
+/// BreakGlassOpened stands in the settlement of `break-glass.open`; it lasts `minutes` from the entry's time.
+struct BreakGlassOpened {
+  std::string id;  // the proposal's
+  std::string check;
+  std::string scope;
+  std::uint32_t minutes = 0;
+  std::uint64_t uses = 0;  // at most
+  bool drill = false;
+};
+struct BreakGlassClosed {
+  std::string id;
+  std::string reason;  // closed, expired, used-up, restart, roster-changed, clock, token-identity
+  std::string by;      // empty when nobody did
+  std::uint64_t uses = 0;
+};
+struct BreakGlassReviewed {
+  std::string id;
+  std::string reviewer;
+  std::string finding;
+  std::string signature;  // armored SSHSIG, namespace review@strongroom, over appliance::ReviewText
+};
+/// ClockFrozen: the host's clock cannot be relied on; the entry's own time is the ledger's.
+struct ClockFrozen {
+  Millis host = 0;  // what the clock said
+  std::string why;
+};
+/// ClockAccepted stands in the settlement of `clock.accept`: from here on the host's clock counts again. Times may go
+/// back here, and only here.
+struct ClockAccepted {
+  Millis ledger = 0;  // the ledger's time before it
+};
+/// CeremonyRecorded keeps what a ceremony was and what happened in it.
+struct CeremonyRecorded {
+  std::string name;
+  std::string script;      // TOML, as run
+  std::string transcript;  // JSON
+  std::string markdown;    // the same for people
+  std::string by;
+};
+using ControlBody =
+    std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
+                 VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged, RosterChanged,
+                 KeyringSwitched, GrantsChanged, VersionMoved, BreakGlassOpened, BreakGlassClosed, BreakGlassReviewed,
+                 ClockFrozen, ClockAccepted, CeremonyRecorded>;
 
 struct ControlEntry {
   Millis time = 0;
   ControlBody body;
 };
+
+std::string_view ToString(VersionMoved::To to);
 
 /// KindName is the entry's name in FORMAT.md, for people and JSON.
 std::string_view KindName(const ControlBody& body);

@@ -5,7 +5,6 @@
 #include <functional>
 
 #include "crypto/text_rules.h"
-#include "netapi/entry_json.h"
 #include "netapi/keyring_json.h"
 #include "netapi/problem.h"
 
@@ -15,13 +14,6 @@ namespace {
 namespace bj = boost::json;
 
 bj::value TimeOrNull(Millis time) { return time == 0 ? bj::value(nullptr) : bj::value(FormatTime(time)); }
-
-bj::object ListOf(bj::array items, bj::value next) {
-  bj::object out;
-  out["items"] = std::move(items);
-  out["next"] = std::move(next);
-  return out;
-}
 
 // Page is where a list goes on, and how much of it is asked for.
 struct Page {
@@ -48,7 +40,14 @@ bj::object ProposalJson(const appliance::ProposalView& view) {
   out["text"] = p.text;
   out["approve_by"] = FormatTime(p.parsed.approve_by);
   out["execute_by"] = FormatTime(p.parsed.execute_by);
-  out["needed"] = p.parsed.needed;
+  std::uint64_t needed = 0;
+  bj::array policy;
+  for (const auto& part : p.parsed.policy) {
+    needed = std::max(needed, part.needed);
+    policy.push_back(bj::object{{"label", part.label}, {"needed", part.needed}, {"of", part.of}});
+  }
+  out["needed"] = needed;
+  out["policy"] = std::move(policy);
   bj::array approvals, rejections;
   for (const auto& vote : p.votes)
     (vote.verdict == crypto::Verdict::kApprove ? approvals : rejections).push_back(bj::string(vote.custodian));
@@ -67,55 +66,8 @@ namespace {
 std::string_view PlainTypeOf(Endpoint endpoint) {
   if (endpoint == Endpoint::kCheckpoint || endpoint == Endpoint::kProof) return "text/plain; charset=utf-8";
   if (endpoint == Endpoint::kTile) return "application/octet-stream";
+  if (endpoint == Endpoint::kMetrics) return "text/plain; version=0.0.4; charset=utf-8";
   return {};
-}
-
-Result<ledger::Log> LogNamed(const std::string& name) {
-  if (name == "control") return ledger::Log::kControl;
-  if (name == "evidence") return ledger::Log::kEvidence;
-  return NotFound("the logs are 'control' and 'evidence'", "log-not-found");
-}
-
-// A tile's path (C2SP tlog-tiles): "<level>/<index>[.p/<width>]", level "entries" for entries; the index in groups of
-// three digits, all but the last with an x before them.
-struct TilePath {
-  bool entries = false;
-  unsigned level = 0;
-  std::uint64_t index = 0;
-  std::uint64_t width = crypto::kTileWidth;
-};
-Result<TilePath> ParseTilePath(std::string_view path) {
-  const auto none = [] { return NotFound("no such tile", "no-such-tile"); };
-  auto parts = crypto::SplitWords(path, '/');
-  TilePath tile;
-  if (parts.size() >= 3 && parts[parts.size() - 2].ends_with(".p")) {
-    const auto width = crypto::ParseNumber(parts.back());
-    if (!width || *width == 0 || *width >= crypto::kTileWidth) return none();
-    tile.width = *width;
-    parts.pop_back();
-    parts.back().remove_suffix(2);
-  }
-  if (parts.size() < 2 || parts.size() > 7) return none();
-  tile.entries = parts[0] == "entries";
-  if (!tile.entries) {
-    const auto level = crypto::ParseNumber(parts[0]);
-    if (!level || *level > 7) return none();
-    tile.level = static_cast<unsigned>(*level);
-  }
-  for (std::size_t i = 1; i < parts.size(); ++i) {
-    auto group = parts[i];
-    const bool last = i + 1 == parts.size();
-    if (!last && !group.starts_with('x')) return none();
-    if (!last) group.remove_prefix(1);
-    if (group.size() != 3) return none();
-    for (const char c : group) {
-      if (c < '0' || c > '9') return none();
-      tile.index = tile.index * 10 + static_cast<unsigned>(c - '0');
-    }
-    if (i == 1 && !last && group == "000") return none();  // one path a tile
-    if (tile.index >= (std::uint64_t{1} << 48)) return none();
-  }
-  return tile;
 }
 
 }  // namespace
@@ -128,6 +80,13 @@ Error InRollback() {
       "rollback");
 }
 }  // namespace
+
+bj::object ListObject(bj::array items, bj::value next) {
+  bj::object out;
+  out["items"] = std::move(items);
+  out["next"] = std::move(next);
+  return out;
+}
 
 Reply ProblemReply(const Error& error, const std::string& request_id) {
   return {HttpStatusOf(error), true, WriteJson(ProblemObject(error, request_id))};
@@ -154,6 +113,8 @@ Result<void> Api::Admit(const Route& route, const Caller& caller) const {
   if (route.gate == Gate::kOpen && !(rolled_back && governs) && !lifecycle_.DataPlaneOpen())
     return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status",
                        "not-operational");
+  if (route.endpoint == Endpoint::kData && !lifecycle_.ProviderPasses())
+    return Unavailable("the token is not healthy: see /v1/status", "provider-unhealthy");
   return {};
 }
 
@@ -183,7 +144,8 @@ void Api::Refused(const Matched* matched, const std::string& principal, const st
 Reply Api::Control(const Matched& matched, const Caller& caller, std::string_view body, const std::string& request_id) {
   unsigned status = 200;
   if (const auto type = PlainTypeOf(matched.route->endpoint); !type.empty()) {
-    const auto text = Evidence(matched);
+    const auto text =
+        matched.route->endpoint == Endpoint::kMetrics ? Result<std::string>(Metrics()) : Evidence(matched);
     if (!text) {
       Refused(&matched, caller.name, request_id, text.error());
       return ProblemReply(text.error(), request_id);
@@ -243,10 +205,32 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     }
     case Endpoint::kStatus:
       return StatusJson();
+    case Endpoint::kKeyringDisable:
+      TRY(no_body());
+      TRY(governance_.Disable(matched.values[0], caller.name));
+      return KeyringShow(matched.values[0], caller);
+    case Endpoint::kCancelDestruction: {
+      TRY(no_body());
+      TRY_ASSIGN(const auto number, crypto::ParseNumber(matched.values[1]));
+      TRY(governance_.CancelDestruction(matched.values[0], number, caller.name));
+      return KeyringShow(matched.values[0], caller);
+    }
+    case Endpoint::kBreakGlassList:
+      return BreakGlassList();
+    case Endpoint::kBreakGlassClose:
+      TRY(no_body());
+      TRY(governance_.CloseBreakGlass(matched.values[0], caller.name));
+      return BreakGlassChanged(matched.values[0]);
+    case Endpoint::kBreakGlassReview:
+      return Review(matched.values[0], body);
+    case Endpoint::kCeremonyRecord:
+      status = 201;
+      return RecordCeremony(body, caller);
     case Endpoint::kData:
     case Endpoint::kCheckpoint:
     case Endpoint::kProof:
     case Endpoint::kTile:
+    case Endpoint::kMetrics:
       break;
   }
   return NotFound("no such path", "no-such-path");
@@ -299,11 +283,11 @@ Result<bj::value> Api::Keyrings(std::string_view query, const Caller& caller) co
   std::string last;
   for (auto at = state->keyrings.upper_bound(page.after); at != state->keyrings.end(); ++at) {
     if (caller.role == crypto::Role::kService && !at->second->grants.Knows(caller.name)) continue;
-    if (items.size() == page.limit) return bj::value(ListOf(std::move(items), bj::string(last)));
+    if (items.size() == page.limit) return bj::value(ListObject(std::move(items), bj::string(last)));
     items.push_back(KeyringJson(*at->second, caller));
     last = at->first;
   }
-  return bj::value(ListOf(std::move(items), nullptr));
+  return bj::value(ListObject(std::move(items), nullptr));
 }
 
 Result<bj::value> Api::KeyringShow(const std::string& name, const Caller& caller) const {
@@ -333,7 +317,7 @@ Result<bj::value> Api::FileProposal(std::string_view body, const Caller& caller)
       request.params[std::string(std::string_view(member.key()))] = std::string(std::string_view(*text));
     }
   }
-  TRY_ASSIGN(const auto view, governance_.File(caller.name, request));
+  TRY_ASSIGN(const auto view, governance_.File(caller.name, request, lifecycle_.Failing()));
   return bj::value(ProposalJson(view));
 }
 
@@ -350,6 +334,37 @@ Result<bj::value> Api::Vote(const std::string& id, std::string_view body) {
   vote.verdict = *parsed;
   TRY_ASSIGN(const auto view, governance_.Vote(id, vote));
   return bj::value(ProposalJson(view));
+}
+
+Result<bj::value> Api::Review(const std::string& id, std::string_view body) {
+  TRY_ASSIGN(const auto value, ParseJson(body));
+  TRY_ASSIGN(const auto in, Fields::Of(value, {"reviewer", "finding", "signature"}));
+  TRY_ASSIGN(const auto reviewer, in.Text("reviewer", 64));
+  TRY_ASSIGN(const auto finding, in.Text("finding", crypto::kMaxReasonBytes));
+  TRY_ASSIGN(const auto signature, in.Text("signature", 16384));
+  TRY(governance_.Review(id, reviewer, finding, signature));
+  return BreakGlassChanged(id);
+}
+
+Result<bj::value> Api::RecordCeremony(std::string_view body, const Caller& caller) {
+  TRY_ASSIGN(const auto value, ParseJson(body));
+  TRY_ASSIGN(const auto in, Fields::Of(value, {"name", "script", "transcript", "markdown"}));
+  ledger::CeremonyRecorded ceremony;
+  ceremony.by = caller.name;
+  TRY_ASSIGN(ceremony.name, in.Text("name", 64));
+  TRY_ASSIGN(ceremony.script, in.Text("script", 32768));
+  TRY_ASSIGN(ceremony.transcript, in.Text("transcript", 65536));
+  TRY_ASSIGN(ceremony.markdown, in.Text("markdown", 65536));
+  if (!crypto::IsName(ceremony.name)) return Invalid("a ceremony's name is 1 to 64 characters of a-z, 0-9 and -");
+  TRY(ParseJson(ceremony.transcript));
+  bj::object out{{"name", ceremony.name},
+                 {"script_sha256", ToHex(crypto::Sha256(AsBytes(ceremony.script)))},
+                 {"transcript_sha256", ToHex(crypto::Sha256(AsBytes(ceremony.transcript)))}};
+  TRY(governance_.RecordCeremony(std::move(ceremony)));
+  if (const auto anchored = checkpointer_.Now(); !anchored)
+    return Unavailable("recorded, but the token has not signed the record yet: " + anchored.error().detail,
+                       "not-anchored");
+  return bj::value(std::move(out));
 }
 
 // The newest comes first. A page goes on behind the proposal that its cursor names, whatever was filed meanwhile.
@@ -370,118 +385,11 @@ Result<bj::value> Api::Proposals(std::string_view query) const {
   std::sort(keys.begin(), keys.end(), std::greater<>());
   bj::array items;
   for (const auto& [time, id] : keys) {
-    if (items.size() == page.limit) return bj::value(ListOf(std::move(items), bj::string(keys[page.limit - 1].second)));
+    if (items.size() == page.limit)
+      return bj::value(ListObject(std::move(items), bj::string(keys[page.limit - 1].second)));
     if (const auto view = governance_.View(id)) items.push_back(ProposalJson(*view));
   }
-  return bj::value(ListOf(std::move(items), nullptr));
-}
-
-Result<bj::value> Api::Entries(const Matched& matched) const {
-  const bool control = matched.values[0] == "control";
-  if (!control && matched.values[0] != "evidence")
-    return NotFound("the logs are 'control' and 'evidence'", "log-not-found");
-  TRY_ASSIGN(const auto from, QueryNumber(matched.query, "from", 0, {"from", "limit"}));
-  TRY_ASSIGN(const auto limit, QueryNumber(matched.query, "limit", 100, {"from", "limit"}));
-  if (limit < 1 || limit > 1000) return Invalid("limit is 1 to 1000");
-  bj::array items;
-  bj::value next = nullptr;
-  std::optional<Error> failure;
-  TRY(ledger_.Read(control ? ledger::Log::kControl : ledger::Log::kEvidence, from,
-                   [&](std::uint64_t index, ByteView raw) {
-                     if (items.size() == limit) {
-                       next = index;
-                       return false;
-                     }
-                     const auto add = [&](const auto& entry) {
-                       if (entry)
-                         items.push_back(EntryJson(index, raw, *entry));
-                       else
-                         failure = entry.error();
-                     };
-                     if (control)
-                       add(ledger::DecodeControl(raw));
-                     else
-                       add(ledger::DecodeEvidence(raw));
-                     return !failure;
-                   }));
-  if (failure) return *failure;
-  return bj::value(ListOf(std::move(items), std::move(next)));
-}
-
-Result<std::string> Api::Evidence(const Matched& matched) {
-  TRY_ASSIGN(const auto log, LogNamed(matched.values[0]));
-  if (matched.route->endpoint == Endpoint::kTile) {
-    TRY_ASSIGN(const auto tile, ParseTilePath(matched.values[1]));
-    if (!tile.entries) {
-      TRY_ASSIGN(const auto bytes, ledger_.Tile(log, tile.level, tile.index, tile.width));
-      return std::string(AsText(bytes));
-    }
-    std::string bundle;
-    std::uint64_t count = 0;
-    bool too_long = false;
-    TRY(ledger_.Read(log, tile.index * crypto::kTileWidth, [&](std::uint64_t, ByteView entry) {
-      too_long = too_long || entry.size() > 65535;
-      bundle.push_back(static_cast<char>(entry.size() >> 8));
-      bundle.push_back(static_cast<char>(entry.size() & 0xFF));
-      bundle += AsText(entry);
-      return ++count < tile.width;
-    }));
-    if (count < tile.width) return NotFound("the log is not long enough for this tile", "no-such-tile");
-    if (too_long) return Integrity("an entry is longer than a bundle can hold");
-    return bundle;
-  }
-  if (matched.route->endpoint == Endpoint::kCheckpoint) {
-    TRY_ASSIGN(const auto fresh, QueryText(matched.query, "fresh", {"fresh"}));
-    if (!fresh.empty() && fresh != "true") return Invalid("query parameter 'fresh' is true, or absent");
-    if (!fresh.empty()) TRY(checkpointer_.Now());
-  }
-  TRY_ASSIGN(const auto latest, ledger_.LatestCheckpoint(log));
-  if (!latest) return NotFound("nothing of this log has been signed yet", "no-checkpoint");
-  if (matched.route->endpoint == Endpoint::kCheckpoint) return latest->note;
-  // C2SP tlog-proof: index, audit path, checkpoint.
-  if (matched.query.empty()) return Invalid("which entry? ?index=N");
-  TRY_ASSIGN(const auto index, QueryNumber(matched.query, "index", 0, {"index"}));
-  TRY_ASSIGN(const auto path, ledger_.InclusionProof(log, index, latest->size));
-  std::string proof = "c2sp.org/tlog-proof@v1\nindex " + std::to_string(index) + "\n";
-  for (const auto& hash : path) proof += EncodeBase64(hash, Base64::kStandardPadded) + "\n";
-  return proof + "\n" + latest->note;
-}
-
-bj::value Api::StatusJson() const {
-  const auto status = lifecycle_.Report();
-  bj::object out;
-  out["state"] = appliance::ToString(status.state);
-  if (const auto state = governance_.Snapshot(); state->roster) {
-    out["instance"] = ToHex(state->roster->instance());
-    out["roster_version"] = state->roster->version();
-  }
-  bj::array checks;
-  for (const auto& check : status.checks)
-    checks.push_back(bj::object{{"name", check.name}, {"ok", check.ok}, {"detail", check.detail}});
-  const auto tls = tls_fault_();
-  checks.push_back(bj::object{{"name", "tls-identity"}, {"ok", tls.empty()}, {"detail", tls}});
-  out["checks"] = std::move(checks);
-  bj::array tokens;
-  bj::object token{{"state", appliance::ToString(status.token_state)}};
-  bj::array hosts;
-  for (const auto host : status.hosts) hosts.push_back(bj::string(appliance::ToString(host)));
-  token["hosts"] = std::move(hosts);
-  if (status.token) {
-    token["serial"] = status.token->serial;
-    token["label"] = status.token->label;
-    token["model"] = status.token->model;
-    token["manufacturer"] = status.token->manufacturer;
-    token["profile"] = status.token->profile;
-  }
-  tokens.push_back(std::move(token));
-  out["tokens"] = std::move(tokens);
-  out["pool"] = bj::object{{"queued_interactive", broker_.Queued(appliance::Lane::kInteractive)},
-                           {"queued_bulk", broker_.Queued(appliance::Lane::kBulk)}};
-  const auto head = [](const ledger::Head& h) { return bj::object{{"size", h.size}, {"root", ToHex(h.root)}}; };
-  out["ledger"] = bj::object{{"control", head(status.control)}, {"evidence", head(status.evidence)}};
-  out["ledger"].get_object()["epoch"] = governance_.Snapshot()->ledger.epoch;
-  if (const auto key = checkpointer_.VerifierKey()) out["ledger"].get_object()["vkey"] = *key;
-  return out;
+  return bj::value(ListObject(std::move(items), nullptr));
 }
 
 }  // namespace strongroom::netapi

@@ -22,6 +22,9 @@ struct Reply {
   std::string_view content_type = "application/json";  // of an answer that is no problem
 };
 
+/// ListObject is the shape of every list: {"items", "next"}.
+boost::json::object ListObject(boost::json::array items, boost::json::value next);
+
 Reply ProblemReply(const Error& error, const std::string& request_id);
 
 /// Caller is who stands behind a connection, looked up anew for each request (N1: revocation at once).
@@ -56,6 +59,8 @@ class Api {
   Reply Control(const Matched& matched, const Caller& caller, std::string_view body, const std::string& request_id);
 
   appliance::Broker& broker() { return broker_; }
+  /// OpenBreakGlass is the id of what is open: every answer names it (G6). Empty when nothing is.
+  std::string OpenBreakGlass() const { return governance_.overrides().Open().value_or(std::string()); }
 
  private:
   Result<boost::json::value> Answer(const Matched& matched, const Caller& caller, std::string_view body,
@@ -74,6 +79,12 @@ class Api {
   // Checkpoint, proof and tiles: text or bytes, not JSON.
   Result<std::string> Evidence(const Matched& matched);
   boost::json::value StatusJson() const;
+  boost::json::object BreakGlassJson(const appliance::BreakGlass& b) const;
+  Result<boost::json::value> BreakGlassList() const;
+  Result<boost::json::value> BreakGlassChanged(const std::string& id);
+  Result<boost::json::value> Review(const std::string& id, std::string_view body);
+  Result<boost::json::value> RecordCeremony(std::string_view body, const Caller& caller);
+  std::string Metrics() const;
 
   ledger::Ledger& ledger_;
   appliance::Governance& governance_;

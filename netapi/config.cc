@@ -57,10 +57,11 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
     std::int64_t low, high;
     unsigned* to;
   };
-  const std::array<Number, 10> numbers = {{{"server.io-threads", 1, 16, &config.io_threads},
+  const std::array<Number, 11> numbers = {{{"server.io-threads", 1, 16, &config.io_threads},
                                            {"server.token-hosts", 1, 16, &config.token_hosts},
                                            {"server.canary-seconds", 1, 60, &config.canary_seconds},
                                            {"server.sweep-seconds", 1, 3600, &config.sweep_seconds},
+                                           {"server.provider-slow-ms", 100, 60000, &config.provider_slow_ms},
                                            {"server.idle-seconds", 1, 3600, &config.idle_seconds},
                                            {"server.body-seconds", 1, 3600, &config.body_seconds},
                                            {"server.tokend-uid", 0, 4294967295, &config.tokend_uid},

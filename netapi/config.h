@@ -16,6 +16,7 @@ namespace strongroom::netapi {
 ///            canary-seconds (1 to 60, default 2: how often known answers and the token's identity are checked),
 ///            sweep-seconds (1 to 3600, default 120: how often the token's keys and their templates are),
 ///            idle-seconds (1 to 3600, default 60: how long a connection may take for its next request's headers),
+///            provider-slow-ms (100 to 60000, default 5000: a known-answer test that takes longer is a bad one),
 ///            body-seconds (1 to 3600, default 30: for a body, and for an answer to be taken)
 ///   [ledger] directory, map-gib (1 to 4096, default 64: the most that the database may grow to),
 ///            checkpoint-seconds (1 to 3600, default 2: how soon what was recorded is signed), heartbeat-seconds (1 to
@@ -35,6 +36,7 @@ struct ServerConfig {
   unsigned io_threads = 2;
   unsigned canary_seconds = 2;
   unsigned sweep_seconds = 120;
+  unsigned provider_slow_ms = 5000;
   unsigned idle_seconds = 60;
   unsigned body_seconds = 30;
   std::string data_directory;

@@ -87,6 +87,54 @@ struct Body {
     out["endorsement"] = EncodeBase64(e.endorsement, Base64::kStandardPadded);
   }
   void operator()(const ledger::RosterChanged& e) const { out["roster"] = e.roster_text; }
+  void operator()(const ledger::KeyringSwitched& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["enabled"] = e.enabled;
+    if (!e.by.empty()) out["by"] = e.by;
+  }
+  void operator()(const ledger::GrantsChanged& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["grants"] = e.grants;
+  }
+  void operator()(const ledger::VersionMoved& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["version"] = e.version;
+    out["to"] = ledger::ToString(e.to);
+    if (e.days != 0) out["days"] = e.days;
+    if (!e.by.empty()) out["by"] = e.by;
+  }
+  void operator()(const ledger::BreakGlassOpened& e) const {
+    out["proposal"] = e.id;
+    out["check"] = e.check;
+    out["scope"] = e.scope;
+    out["minutes"] = e.minutes;
+    out["most_uses"] = e.uses;
+    out["drill"] = e.drill;
+  }
+  void operator()(const ledger::BreakGlassClosed& e) const {
+    out["proposal"] = e.id;
+    out["reason"] = e.reason;
+    if (!e.by.empty()) out["by"] = e.by;
+    out["uses"] = e.uses;
+  }
+  void operator()(const ledger::BreakGlassReviewed& e) const {
+    out["proposal"] = e.id;
+    out["reviewer"] = e.reviewer;
+    out["finding"] = e.finding;
+    out["signature"] = e.signature;
+  }
+  void operator()(const ledger::ClockFrozen& e) const {
+    out["host_clock"] = FormatTime(e.host);
+    out["why"] = e.why;
+  }
+  void operator()(const ledger::ClockAccepted& e) const { out["ledger_time_before"] = FormatTime(e.ledger); }
+  void operator()(const ledger::CeremonyRecorded& e) const {
+    out["ceremony"] = e.name;
+    out["script"] = e.script;
+    out["transcript"] = e.transcript;
+    out["markdown"] = e.markdown;
+    out["by"] = e.by;
+  }
 };
 
 std::string_view ToString(ledger::Use use) {

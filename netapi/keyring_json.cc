@@ -17,23 +17,28 @@ bj::object KeyringObject(const appliance::Keyring& keyring) {
   out["name"] = keyring.name;
   out["suite"] = crypto::ToString(keyring.Primary()->suite);
   out["custody"] = keyring.Primary()->custody;
-  out["state"] = "enabled";
+  out["state"] = keyring.enabled ? "enabled" : "disabled";
   out["primary"] = keyring.primary;
   out["created"] = FormatTime(keyring.created);
   out["last_rotation"] = TimeOrNull(keyring.last_rotation);
   out["id"] = ToHex(keyring.id);
   out["grants"] = keyring.grants.Text();
   bj::array versions;
-  for (const auto& [number, v] : keyring.versions)
-    versions.push_back(bj::object{{"version", number},
-                                  {"state", appliance::ToString(v.state)},
-                                  {"suite", crypto::ToString(v.suite)},
-                                  {"announced", TimeOrNull(v.announced)},
-                                  {"activated", TimeOrNull(v.activated)},
-                                  {"deactivated", TimeOrNull(v.deactivated)},
-                                  {"custody", v.custody},
-                                  {"kek", ToHex(v.kek)},
-                                  {"token", v.token}});
+  for (const auto& [number, v] : keyring.versions) {
+    bj::object version{{"version", number},
+                       {"state", appliance::ToString(v.state)},
+                       {"suite", crypto::ToString(v.suite)},
+                       {"announced", TimeOrNull(v.announced)},
+                       {"activated", TimeOrNull(v.activated)},
+                       {"deactivated", TimeOrNull(v.deactivated)},
+                       {"custody", v.custody},
+                       {"kek", ToHex(v.kek)},
+                       {"token", v.token}};
+    // Of those alone that have come that far.
+    if (v.moved != 0) version["moved"] = FormatTime(v.moved);
+    if (v.due != 0) version["destruction_due"] = FormatTime(v.due);
+    versions.push_back(std::move(version));
+  }
   out["versions"] = std::move(versions);
   return out;
 }

@@ -32,6 +32,13 @@ const std::vector<Route>& Routes() {
       {"POST", "/v1/proposals/{id}/votes", Endpoint::kProposalVote, kAll, Gate::kInitialised},
       {"POST", "/v1/proposals/{id}/execute", Endpoint::kProposalExecute, kGovern, Gate::kOpen},
       {"POST", "/v1/proposals/{id}/withdraw", Endpoint::kProposalWithdraw, kGovern, Gate::kInitialised},
+      {"POST", "/v1/keyrings/{keyring}/disable", Endpoint::kKeyringDisable, kGovern, Gate::kInitialised},
+      {"POST", "/v1/keyrings/{keyring}/versions/{version}/cancel-destruction", Endpoint::kCancelDestruction, kGovern,
+       Gate::kOpen},
+      {"GET", "/v1/break-glass", Endpoint::kBreakGlassList, kSee, Gate::kInitialised},
+      {"POST", "/v1/break-glass/{id}/close", Endpoint::kBreakGlassClose, kGovern, Gate::kInitialised},
+      {"POST", "/v1/break-glass/{id}/review", Endpoint::kBreakGlassReview, kRead, Gate::kInitialised},
+      {"POST", "/v1/ceremonies", Endpoint::kCeremonyRecord, kGovern, Gate::kInitialised},
       {"GET", "/v1/ledger/{log}/entries", Endpoint::kLedgerEntries, kRead, Gate::kInitialised},
       {"GET", "/v1/ledger/{log}/checkpoint", Endpoint::kCheckpoint, kSee, Gate::kInitialised},
       {"GET", "/v1/ledger/{log}/proof", Endpoint::kProof, kRead, Gate::kInitialised},
@@ -39,6 +46,7 @@ const std::vector<Route>& Routes() {
       {"GET", "/v1/health/live", Endpoint::kLive, kAll, Gate::kAlways},
       {"GET", "/v1/health/ready", Endpoint::kReady, kAll, Gate::kAlways},
       {"GET", "/v1/status", Endpoint::kStatus, kSee, Gate::kAlways},
+      {"GET", "/metrics", Endpoint::kMetrics, kSee, Gate::kAlways},
   };
   return kRoutes;
 }

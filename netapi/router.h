@@ -28,7 +28,14 @@ enum class Endpoint : std::uint8_t {
   kTile,
   kLive,
   kReady,
-  kStatus
+  kStatus,
+  kKeyringDisable,
+  kCancelDestruction,
+  kBreakGlassList,
+  kBreakGlassClose,
+  kBreakGlassReview,
+  kCeremonyRecord,
+  kMetrics
 };
 
 /// Gate says when an endpoint answers at all.

@@ -276,7 +276,7 @@ class Server::Impl {
 
     if (IsStream(*matched, parser)) {
       StreamExchange exchange(stream, buffer, api_.broker(), stopping_, *matched, *caller, request_id,
-                              {options_.idle_deadline, options_.body_deadline});
+                              {options_.idle_deadline, options_.body_deadline}, api_.OpenBreakGlass());
       co_return co_await exchange.Run(parser);
     }
     const Reservation body_memory(bodies_, caller->name, BodyBound(*matched, parser));
@@ -307,7 +307,8 @@ class Server::Impl {
     const auto endpoint = matched->route->endpoint;
     if (endpoint == Endpoint::kData)
       reply = co_await AskBroker(*matched, *caller, parser.get().body(), request_id);
-    else if (endpoint == Endpoint::kLive || endpoint == Endpoint::kReady || endpoint == Endpoint::kStatus)
+    else if (endpoint == Endpoint::kLive || endpoint == Endpoint::kReady || endpoint == Endpoint::kStatus ||
+             endpoint == Endpoint::kMetrics)
       reply = api_.Control(*matched, *caller, {}, request_id);  // never blocks: it must answer when all else does not
     else
       reply = co_await AskControl(*matched, *caller, parser.get().body(), request_id);
@@ -446,6 +447,10 @@ class Server::Impl {
     add(reply.problem ? "application/problem+json" : reply.content_type);
     add("\r\nCache-Control: no-store\r\nRequest-Id: ");
     add(request_id);
+    if (const auto opened = api_.OpenBreakGlass(); !opened.empty()) {
+      add("\r\nStrongroom-Break-Glass: ");
+      add(opened);
+    }
     if (reply.status == 503 || reply.status == 429) add("\r\nRetry-After: 1");
     if (!keep) add("\r\nConnection: close");
     add("\r\nContent-Length: ");

@@ -43,7 +43,8 @@ class StreamExchange {
     std::chrono::milliseconds write;  // for a group's answers to be taken
   };
   StreamExchange(TlsStream& stream, SecretBuffer& buffer, appliance::Broker& broker, const std::atomic<bool>& stopping,
-                 const Matched& matched, const Caller& caller, const std::string& request_id, Deadlines deadlines)
+                 const Matched& matched, const Caller& caller, const std::string& request_id, Deadlines deadlines,
+                 std::string break_glass)
       : stream_(stream),
         buffer_(buffer),
         broker_(broker),
@@ -52,7 +53,8 @@ class StreamExchange {
         operation_(matched.route->operation),
         tenant_(caller.name),
         request_id_(request_id),
-        deadlines_(deadlines) {}
+        deadlines_(deadlines),
+        break_glass_(std::move(break_glass)) {}
 
   /// Run is the whole exchange; true when the body came to its end, every line was answered and the connection may go
   /// on.
@@ -168,7 +170,8 @@ class StreamExchange {
     const auto shared = shared_;
     const std::string head =
         "HTTP/1.1 200 OK\r\nContent-Type: application/x-ndjson\r\nCache-Control: no-store\r\nRequest-Id: " +
-        request_id_ + "\r\nTransfer-Encoding: chunked\r\n\r\n";
+        request_id_ + (break_glass_.empty() ? "" : "\r\nStrongroom-Break-Glass: " + break_glass_) +
+        "\r\nTransfer-Encoding: chunked\r\n\r\n";
     bool going = co_await WriteAll(stream_, head, deadlines_.write);
     while (going && !(shared->slots.empty() && shared->input_done)) {
       if (shared->slots.empty() || !shared->slots.front()->ready) {
@@ -206,6 +209,7 @@ class StreamExchange {
   const std::string tenant_;
   const std::string request_id_;
   const Deadlines deadlines_;
+  const std::string break_glass_;  // id of what is open, empty: nothing
   std::shared_ptr<Shared> shared_;
 };
 

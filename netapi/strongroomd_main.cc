@@ -12,6 +12,7 @@
 #include <iostream>
 #include <iterator>
 
+#include "appliance/ledger_clock.h"
 #include "appliance/state_rows.h"
 #include "crypto/base/secret.h"
 #include "hsm/host_pool.h"
@@ -98,7 +99,9 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   if (!ledger) return Complain(ledger.error());
   auto state = appliance::LoadVerified(**ledger);
   if (!state) return Complain(state.error());
-  const SystemClock clock;
+  const auto seen = appliance::LastTime(**ledger);
+  if (!seen) return Complain(seen.error());
+  appliance::LedgerClock clock(*seen, state->clock_frozen);
   hsm::RemoteKeyOps::Options remote;
   remote.socket_path = config.tokend_socket;
   remote.peer_uid = config.tokend_uid;
@@ -118,8 +121,10 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
       {std::chrono::seconds(config.checkpoint_seconds), std::chrono::seconds(config.heartbeat_seconds)});
   appliance::Lifecycle lifecycle(
       **ledger, control, governance, checkpointer,
-      {std::chrono::seconds(config.canary_seconds), std::chrono::seconds(config.sweep_seconds)});
+      {std::chrono::seconds(config.canary_seconds), std::chrono::seconds(config.sweep_seconds),
+       std::chrono::milliseconds(config.provider_slow_ms)});
   appliance::Broker::Options broker_options;
+  broker_options.gate = [&](const appliance::DataRequest&) { return lifecycle.Pass(); };
   broker_options.workers = 2 + config.token_hosts;  // one group in each host, others waiting for the disk
   appliance::Broker broker(
       **ledger, {interactive, bulk}, clock, [&] { return governance.Snapshot(); }, broker_options);

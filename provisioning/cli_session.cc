@@ -18,7 +18,7 @@ namespace {
 struct NextStep {
   std::string_view slug, text;
 };
-constexpr std::array<NextStep, 47> kNextSteps = {{
+constexpr auto kNextSteps = std::to_array<NextStep>({
     {"unavailable",
      "try again in a moment; if it stays so, see whether the appliance runs (strongroom dev up --dir DIR starts a dev "
      "one)"},
@@ -65,12 +65,28 @@ constexpr std::array<NextStep, 47> kNextSteps = {{
     {"bad-signature", "sign the exact text of strongroom proposal show ID --text with the key that is in the roster"},
     {"not-a-custodian", "name the custodian with --custodian, or use the key file that bears the custodian's name"},
     {"not-open", "see strongroom proposal show ID for what became of it"},
-    {"unknown-operation",
-     "keyring.create, keyring.rotate, roster.change, ledger.adopt and ledger.rotate-key are what this version "
-     "executes"},
-    {"unknown-parameter", "create takes suite, custody and grants; rotate takes suite"},
+    {"unknown-operation", "take one of those: docs/custodians.md says what each does"},
+    {"unknown-parameter", "docs/custodians.md has the parameters of each operation"},
+    {"other-organisation", "let a custodian of that organisation vote: strongroom principal list"},
+    {"keyring-disabled", "a quorum enables it: strongroom propose keyring.enable --keyring NAME --reason WHY"},
+    {"version-state", "see strongroom keyring show NAME for what each version is"},
+    {"version-archived", "a quorum brings it back: strongroom propose version.restore"},
+    {"version-compromised", "rewrap what was wrapped under it: strongroom rewrap"},
+    {"version-destroyed", "nothing opens it any more; data under it is lost unless it was rewrapped before"},
+    {"version-pending-destruction", "strongroom version cancel-destruction NAME N, then propose version.restore"},
+    {"destruction-not-pending", "strongroom version cancel-destruction NAME N, then propose version.destroy again"},
+    {"provider-unhealthy", "see strongroom status; if the check is wrong, a quorum overrides it: break-glass.open"},
+    {"clock-frozen", "set the host's clock right, then: strongroom propose clock.accept --reason WHY"},
+    {"clock-not-frozen", "nothing is left to do"},
+    {"not-overridable", "mend what fails: strongroom status says what it is"},
+    {"nothing-to-override", "nothing is stopped; to practise give --param drill=yes"},
+    {"break-glass-open", "strongroom break-glass list shows it, strongroom break-glass close ID closes it"},
+    {"review-owed", "somebody else reviews the last one: strongroom break-glass review ID --finding TEXT --key FILE"},
+    {"still-open", "strongroom break-glass close ID"},
+    {"own-review", "let a custodian review it who neither asked for it nor opened it"},
+    {"break-glass-not-found", "see strongroom break-glass list"},
     {"token-inventory", "have the key removed or explained before any ceremony goes on: strongroom status"},
-}};
+});
 
 }  // namespace
 

@@ -422,9 +422,10 @@ class DevAppliance {
         }
         principals.push_back(std::move(p));
       }
-      std::map<std::string, std::uint64_t, std::less<>> policies;
-      for (const auto operation_class : crypto::Roster::kClasses) policies[std::string(operation_class)] = 2;
-      const auto text = crypto::RosterText(crypto::RandomArray<16>(), 1, "none", policies, principals);
+      crypto::RosterParts parts;
+      for (const auto operation_class : crypto::Roster::kClasses) parts.policies[std::string(operation_class)] = 2;
+      parts.principals = std::move(principals);
+      const auto text = crypto::RosterText(crypto::RandomArray<16>(), 1, "none", std::move(parts));
       TRY(crypto::Roster::Parse(text));
       TRY(WriteText(path, text, 0644));
     }

@@ -4,10 +4,12 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
+#include <deque>
 #include <filesystem>
 #include <map>
 #include <set>
 
+#include "appliance/break_glass.h"
 #include "appliance/ledger_decisions.h"
 #include "crypto/quorum.h"
 #include "crypto/sshsig.h"
@@ -38,7 +40,7 @@ class ControlAuditor {
   }
   // At the end of the log: nothing may be left that no settlement covers.
   Result<void> Finish() const {
-    if (changes_.empty()) return {};
+    if (changes_.empty() && announced_.empty()) return {};
     return Integrity("the control log ends with changes of keyrings that no execution settles", "unvoted-change");
   }
   const appliance::State& state() const { return state_; }
@@ -51,16 +53,33 @@ class ControlAuditor {
     TRY_ASSIGN(const auto entry, ledger::DecodeControl(raw));
     if (ledger::Encode(entry) != Bytes(raw.begin(), raw.end())) return Integrity("it is not in its one form");
     if (const auto* genesis = std::get_if<ledger::Genesis>(&entry.body)) TRY(CheckGenesis(*genesis));
+    if (entry.time < last_ && !std::holds_alternative<ledger::ClockAccepted>(entry.body))
+      return Integrity("its time is before the one of the entry before it, and no clock was accepted", "time-back");
+    last_ = entry.time;
+    if (!announced_.empty()) {
+      if (ledger::Encode({0, entry.body}) != announced_.front())
+        return Integrity("it is not what the execution before it does at once", "unvoted-change");
+      announced_.pop_front();
+      return Applied(entry);
+    }
     if (const auto* cast = std::get_if<ledger::VoteCast>(&entry.body)) TRY(CheckVote(*cast, entry.time));
     if (const auto* consumed = std::get_if<ledger::ProposalConsumed>(&entry.body)) {
       const auto* proposal = state_.FindProposal(consumed->proposal);
       if (proposal == nullptr) return Integrity("it executes a proposal that was never filed");
-      TRY(appliance::JudgeExecution(state_, *proposal, entry.time));
+      TRY(appliance::JudgeExecution(state_, *proposal, JudgedAt(*proposal, entry.time)));
+      TRY_ASSIGN(const auto effect, appliance::EffectOf(state_, proposal->parsed));
+      for (const auto& body : effect.at_once) announced_.push_back(ledger::Encode({0, body}));
       ++executions;
     }
     if (const auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&entry.body)) TRY(CheckKey(*changed));
     if (const auto* opened = std::get_if<ledger::EpochOpened>(&entry.body)) TRY(CheckEpoch(*opened));
+    if (const auto* reviewed = std::get_if<ledger::BreakGlassReviewed>(&entry.body))
+      TRY(appliance::JudgeReview(state_, reviewed->id, reviewed->reviewer, reviewed->finding, reviewed->signature));
     TRY(CheckEffect(entry));
+    return Applied(entry);
+  }
+
+  Result<void> Applied(const ledger::ControlEntry& entry) {
     TRY(appliance::Apply(state_, entry));
     if (std::holds_alternative<ledger::RosterChanged>(entry.body)) rosters_.push_back(*state_.roster);
     return {};
@@ -69,18 +88,14 @@ class ControlAuditor {
   // What changes keyrings must be, entry for entry, the effect of the proposal that the next settlement names: votes
   // allowed this and nothing else.
   Result<void> CheckEffect(const ledger::ControlEntry& entry) {
-    const bool changes = std::holds_alternative<ledger::KeyringCreated>(entry.body) ||
-                         std::holds_alternative<ledger::VersionAnnounced>(entry.body) ||
-                         std::holds_alternative<ledger::VersionActivated>(entry.body) ||
-                         std::holds_alternative<ledger::EpochOpened>(entry.body) ||
-                         std::holds_alternative<ledger::CheckpointKeyChanged>(entry.body) ||
-                         std::holds_alternative<ledger::RosterChanged>(entry.body);
+    TRY_ASSIGN(const bool changes, NeedsVotes(entry));
     if (changes) {
       if (changes_.empty()) before_ = state_;
       changes_.push_back(ledger::Encode({0, appliance::AsProposed(entry.body)}));
       return {};
     }
     const auto* settled = std::get_if<ledger::ExecutionSettled>(&entry.body);
+    // Nothing needs a vote that closes, freezes or is told: but it does not stand among what does.
     if (settled == nullptr || !settled->ok) {
       if (!changes_.empty()) return Integrity("keyrings were changed before it without an execution", "unvoted-change");
       return {};
@@ -97,6 +112,37 @@ class ControlAuditor {
       TRY_ASSIGN(epochs_.back().adoption, crypto::AdoptionOf(proposal->parsed));
     }
     return {};
+  }
+
+  // What accepts a clock is dated by that clock, not by the ledger's frozen time.
+  static Millis JudgedAt(const appliance::Proposal& proposal, Millis time) {
+    return proposal.parsed.operation == "clock.accept" ? proposal.parsed.created : time;
+  }
+
+  // Whether an entry may only stand in a settlement. kIntegrity for one that may not stand at all.
+  Result<bool> NeedsVotes(const ledger::ControlEntry& entry) const {
+    if (const auto* switched = std::get_if<ledger::KeyringSwitched>(&entry.body))
+      return switched->enabled;  // whoever disables needs nobody
+    if (const auto* moved = std::get_if<ledger::VersionMoved>(&entry.body)) {
+      using To = ledger::VersionMoved::To;
+      if (moved->to == To::kKept) return false;
+      if (moved->to != To::kDestroyed) return true;
+      const auto name = state_.keyring_names.find(moved->keyring);
+      const auto* keyring = name == state_.keyring_names.end() ? nullptr : state_.FindKeyring(name->second);
+      const auto* version = keyring == nullptr ? nullptr : keyring->Find(moved->version);
+      if (version == nullptr || version->due == 0 || entry.time < version->due)
+        return Integrity("it destroys a KEK before its time", "unvoted-change");
+      return false;
+    }
+    return std::holds_alternative<ledger::KeyringCreated>(entry.body) ||
+           std::holds_alternative<ledger::VersionAnnounced>(entry.body) ||
+           std::holds_alternative<ledger::VersionActivated>(entry.body) ||
+           std::holds_alternative<ledger::EpochOpened>(entry.body) ||
+           std::holds_alternative<ledger::CheckpointKeyChanged>(entry.body) ||
+           std::holds_alternative<ledger::RosterChanged>(entry.body) ||
+           std::holds_alternative<ledger::GrantsChanged>(entry.body) ||
+           std::holds_alternative<ledger::BreakGlassOpened>(entry.body) ||
+           std::holds_alternative<ledger::ClockAccepted>(entry.body);
   }
 
   // Only a token's own key can say which one follows it.
@@ -126,7 +172,10 @@ class ControlAuditor {
                                      signature));
       signers.insert(custodian);
     }
-    if (signers.size() != roster.custodians()) return Integrity("not every custodian has signed the first roster");
+    const auto custodians = std::count_if(roster.principals().begin(), roster.principals().end(),
+                                          [](const auto& p) { return p.role == crypto::Role::kCustodian; });
+    if (signers.size() != static_cast<std::size_t>(custodians))
+      return Integrity("not every custodian has signed the first roster");
     rosters_.push_back(std::move(roster));
     return {};
   }
@@ -135,11 +184,14 @@ class ControlAuditor {
     const auto* proposal = state_.FindProposal(cast.proposal);
     if (proposal == nullptr) return Integrity("it is a vote for a proposal that was never filed");
     TRY(crypto::CheckVote(*state_.roster, proposal->parsed, proposal->text, cast.vote));
-    if (time > proposal->parsed.approve_by) return Integrity("it is a vote after the time for votes");
+    if (JudgedAt(*proposal, time) > proposal->parsed.approve_by)
+      return Integrity("it is a vote after the time for votes");
     ++votes;
     return {};
   }
 
+  Millis last_ = 0;
+  std::deque<Bytes> announced_;  // what the entries after an execution must be
   std::vector<Epoch> epochs_;
   appliance::State state_;
   appliance::State before_;     // as it was when `changes_` began

@@ -99,8 +99,13 @@ int ShowStatus(const CliSession& session) {
     std::cout << "state:    " << TextOf(s, "state") << "\ninstance: " << TextOf(s, "instance") << "\n";
     std::vector<std::vector<std::string>> rows = {{"CHECK", "OK", "DETAIL"}};
     for (const auto& check : s.get_object().at("checks").get_array())
-      rows.push_back({TextOf(check, "name"), TextOf(check, "ok"), TextOf(check, "detail")});
+      rows.push_back({TextOf(check, "name"), TextOf(check, "ok"),
+                      TextOf(check, "ok") == "true"
+                          ? TextOf(check, "detail")
+                          : TextOf(check, "detail") + " (stops " + TextOf(check, "stops") + ")"});
     PrintTable(rows);
+    if (s.get_object().contains("break_glass"))
+      std::cout << "BREAK-GLASS " << TextOf(s, "break_glass") << " IS OPEN: strongroom break-glass list\n";
     for (const auto& token : s.get_object().at("tokens").get_array()) PrintToken(token);
     for (const auto* log : {"control", "evidence"}) {
       const auto& head = s.get_object().at("ledger").get_object().at(log);

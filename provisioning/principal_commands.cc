@@ -94,7 +94,7 @@ int ListPrincipals(const CliSession& session) {
     if (!p.ssh_key.empty()) row["ssh_key"] = p.ssh_key;
     principals.push_back(std::move(row));
   }
-  for (const auto& [name, votes] : roster->policies()) policies[name] = votes;
+  for (const auto& [name, votes] : roster->parts().policies) policies[name] = votes;
   if (session.json) {
     PrintJson(bj::object{{"version", roster->version()},
                          {"hash", ToHex(roster->hash())},
@@ -102,8 +102,8 @@ int ListPrincipals(const CliSession& session) {
                          {"principals", std::move(principals)}});
     return kExitDone;
   }
-  std::cout << "roster " << roster->version() << ", " << roster->custodians() << " custodians; votes needed:";
-  for (const auto& [name, votes] : roster->policies()) std::cout << " " << name << " " << votes;
+  std::cout << "roster " << roster->version() << ", " << roster->Custodians().size() << " custodians; votes needed:";
+  for (const auto& [name, votes] : roster->parts().policies) std::cout << " " << name << " " << votes;
   std::cout << "\n";
   for (const auto& p : roster->principals())
     std::cout << "  " << p.name << std::string(p.name.size() < 20 ? 20 - p.name.size() : 1, ' ')

@@ -8,6 +8,7 @@
 #include "crypto/base/secret.h"
 #include "provisioning/backup.h"
 #include "provisioning/cli_pages.h"
+#include "provisioning/custody_commands.h"
 #include "provisioning/data_commands.h"
 #include "provisioning/dev_appliance.h"
 #include "provisioning/governance_commands.h"
@@ -26,6 +27,8 @@ struct Arguments {
   unsigned short port = 0;
   unsigned token_hosts = 0;
   bool text_only = false;
+  std::uint64_t number = 0;
+  ReviewOptions review;
   DataOptions data;
   ProposeOptions propose;
   VoteOptions vote;
@@ -101,15 +104,24 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   show->add_option("name", a.name, "the keyring's name")->required();
   show->callback([&] { run = [&] { return ShowKeyring(a.session, a.name); }; });
 
+  auto* disable = keyring->add_subcommand("disable", "stop a keyring at once; enabling it again takes a quorum");
+  disable->add_option("name", a.name, "the keyring's name")->required();
+  disable->callback([&] { run = [&] { return DisableKeyring(a.session, a.name); }; });
+  auto* version = app.add_subcommand("version", "versions of a keyring")->require_subcommand(1);
+  auto* cancel = version->add_subcommand("cancel-destruction", "take a destruction back that has not happened yet");
+  cancel->add_option("name", a.name, "the keyring's name")->required();
+  cancel->add_option("version", a.number, "the version's number")->required();
+  cancel->callback([&] { run = [&] { return CancelDestruction(a.session, a.name, a.number); }; });
+
   auto* propose = app.add_subcommand("propose", "ask for a change of custody, which custodians then vote on");
   propose
       ->add_option("operation", a.propose.operation,
-                   "keyring.create, keyring.rotate, roster.change, ledger.adopt or ledger.rotate-key")
+                   "what to do: docs/custodians.md has them all; an unknown one is answered with their names")
       ->required();
   propose->add_option("--keyring", a.propose.keyring, "the keyring that it is about");
   propose
       ->add_option("--param", a.propose.params,
-                   "NAME=VALUE; create: suite, custody, grants; rotate: suite; rotate-key: overlap-days")
+                   "NAME=VALUE, as often as there are parameters; docs/custodians.md has each operation's")
       ->allow_extra_args(false);
   propose->add_option("--reason", a.propose.reason, "why, one line; custodians read and sign it")->required();
   propose->callback([&] { run = [&] { return Propose(a.session, a.propose); }; });
@@ -141,6 +153,27 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   auto* execute = app.add_subcommand("execute", "run an approved proposal, once, and wait for the outcome");
   execute->add_option("id", a.id, "the proposal's id")->required();
   execute->callback([&] { run = [&] { return Execute(a.session, a.id); }; });
+}
+
+void AddBreakGlass(CLI::App& app, Arguments& a, Command& run) {
+  auto* glass = app.add_subcommand("break-glass", "overrides of a check; opening one is a proposal of break-glass.open")
+                    ->require_subcommand(1);
+  glass->add_subcommand("list", "every one there ever was, and what is owed")->callback([&] {
+    run = [&] { return ListBreakGlass(a.session); };
+  });
+  auto* close = glass->add_subcommand("close", "close an open one at once");
+  close->add_option("id", a.id, "its id")->required();
+  close->callback([&] { run = [&] { return CloseBreakGlass(a.session, a.id); }; });
+  auto* review = glass->add_subcommand("review", "sign and file the review of a closed one");
+  review->add_option("id", a.review.id, "its id")->required();
+  review->add_option("--finding", a.review.finding, "what the reviewer has found, one line")->required();
+  review->add_option("--key", a.review.key_file,
+                     "SSH key file (or a .pub whose private half ssh-agent holds); ssh-keygen signs with it");
+  review->add_option("--signature", a.review.signature_file,
+                     "a signature made elsewhere with ssh-keygen -Y sign -n vote@strongroom");
+  review->add_option("--reviewer", a.review.reviewer, "the custodian; default: the key file's name");
+  review->add_flag("--text", a.review.text_only, "print what is to be signed, nothing else");
+  review->callback([&] { run = [&] { return ReviewBreakGlass(a.session, a.review); }; });
 }
 
 void AddPrincipals(CLI::App& app, Arguments& a, Command& run) {
@@ -271,6 +304,7 @@ int main(int argc, char** argv) {
   AddDev(app, a, run);
   AddData(app, a, run);
   AddGovernance(app, a, run);
+  AddBreakGlass(app, a, run);
   AddPrincipals(app, a, run);
   AddLedger(app, a, run);
   AddBackup(app, a, run);

@@ -14,6 +14,12 @@ class Clock {
  public:
   virtual ~Clock() = default;
   virtual Millis Now() const = 0;
+  /// Host is what the machine's own clock says, whether or not it can be relied on.
+  virtual Millis Host() const { return Now(); }
+  /// Fault says for a person why the time cannot be relied on; empty when it can.
+  virtual std::string Fault() const { return {}; }
+  /// Accept relies on the host's clock again: a quorum has said so.
+  virtual void Accept() {}
 };
 
 class SystemClock final : public Clock {

@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -13,7 +13,7 @@ _strongroom() {
     done
   done
   case $path in
-    '') words='dev wrap unwrap rewrap datakey inspect status keyring propose proposal approve reject execute principal ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
+    '') words='dev wrap unwrap rewrap datakey inspect status keyring version propose proposal approve reject execute break-glass principal ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
     'dev') words='up down issue env --help' ;;
     'dev up') words='--help --dir --port --token-hosts' ;;
     'dev down') words='--help --dir' ;;
@@ -25,9 +25,12 @@ _strongroom() {
     'datakey') words='--help --keyring --aad --bytes --plaintext --ndjson --in --out' ;;
     'inspect') words='--help' ;;
     'status') words='--help' ;;
-    'keyring') words='list show --help' ;;
+    'keyring') words='list show disable --help' ;;
     'keyring list') words='--help' ;;
     'keyring show') words='--help' ;;
+    'keyring disable') words='--help' ;;
+    'version') words='cancel-destruction --help' ;;
+    'version cancel-destruction') words='--help' ;;
     'propose') words='--help --keyring --param --reason' ;;
     'proposal') words='list show withdraw --help' ;;
     'proposal list') words='--help' ;;
@@ -36,6 +39,10 @@ _strongroom() {
     'approve') words='--help --key --signature --custodian' ;;
     'reject') words='--help --key --signature --custodian' ;;
     'execute') words='--help' ;;
+    'break-glass') words='list close review --help' ;;
+    'break-glass list') words='--help' ;;
+    'break-glass close') words='--help' ;;
+    'break-glass review') words='--help --finding --key --signature --reviewer --text' ;;
     'principal') words='list add revoke prove --help' ;;
     'principal list') words='--help' ;;
     'principal add') words='--help --reason --votes --role --cert --ssh-key --proof --replace' ;;

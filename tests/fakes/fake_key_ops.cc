@@ -137,6 +137,7 @@ std::vector<Result<hsm::KeyOpOutput>> FakeKeyOps::Execute(std::span<const hsm::K
 Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySpec& spec) {
   const auto used = std::move(grant);
   TRY(hsm::CheckGrantNamesKey(used.proposal(), spec));
+  if (now() > used.proposal().execute_by) return Expired("its time has passed", "proposal-expired");
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
@@ -215,6 +216,7 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   const auto token = used.proposal().params.find("token");
   if (token == used.proposal().params.end() || token->second != serial_)
     return Forbidden("the votes are for another token than " + serial_, "grant-mismatch");
+  if (now() > used.proposal().execute_by) return Expired("its time has passed", "proposal-expired");
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(lost_ ? crypto::LedgerRecord() : record_, used, now(), lost_));
   if (used.proposal().operation == "ledger.adopt") {
     TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(used.proposal()));
@@ -226,9 +228,29 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
     TRY_ASSIGN(record_, crypto::RosterRecord(spent, used));
     return {};
   }
+  if (used.proposal().operation == "clock.accept") {
+    record_ = spent;
+    return {};
+  }
+  if (used.proposal().operation == "version.destroy") {
+    TRY_ASSIGN(record_, crypto::PendingRecord(spent, used.proposal(), now()));
+    return {};
+  }
   TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(used.proposal()));
   TRY_ASSIGN(record_, crypto::RotateRecord(spent, rotation, now()));
   signers_.emplace_back();
+  return {};
+}
+
+Result<void> FakeKeyOps::EndDestruction(const hsm::KeyRef& key, hsm::DestructionEnd end) {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  if (key.token != serial_) return NotFound("another token", "key-missing");
+  if (end == hsm::DestructionEnd::kDestroy) {
+    TRY(crypto::JudgeDestruction(record_, key.key, now()));
+    keks_.erase(key.key);
+  }
+  TRY_ASSIGN(record_, crypto::WithoutPending(record_, key.key));
   return {};
 }
 

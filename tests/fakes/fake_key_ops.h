@@ -23,6 +23,7 @@ class FakeKeyOps final : public hsm::KeyOps {
   Result<std::vector<hsm::CheckpointKey>> CheckpointKeys() override;
   Result<crypto::LedgerRecord> ReadLedgerRecord() override;
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
+  Result<void> EndDestruction(const hsm::KeyRef& key, hsm::DestructionEnd end) override;
   void SetAway(bool away);
   /// Recall puts an earlier record back, as a token does that forgets; Lose destroys it.
   void Recall(crypto::LedgerRecord record);

@@ -224,6 +224,13 @@ def ssh_verify(signers, who, namespace, message, signature):
     return done.returncode == 0
 
 
+CLASSES = {"break-glass.open": "break-glass", "clock.accept": "recovery", "grant.change": "ceremony",
+           "keyring.create": "ceremony", "keyring.emergency-rotate": "emergency", "keyring.enable": "ceremony",
+           "keyring.rotate": "rotation", "ledger.adopt": "recovery", "ledger.rotate-key": "rotation",
+           "roster.change": "roster", "version.archive": "destruction", "version.destroy": "destruction",
+           "version.restore": "ceremony"}
+
+
 class Control:
     """Replays the control log."""
 
@@ -233,6 +240,7 @@ class Control:
         self.rosters, self.changes = {}, []
         self.epoch, self.checkpoint_keys, self.epochs = 1, [], []
         self.signers_of, self.former_roster = {}, None
+        self.last, self.frozen, self.at_once, self.break_glass = 0, False, [], {}
 
     def fields(self, text):
         pairs = [line.split(": ", 1) for line in text.splitlines()[1:]]
@@ -243,7 +251,13 @@ class Control:
         if r.number(1) != 1:
             raise Bad("unknown format")
         kind, time = r.number(1), r.number(8)
-        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12):
+        if time < self.last and kind != 20:
+            raise Bad("a time before the one of the entry before it")
+        self.last = time
+        self.expected = self.at_once.pop(0) if self.at_once else None
+        if self.expected and kind != 15:
+            raise Bad("not what the execution before it does at once")
+        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20):
             raise Bad("keyrings were changed before it without an execution")
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
@@ -261,6 +275,11 @@ class Control:
         self.version = dict(l.split(": ", 1) for l in text.splitlines()[1:3])["version"]
         self.instance = dict(l.split(": ", 1) for l in text.splitlines()[1:3])["instance"]
         self.policies = dict(l.split(" ")[1:] for l in text.splitlines() if l.startswith("policy: "))
+        named = lambda what: {l.split(" ")[1]: l.split(" ")[2:] for l in text.splitlines() if l.startswith(what + ": ")}
+        self.groups = {k: v[0].split(",") for k, v in named("group").items()}
+        self.requirements = {k: v[0].split(",") for k, v in named("requires").items()}
+        self.organisations = {k: (dict(x.split("=") for x in v[0].split(",")), v[1].split(","))
+                              for k, v in named("organisation").items()}
         self.rosters[self.version] = text
         self.signers = "".join(f'{n} namespaces="vote@strongroom,roster@strongroom" {k}\n' for n, k in self.keys.items())
         self.signers_of[self.version] = self.signers
@@ -296,13 +315,15 @@ class Control:
     def kind_3(self, r, time):
         p = self.proposal(r, "open")
         who, verdict, signature = r.text(), {1: "approve", 2: "reject"}[r.number(1)], r.text()
+        if all(who not in people for _, _, people in self.needs(p)):
+            raise Bad(f"{who} has no say in this")
         if who in p["votes"] or who == p["fields"]["requester"]:
             raise Bad(f"{who} may not vote (again)")
         if p["fields"]["operation"] == "roster.change" and f"remove-{who}" in p["params"]:
             raise Bad(f"{who} is concerned and may not vote")
         if not ssh_verify(self.signers, who, "vote@strongroom", p["text"] + f"verdict: {verdict}\n", signature):
             raise Bad(f"the vote by {who} does not fit")
-        if when(time) > p["fields"]["approve-by"]:
+        if p["fields"]["operation"] != "clock.accept" and when(time) > p["fields"]["approve-by"]:
             raise Bad("a vote after the time for votes")
         p["votes"][who] = verdict
         self.votes += 1
@@ -313,22 +334,129 @@ class Control:
 
     def kind_5(self, r, time):
         p = self.proposal(r, "open")
-        r.text()
-        policy, needed, *_ = p["fields"]["policy"].split(" ")
-        verdicts = list(p["votes"].values())
-        if policy in ("roster", "emergency"):  # one rejection does not end these
-            verdicts = [v for v in verdicts if v == "approve"]
-        if policy != {"keyring.create": "ceremony", "keyring.rotate": "rotation", "ledger.adopt": "recovery",
-                      "ledger.rotate-key": "rotation", "roster.change": "roster"}[p["fields"]["operation"]]:
-            raise Bad("executed under another policy than its operation's")
+        p["executor"] = r.text()
+        policy = CLASSES[p["fields"]["operation"]]
+        needs = self.needs(p)
+        if p["fields"]["policy"] != "; ".join(f"{label} {needed} of {len(people)}" for label, needed, people in needs):
+            raise Bad("executed under another policy than the roster's")
+        if policy not in ("roster", "emergency") and "reject" in p["votes"].values():  # one rejection ends all but these
+            raise Bad("executed though it was rejected")
         if p["fields"]["roster"] != f"{self.version} {hashlib.sha256(self.roster.encode()).hexdigest()}":
             raise Bad("executed under another roster than the one in force")
-        if "reject" in verdicts or len(verdicts) < max(2, int(needed), int(self.policies[policy])):
-            raise Bad("executed without its votes")
-        if when(time) > p["fields"]["execute-by"]:
+        for label, needed, people in needs:
+            if sum(1 for who in people if p["votes"].get(who) == "approve") < needed:
+                raise Bad(f"executed without its votes ({label})")
+        if p["fields"]["operation"] != "clock.accept" and when(time) > p["fields"]["execute-by"]:
             raise Bad("executed too late")
         p["fate"] = "consumed"
+        if p["fields"]["operation"] == "keyring.emergency-rotate":  # the old version first, and at once
+            ring, version = p["params"]["keyring-id"], int(p["params"]["from-version"])
+            if self.keyrings[ring]["versions"][version]["state"] == "active":
+                self.at_once = [("moved", i, n, "compromised", 0) for i, n in self.sharing(ring, version)
+                                if self.keyrings[i]["versions"][n]["state"] != "compromised"]
         self.executions += 1
+
+    def needs(self, p):
+        """Each part of a proposal's policy: its label, how many, of whom."""
+        policy, ring = CLASSES[p["fields"]["operation"]], p["fields"].get("keyring")
+        own = {who for _, people in self.organisations.values() for who in people}
+        if ring in self.organisations:
+            votes, people = self.organisations[ring]
+            out = [(f"{ring}/{policy}", int(votes.get(policy, len(people))), people)]
+        else:
+            out = [(policy, int(self.policies[policy]), [who for who in self.keys if who not in own])]
+        if min(needed for _, needed, _ in out) < 2:
+            raise Bad("a policy under its floor")
+        out += [(group, 1, self.groups[group]) for group in self.requirements.get(policy, [])]
+        if policy == "roster":
+            for name, (votes, people) in sorted(self.organisations.items()):
+                if f"organisation-{name}" in p["params"] or any(f"remove-{who}" in p["params"] for who in people):
+                    out.append((f"{name}/roster", max(int(v) for v in votes.values()), people))
+        return out
+
+    def sharing(self, ring, number):
+        """A version and all whose KEK is the same, in the order of the log."""
+        kek = self.keyrings[ring]["versions"][number]["kek"]
+        others = sorted((k["name"], i) for i, k in self.keyrings.items() if i != ring)
+        return [(ring, number)] + [(i, n) for _, i in others for n, v in sorted(self.keyrings[i]["versions"].items())
+                                   if v["kek"] == kek]
+
+    def kind_13(self, r, time):
+        ring, enabled, by = r.take(16).hex(), r.number(1) == 1, r.text()
+        if enabled:
+            self.changes.append(("enabled", ring))
+        elif not by or not self.keyrings[ring].get("enabled", True):
+            raise Bad("a keyring disabled by nobody, or twice")
+        self.keyrings[ring]["enabled"] = enabled
+
+    def kind_14(self, r, time):
+        ring, grants = r.take(16).hex(), r.text()
+        self.changes.append(("grants", ring, grants))
+        self.keyrings[ring]["grants"] = grants
+
+    def kind_15(self, r, time):
+        ring, number, to, days, by = r.take(16).hex(), r.number(4), r.number(1), r.number(4), r.text()
+        name = {1: "archived", 2: "restored", 3: "compromised", 4: "pending-destruction", 5: "kept", 6: "destroyed"}[to]
+        v = self.keyrings[ring]["versions"][number]
+        if self.expected and self.expected != ("moved", ring, number, name, days):
+            raise Bad("not what the execution before it does at once")
+        if name == "destroyed" and (not v.get("due") or time < v["due"]):
+            raise Bad("a KEK destroyed before its time")
+        if name not in ("kept", "destroyed") and not self.expected:
+            self.changes.append(("moved", ring, number, name, days))
+        allowed = {"archived": ["deactivated"], "restored": ["archived"],
+                   "compromised": ["active", "deactivated", "archived"],
+                   "pending-destruction": ["deactivated", "archived", "compromised"],
+                   "kept": ["pending-destruction"], "destroyed": ["pending-destruction"]}[name]
+        if v["state"] not in allowed:
+            raise Bad(f"a version that was {v['state']} became {name}")
+        v["compromised"] = v.get("compromised") or name == "compromised"
+        v["state"] = {"restored": "deactivated", "kept": "compromised" if v["compromised"] else "archived"}.get(name, name)
+        v["moved"], v["due"] = time, time + days * 86400000 if name == "pending-destruction" else 0
+
+    def kind_16(self, r, time):
+        what = (r.text(), r.text(), r.text(), r.number(4), r.number(8), r.number(1))
+        if any(not b["reviewed"] for b in self.break_glass.values()):
+            raise Bad("a break-glass opened before the last one was reviewed")
+        self.changes.append(("break-glass",) + what)
+        self.break_glass[what[0]] = {"check": what[1], "scope": what[2], "drill": "yes" if what[5] else "no",
+                                     "opened": time, "closed": 0, "reviewed": False}
+
+    def kind_17(self, r, time):
+        b = self.break_glass[r.text()]
+        if b["closed"]:
+            raise Bad("a break-glass closed twice")
+        b["reason"], _, b["uses"], b["closed"] = r.text(), r.text(), r.number(8), time
+
+    def kind_18(self, r, time):
+        id, who, finding, signature = r.text(), r.text(), r.text(), r.text()
+        b, p = self.break_glass[id], self.proposals[id]
+        text = (f"strongroom break-glass review v1\ninstance: {self.instance}\nbreak-glass: {id}\ncheck: {b['check']}\n"
+                f"scope: {b['scope']}\ndrill: {b['drill']}\nopened: {when(b['opened'])}\nclosed: {when(b['closed'])}\n"
+                f"reason: {b['reason']}\nuses: {b['uses']}\nfinding: {finding}\nverdict: reviewed\n")
+        if not b["closed"] or b["reviewed"] or who in (p["fields"]["requester"], p.get("executor")):
+            raise Bad("a review out of order, or of one's own doing")
+        if not ssh_verify(self.signers, who, "vote@strongroom", text, signature):
+            raise Bad("the review's signature does not fit")
+        b["reviewed"] = True
+
+    def kind_19(self, r, time):
+        r.number(8), r.text()
+        if self.frozen:
+            raise Bad("a clock frozen twice")
+        self.frozen = True
+
+    def kind_20(self, r, time):
+        r.number(8)
+        if not self.frozen:
+            raise Bad("a clock accepted that was not frozen")
+        self.frozen = False
+        self.changes.append(("clock",))
+        for p in self.proposals.values():
+            p["fate"] = "outdated" if p["fate"] == "open" else p["fate"]
+
+    def kind_21(self, r, time):
+        _ = [r.text() for _ in range(5)]
 
     def kind_6(self, r, time):
         ring, name = r.take(16).hex(), r.text()
@@ -349,7 +477,8 @@ class Control:
         self.changes.append(("activated", ring_id, number))
         ring = self.keyrings[ring_id]
         if ring["primary"]:
-            ring["versions"][ring["primary"]] |= {"state": "deactivated", "deactivated": when(time)}
+            former = ring["versions"][ring["primary"]]
+            former |= {"state": "deactivated" if former["state"] == "active" else former["state"], "deactivated": when(time)}
             ring["rotated"] = time
         ring["versions"][number] |= {"state": "active", "activated": when(time)}
         ring["primary"] = number
@@ -399,7 +528,26 @@ class Control:
             return [("key", int(params["checkpoint-key"]))]
         if f["operation"] == "ledger.adopt":
             return self.wanted_of_adoption(params)
-        ring, version, suite, custody = params["keyring-id"], int(params["version"]), params["suite"], params["custody"]
+        if f["operation"] == "clock.accept":
+            return [("clock",)]
+        if f["operation"] == "break-glass.open":
+            id = hashlib.sha256(p["text"].encode()).hexdigest()[:32]
+            return [("break-glass", id, params["check"], params["scope"], int(params["minutes"]), int(params["uses"]),
+                     1 if params["drill"] == "yes" else 0)]
+        ring = params["keyring-id"]
+        if f["operation"] == "keyring.enable":
+            return [("enabled", ring)]
+        if f["operation"] == "grant.change":
+            return [("grants", ring, params["grants"])]
+        if f["operation"] in ("version.archive", "version.restore"):
+            to = {"version.archive": "archived", "version.restore": "restored"}[f["operation"]]
+            return [("moved", ring, int(params["version"]), to, 0)]
+        if f["operation"] == "version.destroy":
+            if not 7 <= int(params["waiting-days"]) <= 365:
+                raise Bad("a waiting period under its floor")
+            return [("moved", i, n, "pending-destruction", int(params["waiting-days"]))
+                    for i, n in self.sharing(ring, int(params["version"]))]
+        version, suite, custody = int(params["version"]), params["suite"], params["custody"]
         out = []
         if custody.startswith("token:"):
             kek, token = ring + f"{version:08x}", custody[6:]
@@ -412,6 +560,11 @@ class Control:
             if self.keyrings[ring]["grants"] != params["grants"]:
                 raise Bad("grants that its proposal does not name")
         out += [("announced", ring, version, suite, custody, kek, token), ("activated", ring, version)]
+        if f["operation"] == "keyring.emergency-rotate":
+            for other, number in self.sharing(ring, int(params["from-version"]))[1:]:
+                n = len(self.keyrings[other]["versions"])
+                if n == number + 1:  # it was the primary
+                    out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
         if f["operation"] == "keyring.rotate" and f["keyring"] == "install":
             for name, other in sorted((k["name"], i) for i, k in self.keyrings.items()):
                 if self.keyrings[other]["versions"][1]["custody"] == "keyring:install":
@@ -436,10 +589,18 @@ class Control:
                 if not ssh_verify(f'{name} namespaces="roster@strongroom" {key}\n', name, "roster@strongroom", text, armor):
                     raise Bad(f"{name} has not shown that the key is hers")
         policies.update({k[7:]: v for k, v in params.items() if k.startswith("policy-")})
+        more = ""
+        for line, prefix in (("organisation", "organisation-"), ("group", "group-"), ("requires", "require-")):
+            had = {l.split(" ")[1]: l.split(" ", 2)[2] for l in lines if l.startswith(line + ": ")}
+            for name, value in [(k[len(prefix):], v) for k, v in params.items() if k.startswith(prefix)]:
+                had.pop(name, None)
+                if value != "none":
+                    had[name] = " ".join(",".join(sorted(word.split(","))) for word in value.split(" "))
+            more += "".join(f"{line}: {name} {had[name]}\n" for name in sorted(had))
         version = int(lines[2].split(" ")[1]) + 1
         after = (f"strongroom roster v1\ninstance: {self.instance}\nversion: {version}\nprevious: "
                  f"{hashlib.sha256(before.encode()).hexdigest()}\n"
-                 + "".join(f"policy: {c} {m}\n" for c, m in sorted(policies.items()))
+                 + "".join(f"policy: {c} {m}\n" for c, m in sorted(policies.items())) + more
                  + "".join(people[n] + "\n" for n in sorted(people)))
         if params["new-roster"] != f"{version} {hashlib.sha256(after.encode()).hexdigest()}":
             raise Bad("a change that makes another roster than it names")
@@ -474,13 +635,22 @@ class Control:
                         out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
         return out
 
+    def version_json(self, v):
+        out = {k: x for k, x in v.items() if k not in ("compromised", "moved", "due")}
+        if v.get("moved"):
+            out["moved"] = when(v["moved"])
+        if v.get("due"):
+            out["destruction_due"] = when(v["due"])
+        return out
+
     def keyrings_json(self):
         out = []
         for ring, k in sorted(self.keyrings.items(), key=lambda item: item[1]["name"]):
             primary = k["versions"][k["primary"]]
-            out.append({"name": k["name"], "suite": primary["suite"], "custody": primary["custody"], "state": "enabled",
+            out.append({"name": k["name"], "suite": primary["suite"], "custody": primary["custody"],
+                        "state": "enabled" if k.get("enabled", True) else "disabled",
                         "primary": k["primary"], "created": when(k["created"]), "last_rotation": when(k["rotated"]),
-                        "id": ring, "grants": k["grants"], "versions": [v for _, v in sorted(k["versions"].items())]})
+                        "id": ring, "grants": k["grants"], "versions": [self.version_json(v) for _, v in sorted(k["versions"].items())]})
         return json.dumps(out, separators=(",", ":")) + "\n"
 
 

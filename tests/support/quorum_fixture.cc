@@ -33,9 +33,10 @@ Result<crypto::Roster> QuorumFixture::MakeRoster(const std::string& dir, std::ui
     }
     principals.push_back(std::move(p));
   }
-  std::map<std::string, std::uint64_t, std::less<>> policies;
-  for (const auto c : crypto::Roster::kClasses) policies[std::string(c)] = needed;
-  return crypto::Roster::Parse(crypto::RosterText(crypto::RandomArray<16>(), 1, "none", policies, principals));
+  crypto::RosterParts parts;
+  for (const auto c : crypto::Roster::kClasses) parts.policies[std::string(c)] = needed;
+  parts.principals = std::move(principals);
+  return crypto::Roster::Parse(crypto::RosterText(crypto::RandomArray<16>(), 1, "none", std::move(parts)));
 }
 
 QuorumFixture::QuorumFixture() {
@@ -60,9 +61,7 @@ crypto::ProposalText QuorumFixture::Proposal(const std::string& operation, const
   p.execute_by = p.created + 7200'000;
   p.roster_version = roster_.version();
   p.roster_hash = roster_.hash();
-  p.policy_class = Must(crypto::ClassOf(operation));
-  p.needed = roster_.Needed(p.policy_class);
-  p.custodians = roster_.custodians();
+  p.policy = crypto::PolicyOf(roster_, p);
   return p;
 }
 

@@ -15,7 +15,7 @@ namespace strongroom::tests {
 class TestClock final : public Clock {
  public:
   Millis Now() const override { return now; }
-  std::atomic<Millis> now{1'795'000'000'000};
+  std::atomic<Millis> now{SystemClock().Now()};
 };
 
 inline const QuorumFixture& SharedQuorum() {

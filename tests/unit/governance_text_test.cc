@@ -166,7 +166,7 @@ TEST_F(Quorum, Q7_AnotherRosterStalesTheProposal) {
       GrantExecution(other.roster(), text, {f.Sign("custodian-1", text), f.Sign("custodian-2", text)}, kNow);
   EXPECT_EQ(refused.error().Slug(), "stale");
   auto lowered = Example();
-  lowered.needed = 1;
+  lowered.policy.front().needed = 1;
   text = *lowered.Render();
   EXPECT_EQ(Grant({f.Sign("custodian-1", text)}).error().Slug(), "stale");
 }

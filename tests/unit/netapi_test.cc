@@ -120,10 +120,14 @@ TEST(Router, N2_RolesAreAsTheContractSays) {
     for (const auto role : {Role::kOperator, Role::kCustodian, Role::kAuditor, Role::kMonitor})
       EXPECT_FALSE(data && Allows(route, role)) << "only services use keys";
     const bool changes = route.endpoint == Endpoint::kProposalFile || route.endpoint == Endpoint::kProposalExecute ||
-                         route.endpoint == Endpoint::kProposalWithdraw;
+                         route.endpoint == Endpoint::kProposalWithdraw || route.endpoint == Endpoint::kKeyringDisable ||
+                         route.endpoint == Endpoint::kCancelDestruction ||
+                         route.endpoint == Endpoint::kBreakGlassClose || route.endpoint == Endpoint::kCeremonyRecord;
     for (const auto role : {Role::kAuditor, Role::kMonitor})
       EXPECT_FALSE(changes && Allows(route, role)) << route.pattern;
-    EXPECT_EQ(route.gate == Gate::kOpen, data || route.endpoint == Endpoint::kProposalExecute) << route.pattern;
+    EXPECT_EQ(route.gate == Gate::kOpen,
+              data || route.endpoint == Endpoint::kProposalExecute || route.endpoint == Endpoint::kCancelDestruction)
+        << route.pattern;
   }
 }
 

@@ -74,7 +74,7 @@ TEST_F(RosterChange, Q6_ANewRosterIsTheOneThatCountsFromThenOn) {
   const auto open = *w_.Approved("keyring.rotate", "install");
   ASSERT_EQ(*w_.Done("roster.change", "", Fourth()), "executed");
   EXPECT_EQ(roster().version(), 2U);
-  EXPECT_EQ(roster().custodians(), 4U);
+  EXPECT_EQ(roster().Custodians().size(), 4U);
   EXPECT_EQ(roster().Needed("rotation"), 3U);
   EXPECT_EQ(w_.token.ReadLedgerRecord()->custody.roster_version, 2U) << "the token obeys it";
   EXPECT_EQ(w_.governance->View(open)->state, "stale") << "every open proposal is void";

@@ -1,0 +1,89 @@
+#include "appliance/ledger_clock.h"
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstdlib>
+
+namespace strongroom::appliance {
+
+ClockCourse::ClockCourse(ClockReading first, Millis floor, bool frozen)
+    : base_(first), last_(std::max(first.host, floor)), steady_(first.steady) {
+  if (frozen)
+    fault_ = "it was frozen before the last start and has not been accepted since";
+  else if (first.host + kClockStep < floor)
+    fault_ = "the ledger has seen " + FormatTime(floor) + ", the clock says " + FormatTime(first.host);
+  if (this->frozen()) last_ = std::max(floor, Millis{0});
+}
+
+Millis ClockCourse::Advance(ClockReading now) {
+  const auto ran = std::max(Millis{0}, now.steady - steady_);
+  steady_ = now.steady;
+  if (!frozen()) {
+    const auto since = now.steady - base_.steady;
+    const auto off = (now.host - base_.host) - since;
+    if (std::abs(off) > kClockStep + since / 1'000'000 * kSlewPerMillion)
+      fault_ = "the clock was set " + std::string(off < 0 ? "back" : "forward") + " by " +
+               std::to_string(std::abs(off) / 1000) + " s: it says " + FormatTime(now.host);
+  }
+  last_ = frozen() ? last_ + ran : std::max(last_, now.host);
+  return last_;
+}
+
+void ClockCourse::Accept(ClockReading now) {
+  base_ = now;
+  steady_ = now.steady;
+  last_ = now.host;
+  fault_.clear();
+}
+
+Result<Millis> LastTime(const ledger::Ledger& ledger) {
+  Millis last = 0;
+  for (const auto log : {ledger::Log::kControl, ledger::Log::kEvidence}) {
+    const auto size = ledger.HeadOf(log).size;
+    if (size == 0) continue;
+    std::optional<Error> damaged;
+    TRY(ledger.Read(log, size - 1, [&](std::uint64_t, ByteView raw) {
+      const auto take = [&](const auto& entry) {
+        if (entry)
+          last = std::max(last, entry->time);
+        else
+          damaged = entry.error();
+      };
+      if (log == ledger::Log::kControl)
+        take(ledger::DecodeControl(raw));
+      else
+        take(ledger::DecodeEvidence(raw));
+      return false;
+    }));
+    if (damaged) return *damaged;
+  }
+  return last;
+}
+
+LedgerClock::LedgerClock(Millis floor, bool frozen, Read read)
+    : read_(std::move(read)), course_(read_(), floor, frozen) {}
+
+Millis LedgerClock::Now() const {
+  const MutexLock lock(mutex_);
+  return course_.Advance(read_());
+}
+
+std::string LedgerClock::Fault() const {
+  const MutexLock lock(mutex_);
+  (void)course_.Advance(read_());
+  return course_.fault();
+}
+
+void LedgerClock::Accept() {
+  const MutexLock lock(mutex_);
+  course_.Accept(read_());
+}
+
+ClockReading LedgerClock::ReadSystem() {
+  timespec boot{};
+  (void)clock_gettime(CLOCK_BOOTTIME, &boot);
+  return {SystemClock().Now(), static_cast<Millis>(boot.tv_sec) * 1000 + boot.tv_nsec / 1'000'000};
+}
+
+}  // namespace strongroom::appliance

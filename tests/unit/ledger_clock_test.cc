@@ -1,0 +1,159 @@
+// Q10: the ledger's time, and what a clock that cannot be relied on stops.
+
+#include <gtest/gtest.h>
+
+#include "appliance/break_glass.h"
+#include "appliance/ledger_clock.h"
+#include "tests/support/world.h"
+
+namespace strongroom::appliance {
+namespace {
+
+using tests::World;
+constexpr Millis kNow = 1'800'000'000'000, kHour = 3'600'000, kYear = 365 * 24 * kHour;
+
+TEST(ClockCourse, Q10_GoesWithTheHostsClockWhileThatIsSound) {
+  ClockCourse course({kNow, 500}, kNow - 1000, false);
+  EXPECT_EQ(course.Advance({kNow + 10, 510}), kNow + 10);
+  EXPECT_EQ(course.Advance({kNow + kHour, 500 + kHour}), kNow + kHour);
+  EXPECT_EQ(course.Advance({kNow + kHour - 50, 500 + kHour}), kNow + kHour) << "it never goes back";
+  // NTP may take a second in a thousand, for as long as it likes.
+  EXPECT_EQ(course.Advance({kNow + 10 * kHour + 36'000, 500 + 10 * kHour}), kNow + 10 * kHour + 36'000);
+  EXPECT_FALSE(course.frozen());
+}
+
+TEST(ClockCourse, Q10_AStepFreezesItAndTimeGoesOnByTheOtherClock) {
+  for (const Millis step : {-kYear, -kClockStep - 1, kClockStep + 1, kYear}) {
+    ClockCourse course({kNow, 0}, 0, false);
+    EXPECT_EQ(course.Advance({kNow + 1000, 1000}), kNow + 1000);
+    EXPECT_EQ(course.Advance({kNow + 2000 + step, 2000}), kNow + 2000) << step;
+    EXPECT_TRUE(course.frozen()) << step;
+    EXPECT_EQ(course.Advance({kNow + 3000, 3000}), kNow + 3000);
+    EXPECT_TRUE(course.frozen()) << "a clock that comes back by itself is no sounder";
+    course.Accept({kNow - kHour, 4000});
+    EXPECT_FALSE(course.frozen());
+    EXPECT_EQ(course.Advance({kNow - kHour + 5, 4005}), kNow - kHour + 5);
+  }
+  ClockCourse small({kNow, 0}, 0, false);
+  (void)small.Advance({kNow + kClockStep, 0});
+  EXPECT_FALSE(small.frozen());
+}
+
+// Many small steps are one big one.
+TEST(ClockCourse, Q10_StepsAddUp) {
+  ClockCourse course({kNow, 0}, 0, false);
+  Millis host = kNow;
+  int taken = 0;
+  while (!course.frozen() && taken < 100) {
+    host += 1000 - 4000;  // a second passes, four go back
+    (void)course.Advance({host, ++taken * 1000});
+  }
+  EXPECT_LE(taken, 5);
+}
+
+TEST(ClockCourse, Q10_AStartBehindTheLedgerIsFrozenAndSoIsOneAfterAFreeze) {
+  EXPECT_TRUE(ClockCourse({kNow, 0}, kNow + kClockStep + 1, false).frozen());
+  EXPECT_FALSE(ClockCourse({kNow, 0}, kNow + kClockStep, false).frozen());
+  ClockCourse ahead({kNow, 0}, kNow + 5000, false);
+  EXPECT_EQ(ahead.Advance({kNow + 1, 1}), kNow + 5000) << "what the ledger has seen is not undone";
+  EXPECT_TRUE(ClockCourse({kNow, 0}, kNow - kHour, true).frozen()) << "a restart is no acceptance";
+  ClockCourse behind({kNow, 0}, kNow + kYear, false);
+  EXPECT_EQ(behind.Advance({kNow + 1000, 1000}), kNow + kYear + 1000);
+}
+
+// The control plane under a ledger clock whose two sources the test moves.
+class FrozenWorld : public testing::Test {
+ protected:
+  FrozenWorld() {
+    w_.token.now = [this] { return reading_.host; };
+    Boot();
+    (void)w_.FirstBoot();
+    (void)*w_.Done("keyring.create", "install");
+  }
+  void Boot() {
+    w_.Close();
+    w_.ledger = *ledger::Ledger::Open({w_.dir.File("data"), std::size_t{1} << 30});
+    auto state = *Load(*w_.ledger);
+    clock_ = std::make_unique<LedgerClock>(*LastTime(*w_.ledger), state.clock_frozen, [this] { return reading_; });
+    w_.governance = std::make_unique<Governance>(*w_.ledger, w_.token, *clock_, std::move(state));
+  }
+  void Pass(Millis time) {
+    reading_.host += time;
+    reading_.steady += time;
+  }
+  World w_;
+  ClockReading reading_{kNow, 0};
+  std::unique_ptr<LedgerClock> clock_;
+};
+
+// A clock set back a year between approve and execute: nothing runs, nothing that expired comes back, a rejection still
+// counts, and a quorum ends it.
+TEST_F(FrozenWorld, Q10_AClockSetBackAYearBetweenApproveAndExecuteStopsEverythingButItsAcceptance) {
+  const auto approved = *w_.Approved("keyring.rotate", "install");
+  const auto open = *w_.File("keyring.rotate", "install");
+  const auto expired = *w_.File("keyring.rotate", "install");
+  Pass(25 * kHour);
+  EXPECT_EQ(w_.governance->View(expired)->state, "expired");
+  reading_.host -= kYear;
+  EXPECT_EQ(w_.governance->Execute(approved, "operator-1").error().Slug(), "clock-frozen");
+  EXPECT_EQ(w_.governance->View(approved)->state, "approved") << "nothing is consumed";
+  EXPECT_EQ(w_.governance->View(expired)->state, "expired") << "what expired stays so";
+  EXPECT_EQ(w_.File("keyring.rotate", "install").error().Slug(), "clock-frozen");
+  EXPECT_TRUE(w_.governance->Snapshot()->clock_frozen) << "it is in the ledger";
+  EXPECT_EQ(w_.Approve(approved, "custodian-3").error().Slug(), "clock-frozen");
+  const auto text = w_.governance->View(approved)->proposal->text;
+  EXPECT_TRUE(w_.governance->Vote(approved, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)))
+      << "saying no is always possible";
+  Boot();
+  EXPECT_EQ(w_.File("keyring.rotate", "install").error().Slug(), "clock-frozen") << "a restart is no acceptance";
+  EXPECT_EQ(w_.governance->View(expired)->state, "expired");
+  const auto accept = *w_.Approved("clock.accept", "");
+  const auto& proposal = w_.governance->View(accept)->proposal->parsed;
+  EXPECT_EQ(proposal.params.at("clock"), FormatTime(reading_.host));
+  EXPECT_EQ(proposal.created, reading_.host / 1000 * 1000) << "dated by the clock that it accepts";
+  EXPECT_EQ(w_.governance->Execute(accept, "operator-1")->state, "executed");
+  EXPECT_FALSE(w_.governance->Snapshot()->clock_frozen);
+  EXPECT_EQ(w_.governance->View(expired)->state, "stale") << "and is not alive a year ago";
+  EXPECT_EQ(w_.governance->View(open)->state, "stale");
+  EXPECT_EQ(*w_.Done("keyring.rotate", "install"), "executed") << "life goes on";
+  EXPECT_EQ(w_.File("clock.accept", "").error().Slug(), "clock-not-frozen");
+  EXPECT_TRUE(LoadVerified(*w_.ledger));
+  Boot();
+  EXPECT_EQ(*w_.Done("keyring.rotate", "install"), "executed") << "also after the next start";
+}
+
+// The token's host stands a year ahead in its memory: only a quorum brings it back, and votes from before are void.
+TEST_F(FrozenWorld, Q10_AClockThatRanAheadIsSetRightByQuorum) {
+  reading_.host += kYear;
+  Boot();  // a forward jump while the machine was off cannot be seen
+  ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
+  const auto future = *w_.Approved("keyring.rotate", "install");
+  reading_.host -= kYear;
+  EXPECT_EQ(w_.governance->Execute(future, "operator-1").error().Slug(), "clock-frozen");
+  const auto rejected = *w_.Approved("clock.accept", "");
+  reading_.host -= kHour;
+  EXPECT_EQ(w_.governance->Execute(rejected, "operator-1").error().Slug(), "stale") << "not the clock that was named";
+  const auto accept = *w_.Approved("clock.accept", "");
+  ASSERT_EQ(w_.governance->Execute(accept, "operator-1")->state, "executed");
+  EXPECT_FALSE(w_.governance->Execute(future, "operator-1"));
+  EXPECT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
+}
+
+TEST_F(FrozenWorld, G4_AClockFaultClosesBreakGlass) {
+  const auto filed = w_.governance->File(
+      "operator-1", {"break-glass.open", "", {{"check", "provider-health"}, {"scope", "token:fake-token"}}, "a test"},
+      {"provider-health"});
+  const auto id = filed->proposal->id;
+  ASSERT_TRUE(w_.Approve(id, "custodian-1"));
+  ASSERT_TRUE(w_.Approve(id, "custodian-2"));
+  ASSERT_TRUE(w_.governance->Execute(id, "operator-1"));
+  ASSERT_TRUE(w_.governance->overrides().Use("provider-health", "token:fake-token"));
+  reading_.host += kHour;
+  EXPECT_FALSE(w_.governance->overrides().Use("provider-health", "token:fake-token")) << "at the very next use";
+  ASSERT_TRUE(w_.governance->WatchClock());
+  EXPECT_EQ(w_.governance->Snapshot()->break_glass.at(id)->reason, "clock");
+  EXPECT_EQ(w_.governance->Snapshot()->break_glass.at(id)->uses, 1U);
+}
+
+}  // namespace
+}  // namespace strongroom::appliance
