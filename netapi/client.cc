@@ -215,6 +215,7 @@ class Client::Impl {
     HttpAnswer answer;
     answer.status = response.result_int();
     answer.request_id = std::string(response["Request-Id"]);
+    answer.break_glass = std::string(response["Strongroom-Break-Glass"]);
     answer.retry_after = std::string(response[http::field::retry_after]);
     answer.content_type = std::string(response[http::field::content_type]);
     answer.body = std::move(response.body());

@@ -19,6 +19,7 @@ struct HttpAnswer {
   std::string request_id;
   std::string retry_after;
   std::string content_type;
+  std::string break_glass;  // id of the one that is open at the appliance, empty: none
   SecretText body;
 };
 

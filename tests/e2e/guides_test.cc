@@ -135,7 +135,7 @@ TEST(Guides, BashCompletesCommandsAndOptions) {
     return RunProcess({"bash", "-c", script})->out;
   };
   EXPECT_EQ(offered("strongroom appr"), "approve\n");
-  EXPECT_EQ(offered("strongroom keyring ''"), "list show\n");
+  EXPECT_EQ(offered("strongroom keyring ''"), "list show disable\n");
   EXPECT_EQ(offered("strongroom --json dev up --t"), "--token-hosts\n");
   EXPECT_EQ(offered("strongroom wrap --keyring install --nd"), "--ndjson\n");
   EXPECT_EQ(offered("strongroom wrap --serv"), "--server\n");

@@ -3,7 +3,8 @@
 //
 // Its orders stand in the file "<path of this .so>.faults", read anew at each call; a line is
 //   <function> <action> [pid N] [times N]
-//   action (hang: for as long as the order stands): return 0xNN | hang | crash | corrupt | impostor | ceiling N | log
+//   action (hang: for as long as the order stands): return 0xNN | hang | delay MS | crash | corrupt | impostor |
+//   ceiling N | log
 // `times` counts in this process. `ceiling` is for C_OpenSession (CKR_SESSION_COUNT beyond N open ones) and
 // C_GetTokenInfo (reported). `corrupt` flips a bit of what C_WrapKey or C_Encrypt returns. `impostor` changes the
 // reported serial. `log` appends a line to "<path>.log".
@@ -51,7 +52,7 @@ std::optional<Order> OrderFor(const std::string& function, const std::string& wa
     Order order;
     in >> order.function >> order.action;
     if (order.function != function || wanted.find(order.action) == std::string::npos) continue;
-    if (order.action == "return" || order.action == "ceiling") {
+    if (order.action == "return" || order.action == "ceiling" || order.action == "delay") {
       std::string number;
       in >> number;
       order.value = std::stoul(number, nullptr, 0);
@@ -71,6 +72,7 @@ std::optional<Order> OrderFor(const std::string& function, const std::string& wa
 
 std::optional<CK_RV> Harm(const char* function) {
   if (OrderFor(function, "log")) std::ofstream(OwnPath() + ".log", std::ios::app) << function << "\n";
+  if (const auto slow = OrderFor(function, "delay")) (void)usleep(static_cast<useconds_t>(slow->value * 1000));
   const auto order = OrderFor(function, "return hang crash");
   if (!order) return std::nullopt;
   if (order->action == "crash") (void)raise(SIGSEGV);
