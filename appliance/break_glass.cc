@@ -118,23 +118,30 @@ std::string ReviewText(const crypto::InstanceId& instance, const BreakGlass& clo
          "\nfinding: " + std::string(finding) + "\n";
 }
 
-Result<void> JudgeReview(const State& state, std::string_view id, std::string_view reviewer, std::string_view finding,
-                         std::string_view signature) {
+Result<void> MayReview(const State& state, std::string_view id, std::string_view reviewer) {
   const auto at = state.break_glass.find(id);
   if (at == state.break_glass.end()) return NotFound("no break-glass with this id", "break-glass-not-found");
   const auto& closed = *at->second;
   if (closed.closed == 0) return Conflict("it is still open: close it first", "still-open");
   if (!closed.reviewer.empty()) return Conflict(closed.reviewer + " has reviewed it already", "reviewed-already");
-  TRY(crypto::CheckSignedLine(finding, crypto::kMaxReasonBytes));
   const auto* principal = state.roster->Find(reviewer);
   if (principal == nullptr || principal->role != crypto::Role::kCustodian)
     return Forbidden("a review is a custodian's", "not-a-custodian");
   const auto* proposal = state.FindProposal(id);
   if (reviewer == closed.requester || (proposal != nullptr && reviewer == proposal->executor))
     return Forbidden(std::string(reviewer) + " asked for it or opened it: somebody else reviews it", "own-review");
+  return {};
+}
+
+Result<void> JudgeReview(const State& state, std::string_view id, std::string_view reviewer, std::string_view finding,
+                         std::string_view signature) {
+  TRY(MayReview(state, id, reviewer));
+  TRY(crypto::CheckSignedLine(finding, crypto::kMaxReasonBytes));
   return crypto::VerifySshSignature(
-      principal->ssh_key, crypto::kVoteNamespace,
-      AsBytes(ReviewText(state.roster->instance(), closed, finding) + "verdict: reviewed\n"), std::string(signature));
+      state.roster->Find(reviewer)->ssh_key, crypto::kVoteNamespace,
+      AsBytes(ReviewText(state.roster->instance(), *state.break_glass.find(id)->second, finding) +
+              "verdict: reviewed\n"),
+      std::string(signature));
 }
 
 }  // namespace strongroom::appliance

@@ -43,6 +43,8 @@ std::string Outlived(const BreakGlass& opened, std::uint64_t uses, Millis now);
 
 /// ReviewText is what a reviewer signs, followed by "verdict: reviewed\n", in the namespace of votes.
 std::string ReviewText(const crypto::InstanceId& instance, const BreakGlass& closed, std::string_view finding);
+/// MayReview is JudgeReview without text and signature.
+Result<void> MayReview(const State& state, std::string_view id, std::string_view reviewer);
 /// JudgeReview: a custodian who neither asked for it nor opened it, once it is closed, once (G5, G7). kForbidden
 /// (not-a-custodian, own-review, bad-signature), kConflict (still-open, reviewed-already), kNotFound, kInvalid.
 Result<void> JudgeReview(const State& state, std::string_view id, std::string_view reviewer, std::string_view finding,

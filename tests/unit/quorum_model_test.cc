@@ -6,35 +6,12 @@
 
 #include "crypto/custody.h"
 #include "crypto/quorum.h"
+#include "tests/support/made_up_roster.h"
 
 namespace strongroom::crypto {
 namespace {
 
-// A roster whose keys nobody uses: counting takes votes whose signatures were checked before.
-Roster MadeUp(RosterParts parts, std::size_t custodians) {
-  for (std::size_t i = 0; i < custodians; ++i) {
-    Principal p;
-    p.name = "custodian-" + std::to_string(i + 1);
-    p.role = Role::kCustodian;
-    p.spki = Sha256(AsBytes(p.name));
-    // An Ed25519 key's wire form; any 32 bytes are a point as far as a roster knows.
-    Bytes blob = {0, 0, 0, 11};
-    Append(blob, AsBytes("ssh-ed25519"));
-    Append(blob, Bytes{0, 0, 0, 32});
-    Append(blob, Sha256(AsBytes("key of " + p.name)));
-    p.ssh_key = "ssh-ed25519 " + EncodeBase64(blob, Base64::kStandardPadded);
-    parts.principals.push_back(std::move(p));
-  }
-  const auto roster = Roster::Parse(RosterText(InstanceId{}, 1, "none", std::move(parts)));
-  EXPECT_TRUE(roster) << (roster ? "" : roster.error().Line());
-  return *roster;
-}
-
-RosterParts Policies(std::uint64_t needed) {
-  RosterParts parts;
-  for (const auto of : Roster::kClasses) parts.policies[std::string(of)] = needed;
-  return parts;
-}
+using tests::Policies;
 
 ProposalText Of(const Roster& roster, const std::string& operation, const std::string& requester,
                 const std::string& keyring = {}) {
@@ -111,7 +88,7 @@ TEST(QuorumModel, Q3_Q4_EveryVoteOfEverySmallRosterComesOutAsTheRulesSay) {
   for (std::size_t n = 3; n <= 6; ++n)
     for (std::uint64_t m = 2; m < n; ++m) {
       if (n >= 2 * m) continue;
-      const auto roster = MadeUp(Policies(m), n);
+      const auto roster = tests::MadeUpRoster(Policies(m), n);
       const auto people = roster.Custodians();
       for (const auto* operation : {"keyring.rotate", "keyring.emergency-rotate", "roster.change"})
         for (std::size_t requester = 0; requester <= n; ++requester)
@@ -146,7 +123,7 @@ TEST(QuorumModel, Q3_OrganisationsAndRequiredGroupsComeOutAsTheRulesSay) {
   parts.groups["on-call"] = {"custodian-2", "custodian-3"};
   parts.groups["security-lead"] = {"custodian-1", "custodian-4"};
   parts.requirements["destruction"] = {"on-call", "security-lead"};
-  const auto roster = MadeUp(parts, 6);
+  const auto roster = tests::MadeUpRoster(parts, 6);
   EXPECT_EQ(roster.Custodians(), (std::vector<std::string>{"custodian-1", "custodian-2", "custodian-3"}));
   using People = std::set<std::string>;
   const People ours = {"custodian-1", "custodian-2", "custodian-3"},
@@ -208,7 +185,7 @@ TEST(QuorumModel, Q3_FloorsAndMembershipsAreCompiledIn) {
                                     {"custodian-4", "custodian-5", "custodian-6"}};
     parts.groups["on-call"] = {"custodian-2"};
     parts.requirements["destruction"] = {"on-call"};
-    const auto good = MadeUp(parts, 6);
+    const auto good = tests::MadeUpRoster(parts, 6);
     parts.principals = good.principals();
     change(parts);
     return !Roster::Parse(RosterText(InstanceId{}, 1, "none", parts)).has_value();
