@@ -47,6 +47,7 @@ constexpr auto kNextSteps = std::to_array<NextStep>({
     {"file-exists", "name a new file"},
     {"roster-not-enforced", "restore the newest backup, which has the roster that the token obeys"},
     {"proof-missing", "she runs: strongroom principal prove NAME --key FILE; give its output as --proof"},
+    {"ceremony-stopped", "the transcript says how far it came; what was proposed stands until it is settled"},
     {"not-confirmed", "run it again when the text is what you want to sign"},
     {"concerned-vote", "let another custodian vote"},
     {"clock-back", "set the token host's clock right"},

@@ -136,6 +136,17 @@ class DevAppliance {
         return NotFound(Path(name) + " holds no token: put it back; dev up makes no new one", "token-missing");
     return true;
   }
+  bool IsBlank() const { return fs::exists(Path("blank")); }
+  bool HasLedger() const { return fs::exists(Path("data/data.mdb")); }
+  Result<void> MarkBlank() {
+    if (IsBlank()) return {};
+    if (fs::exists(Path("strongroom.toml")))
+      return Conflict("there is an appliance in " + dir_.string() + " already: a blank one takes a new folder",
+                      "directory-in-use");
+    std::error_code error;
+    fs::create_directories(dir_, error);
+    return WriteText(Path("blank"), "no first boot yet\n", 0644);
+  }
   Result<void> MarkComplete() {
     if (fs::exists(Path("complete"))) return {};
     return WriteText(Path("complete"),
@@ -144,9 +155,10 @@ class DevAppliance {
 
   // Only an empty directory, or one that an earlier run has begun, is used.
   Result<void> CheckOurs() const {
-    constexpr std::array<std::string_view, 16> kOurs = {
-        "ca.pem", "ca.key", "server.pem",      "server.key",      "clients",    "approvers",   "roster",   "token",
-        "data",   "log",    "strongroom.toml", "strongroomd.pid", "tokend.pid", "ledger.vkey", "complete", "lock"};
+    constexpr std::array<std::string_view, 17> kOurs = {
+        "ca.pem",   "ca.key", "server.pem", "server.key",      "clients",         "approvers",  "roster",
+        "token",    "data",   "log",        "strongroom.toml", "strongroomd.pid", "tokend.pid", "ledger.vkey",
+        "complete", "lock",   "blank"};
     std::error_code error;
     for (const auto& entry : fs::directory_iterator(dir_, error)) {
       auto name = entry.path().filename().string();
@@ -191,7 +203,7 @@ class DevAppliance {
       TRY_ASSIGN(const auto made, RunProcess({"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", file}));
       if (made.status != 0) return Io("ssh-keygen did not make " + file);
     }
-    return MakeRoster();
+    return IsBlank() ? Result<void>() : MakeRoster();
   }
 
   Result<void> MakeToken() {
@@ -443,18 +455,22 @@ class DevAppliance {
   fs::path dir_;
 };
 
-Result<std::string> Up(const std::string& directory, unsigned short port, unsigned token_hosts) {
+// A blank one stops before its first boot, which is left to a ceremony; afterwards it is started like any other.
+Result<std::string> Up(const std::string& directory, unsigned short port, unsigned token_hosts, bool blank) {
   TRY_ASSIGN(auto dev, DevAppliance::In(directory));
   TRY(dev.CheckOurs());
   TRY_ASSIGN(const auto lock, dev.Lock());
   TRY_ASSIGN(const bool complete, dev.CheckComplete());
+  if (blank) TRY(dev.MarkBlank());
+  blank = dev.IsBlank();
   if (!complete || port != 0 || token_hosts != 0) TRY(dev.MakeFiles(port, token_hosts));
   if (!complete) TRY(dev.MakeToken());
   if (!complete) TRY(dev.MakeIdentity());
   bool started_tokend = false, started_daemon = false;
   const auto started = [&]() -> Result<bool> {
     TRY_ASSIGN(started_tokend, dev.EnsureDaemon("strongroom-tokend", "tokend.pid", "log/tokend.log"));
-    if (!complete && dev.RunningPid("strongroomd", "strongroomd.pid") < 0) TRY(dev.FirstBoot());
+    if (blank && !dev.HasLedger()) return false;
+    if (!complete && !blank && dev.RunningPid("strongroomd", "strongroomd.pid") < 0) TRY(dev.FirstBoot());
     TRY_ASSIGN(started_daemon, dev.EnsureDaemon("strongroomd", "strongroomd.pid", "log/strongroomd.log"));
     return dev.AwaitReady();
   }();
@@ -463,6 +479,14 @@ Result<std::string> Up(const std::string& directory, unsigned short port, unsign
     if (started_daemon) dev.StopDaemon("strongroomd", "strongroomd.pid");
     if (started_tokend) dev.StopDaemon("strongroom-tokend", "tokend.pid");
     return started.error();
+  }
+  if (blank) {
+    if (!*started)
+      std::cerr << "blank: it has certificates, SSH keys and a token, and waits for its first boot\n"
+                   "next: strongroom ceremony run first-boot.toml; see docs/ceremonies.md\n";
+    else
+      TRY(dev.WriteVerifierKey());
+    return dev.Url();
   }
   if (!*started) {
     std::cerr << "strongroom: the database is not the one that the token has signed last (state rollback): reading and "
@@ -479,8 +503,9 @@ Result<std::string> Up(const std::string& directory, unsigned short port, unsign
 
 }  // namespace
 
-int DevUp(const CliSession& session, const std::string& directory, unsigned short port, unsigned token_hosts) {
-  const auto url = Up(directory, port, token_hosts);
+int DevUp(const CliSession& session, const std::string& directory, unsigned short port, unsigned token_hosts,
+          bool blank) {
+  const auto url = Up(directory, port, token_hosts, blank);
   if (!url) return Fail(url.error());
   const auto absolute = fs::absolute(directory).lexically_normal().string();
   if (session.json) {

@@ -11,9 +11,7 @@
 #include "provisioning/process.h"
 
 namespace strongroom::provisioning {
-namespace {
 
-// The "TYPE BASE64" of a public key file, without its comment.
 Result<std::string> SshKeyIn(const std::string& file) {
   TRY_ASSIGN(const auto text, ReadInput(file));
   std::string key(text.data(), text.size());
@@ -22,6 +20,8 @@ Result<std::string> SshKeyIn(const std::string& file) {
   if (type_end == std::string::npos) return Invalid(file + " is not an SSH public key");
   return key.substr(0, key.find(' ', type_end + 1));
 }
+
+namespace {
 
 Result<std::string> Possession(const CliSession& session, const std::string& name, const std::string& key_file) {
   TRY_ASSIGN(const auto status, session.Ask("GET", "/v1/status"));
@@ -83,6 +83,13 @@ Result<crypto::Roster> RosterInForce(const CliSession& session) {
 
 }  // namespace
 
+Result<std::vector<std::string>> PrincipalParams(const PrincipalOptions& options, bool revoke) {
+  if (!revoke) return Addition(options);
+  std::vector<std::string> params = {"remove-" + options.name + "=yes"};
+  AddPolicies(options, params);
+  return params;
+}
+
 int ListPrincipals(const CliSession& session) {
   const auto roster = RosterInForce(session);
   if (!roster) return Fail(roster.error());
@@ -122,15 +129,15 @@ int ProvePossession(const CliSession& session, const std::string& name, const st
 }
 
 int AddPrincipal(const CliSession& session, const PrincipalOptions& options) {
-  auto params = Addition(options);
+  auto params = PrincipalParams(options, /*revoke=*/false);
   if (!params) return Fail(params.error());
   return Propose(session, {"roster.change", {}, options.reason, std::move(*params)});
 }
 
 int RevokePrincipal(const CliSession& session, const PrincipalOptions& options) {
-  std::vector<std::string> params = {"remove-" + options.name + "=yes"};
-  AddPolicies(options, params);
-  return Propose(session, {"roster.change", {}, options.reason, std::move(params)});
+  auto params = PrincipalParams(options, /*revoke=*/true);
+  if (!params) return Fail(params.error());
+  return Propose(session, {"roster.change", {}, options.reason, std::move(*params)});
 }
 
 }  // namespace strongroom::provisioning

@@ -18,6 +18,11 @@ struct PrincipalOptions {
   bool replace = false;  // of one who is in the roster already
 };
 
+/// SshKeyIn reads the "TYPE BASE64" of a public key file, without its comment.
+Result<std::string> SshKeyIn(const std::string& file);
+/// PrincipalParams is what a proposal of roster.change says to add somebody, or to revoke her.
+Result<std::vector<std::string>> PrincipalParams(const PrincipalOptions& options, bool revoke);
+
 /// ListPrincipals prints the roster in force, from the control log.
 int ListPrincipals(const CliSession& session);
 /// ProvePossession prints what shows that a new custodian holds the private half of her key. `key_file` is hers.

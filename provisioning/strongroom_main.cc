@@ -7,6 +7,7 @@
 
 #include "crypto/base/secret.h"
 #include "provisioning/backup.h"
+#include "provisioning/ceremony.h"
 #include "provisioning/cli_pages.h"
 #include "provisioning/custody_commands.h"
 #include "provisioning/data_commands.h"
@@ -26,9 +27,11 @@ struct Arguments {
   std::string dir, principal = "operator-1", name, id, data_directory;
   unsigned short port = 0;
   unsigned token_hosts = 0;
-  bool text_only = false;
+  bool text_only = false, blank = false;
   std::uint64_t number = 0;
   ReviewOptions review;
+  CeremonyOptions ceremony;
+  std::vector<std::string> members;
   DataOptions data;
   ProposeOptions propose;
   VoteOptions vote;
@@ -47,7 +50,8 @@ void AddDev(CLI::App& app, Arguments& a, Command& run) {
   up->add_option("--port", a.port, "port on 127.0.0.1; 0 (the default) picks one");
   up->add_option("--token-hosts", a.token_hosts, "host processes for the token, 1 (at first) to 16")
       ->check(CLI::Range(1, 16));
-  up->callback([&] { run = [&] { return DevUp(a.session, a.dir, a.port, a.token_hosts); }; });
+  up->add_flag("--blank", a.blank, "stop before the first boot: for a first-boot ceremony");
+  up->callback([&] { run = [&] { return DevUp(a.session, a.dir, a.port, a.token_hosts, a.blank); }; });
   auto* down = dev->add_subcommand("down", "stop it; nothing is deleted");
   down->add_option("--dir", a.dir, "the directory of the appliance")->required();
   down->callback([&] { run = [&] { return DevDown(a.session, a.dir); }; });
@@ -176,6 +180,22 @@ void AddBreakGlass(CLI::App& app, Arguments& a, Command& run) {
   review->callback([&] { run = [&] { return ReviewBreakGlass(a.session, a.review); }; });
 }
 
+void AddCeremony(CLI::App& app, Arguments& a, Command& run) {
+  auto& c = a.ceremony;
+  auto* ceremony = app.add_subcommand("ceremony", "scripted, recorded changes of custody")->require_subcommand(1);
+  auto* one = ceremony->add_subcommand("run", "walk people through a script and keep what happened in the ledger");
+  one->add_option("file", c.script, "the script, TOML; docs/ceremonies.md has those that come along")->required();
+  one->add_option("--set", c.set, "NAME=VALUE for a parameter of the script; what is not given is asked for")
+      ->allow_extra_args(false);
+  one->add_option("--participant", c.participants,
+                  "LABEL=PRINCIPAL[,SSH-KEY-FILE]; a custodian without a key here votes from her own machine")
+      ->allow_extra_args(false);
+  one->add_option("--out", c.out, "folder for the transcript, default the current one");
+  one->add_flag("--dry-run", c.dry_run, "say what would be done, look, change nothing");
+  one->add_option("--wait-seconds", c.wait_seconds, "how long a vote from elsewhere is waited for, default 3600");
+  one->callback([&] { run = [&] { return RunCeremony(a.session, c); }; });
+}
+
 void AddPrincipals(CLI::App& app, Arguments& a, Command& run) {
   auto& p = a.principal_change;
   auto* principal =
@@ -200,6 +220,24 @@ void AddPrincipals(CLI::App& app, Arguments& a, Command& run) {
   auto* revoke = principal->add_subcommand("revoke", "propose that a principal is one no more");
   add_common(revoke);
   revoke->callback([&] { run = [&] { return RevokePrincipal(a.session, p); }; });
+  auto* first = principal->add_subcommand("first", "write roster 1 for a first boot; every custodian then signs it");
+  first->add_option("--dir", a.dir, "folder for roster.txt")->required();
+  first->add_option("--votes", p.votes, "votes that every class of operations needs")->required();
+  first
+      ->add_option("--member", a.members,
+                   "'NAME ROLE CERTIFICATE', for custodians with the file of an SSH public key behind it; one each")
+      ->required()
+      ->allow_extra_args(false);
+  first->callback([&] {
+    run = [&] {
+      const auto made = MakeFirstRoster(a.dir, p.votes, a.members);
+      if (!made) return Fail(made.error());
+      std::cout << a.dir << "/roster.txt\n";
+      std::cerr << "next: each custodian runs ssh-keygen -Y sign -n roster@strongroom -f KEY roster.txt; put the "
+                   "signatures beside it as NAME.sig\n";
+      return static_cast<int>(kExitDone);
+    };
+  });
   auto* prove = principal->add_subcommand("prove", "show that one holds an SSH key, for principal add");
   prove->add_option("name", p.name, "what the custodian is to be called")->required();
   prove->add_option("--key", p.ssh_key, "her SSH key file; ssh-keygen signs with it")->required();
@@ -305,6 +343,7 @@ int main(int argc, char** argv) {
   AddData(app, a, run);
   AddGovernance(app, a, run);
   AddBreakGlass(app, a, run);
+  AddCeremony(app, a, run);
   AddPrincipals(app, a, run);
   AddLedger(app, a, run);
   AddBackup(app, a, run);

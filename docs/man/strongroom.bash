@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -13,9 +13,9 @@ _strongroom() {
     done
   done
   case $path in
-    '') words='dev wrap unwrap rewrap datakey inspect status keyring version propose proposal approve reject execute break-glass principal ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
+    '') words='dev wrap unwrap rewrap datakey inspect status keyring version propose proposal approve reject execute break-glass ceremony principal ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
     'dev') words='up down issue env --help' ;;
-    'dev up') words='--help --dir --port --token-hosts' ;;
+    'dev up') words='--help --dir --port --token-hosts --blank' ;;
     'dev down') words='--help --dir' ;;
     'dev issue') words='--help --dir' ;;
     'dev env') words='--help --dir --as' ;;
@@ -43,10 +43,13 @@ _strongroom() {
     'break-glass list') words='--help' ;;
     'break-glass close') words='--help' ;;
     'break-glass review') words='--help --finding --key --signature --reviewer --text' ;;
-    'principal') words='list add revoke prove --help' ;;
+    'ceremony') words='run --help' ;;
+    'ceremony run') words='--help --set --participant --out --dry-run --wait-seconds' ;;
+    'principal') words='list add revoke first prove --help' ;;
     'principal list') words='--help' ;;
     'principal add') words='--help --reason --votes --role --cert --ssh-key --proof --replace' ;;
     'principal revoke') words='--help --reason --votes' ;;
+    'principal first') words='--help --dir --votes --member' ;;
     'principal prove') words='--help --key' ;;
     'ledger') words='show export verify prove rebuild --help' ;;
     'ledger show') words='--help --from --op --since' ;;
