@@ -150,8 +150,7 @@ TEST_F(Ceremonies, ACustodianElsewhereVotesWhileTheCeremonyWaits) {
         const auto value = netapi::ParseJson(list);
         if (!value) continue;
         for (const auto& p : value->at("items").as_array())
-          if (p.at("state") == "open" && p.at("operation") == "keyring.create" &&
-              p.at("approvals").as_array().size() == 1) {
+          if (p.at("state") == "open" && p.at("keyring") == "org-w" && p.at("approvals").as_array().size() == 1) {
             (void)f().Run("custodian-2", {verdict, std::string(std::string_view(p.at("id").get_string())), "--key",
                                           Key("custodian-2")});
             return;
