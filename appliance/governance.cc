@@ -273,12 +273,16 @@ Result<ProposalView> Governance::Withdraw(const std::string& id, const std::stri
 Result<ProposalView> Governance::Execute(const std::string& id, const std::string& executor) {
   const MutexLock lock(mutex_);
   TRY(ledger_.CheckSpace());
+  TRY_ASSIGN(const auto asked, View(id));
+  const auto operation = asked.proposal->parsed.operation;
+  TRY(CheckClock(operation));
+  // What was cut off is settled before anything is judged: an adoption settles the record first, the rest cannot be
+  // yet.
+  const bool adopts = operation == "ledger.adopt";
   TRY(ReconcileLocked(/*record_only=*/true));
+  if (!adopts) TRY(ReconcileLocked(/*record_only=*/false));
   const auto state = Snapshot();
   TRY_ASSIGN(const Proposal* proposal, Find(*state, id));
-  TRY(CheckClock(proposal->parsed.operation));
-  const bool adopts = proposal->parsed.operation == "ledger.adopt";
-  if (!adopts) TRY(ReconcileLocked(/*record_only=*/false));
   TRY_ASSIGN(auto grant, JudgeExecution(*state, *proposal, TimeFor(proposal->parsed)));
   TRY_ASSIGN(const auto effect, EffectOf(*state, proposal->parsed));
   if (effect.generate) {
