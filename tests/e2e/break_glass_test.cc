@@ -4,6 +4,8 @@
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <chrono>
+#include <set>
+#include <sstream>
 
 #include "netapi/json.h"
 #include "tests/support/faulty_module.h"
@@ -44,6 +46,32 @@ class BreakGlassE2e : public testing::Test {
     const auto answer = client->Call("POST", "/v1/keyrings/install/datakey", {body.data(), body.size()});
     return {answer->status, answer->break_glass};
   }
+  // The peers of every TCP socket that the service has, other than this machine's own.
+  std::string PeersElsewhere() {
+    const auto pid = std::to_string(f_.PidOf("strongroomd.pid"));
+    std::set<std::string> inodes;
+    for (const auto& fd : std::filesystem::directory_iterator("/proc/" + pid + "/fd")) {
+      std::error_code gone;
+      const auto target = std::filesystem::read_symlink(fd.path(), gone).string();
+      if (target.starts_with("socket:[")) inodes.insert(target.substr(8, target.size() - 9));
+    }
+    std::string elsewhere;
+    for (const auto* table : {"tcp", "tcp6", "udp", "udp6"}) {
+      std::istringstream lines(ReadFile("/proc/" + pid + "/net/" + table));
+      std::string line;
+      std::getline(lines, line);
+      while (std::getline(lines, line)) {
+        std::istringstream words(line);
+        std::string slot, local, remote, word, inode;
+        words >> slot >> local >> remote;
+        for (int i = 0; i < 6; ++i) words >> word;
+        words >> inode;
+        const bool here = remote.starts_with("0100007F:") || remote.starts_with("00000000:");
+        if (inodes.contains(inode) && !here) elsewhere += remote + " ";
+      }
+    }
+    return elsewhere;
+  }
   std::string Metric(const std::string& name) {
     const auto body = f_.ClientFor("monitor-1")->Call("GET", "/metrics")->body;
     const std::string text(body.begin(), body.end());
@@ -55,7 +83,7 @@ class BreakGlassE2e : public testing::Test {
   DevFixture f_;
 };
 
-TEST_F(BreakGlassE2e, G5_G6_AFalseAlarmOfTheProbeIsOverriddenCountedClosedAndReviewed) {
+TEST_F(BreakGlassE2e, G5_G6_G8_AFalseAlarmOfTheProbeIsOverriddenCountedClosedAndReviewed) {
   ASSERT_TRUE(Becomes(true));
   EXPECT_EQ(Ask(), std::make_pair(200U, std::string()));
   const auto serial = std::string(f_.ClientFor("monitor-1")->Call("GET", "/v1/status")->body.c_str());
@@ -81,6 +109,7 @@ TEST_F(BreakGlassE2e, G5_G6_AFalseAlarmOfTheProbeIsOverriddenCountedClosedAndRev
   EXPECT_TRUE(Metric("strongroom_break_glass_open{").ends_with(" 1")) << Metric("strongroom_break_glass_open{");
   EXPECT_EQ(Metric("strongroom_break_glass_uses_total"), "strongroom_break_glass_uses_total 3");
   EXPECT_EQ(std::string(std::string_view(Check("provider-health").at("overridden_by").get_string())), id);
+  EXPECT_EQ(PeersElsewhere(), "") << "G8: nobody is asked but the token";
   const auto closed = f_.Run("custodian-3", {"break-glass", "close", id});
   ASSERT_EQ(closed.status, 0) << closed.err;
   EXPECT_EQ(Ask().first, 503U) << "at once";

@@ -46,7 +46,7 @@ class BreakGlassTest : public testing::Test {
   World w_;
 };
 
-TEST_F(BreakGlassTest, G1_OnlyThreeChecksCanBeOverriddenAndOneScopeEach) {
+TEST_F(BreakGlassTest, G1_G2_OnlyThreeChecksCanBeOverriddenAndOneScopeEach) {
   for (const auto* check : {"canary", "template-sweep", "token-identity", "ledger", "ledger-integrity", "anchor",
                             "checkpoint", "clock", "quorum", "", "PROVIDER-HEALTH"})
     EXPECT_EQ(Refused({{"check", check}, {"scope", kScope}}), "not-overridable") << check;
