@@ -3,6 +3,7 @@
 #include "appliance/break_glass.h"
 #include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
+#include "appliance/policy_decisions.h"
 #include "crypto/custody.h"
 
 #include <algorithm>
@@ -47,6 +48,13 @@ Result<crypto::Suite> SuiteOf(const std::string& text) {
   return *suite;
 }
 
+Result<void> ActiveInstall(const Keyring& install) {
+  if (install.Primary()->state == VersionState::kActive) return {};
+  return Conflict("the install keyring's primary version is " + std::string(ToString(install.Primary()->state)) +
+                      ": propose keyring.emergency-rotate for it first",
+                  "version-state");
+}
+
 Result<Params> DraftCreate(const State& state, const ProposalRequest& request, const Drawn& drawn) {
   TRY(OnlyParams(request.params, {"suite", "custody", "grants"}));
   if (!crypto::IsName(request.keyring)) return Invalid("a keyring's name is 1 to 64 characters of a-z, 0-9 and -");
@@ -57,8 +65,11 @@ Result<Params> DraftCreate(const State& state, const ProposalRequest& request, c
   Params params;
   const auto* install = state.FindKeyring(kInstall);
   if (custody == kByInstall) {
+    if (state.roster->parts().organisations.contains(request.keyring))
+      return Invalid("an organisation that decides for itself has a KEK of its own: custody=token");
     if (is_install) return Invalid("the install keyring cannot wrap for itself: custody=token");
     if (install == nullptr) return Conflict("there is no install keyring yet: create it first", "no-install-keyring");
+    TRY(ActiveInstall(*install));
     const auto suite = crypto::ToString(install->Primary()->suite);
     if (Get(request.params, "suite", suite) != suite)
       return Invalid("a keyring in the install keyring's custody has its suite, " + std::string(suite));
@@ -111,8 +122,7 @@ Error Stale(const std::string& why) { return Conflict(why + ": propose again", "
 
 hsm::KeySpec SpecFor(const std::string& keyring, std::uint32_t version, const crypto::KeyId& kek, crypto::Suite suite,
                      std::string_view custody) {
-  return {{std::string(custody.substr(kTokenPrefix.size())), kek, suite},
-          "strongroom " + keyring + " v" + std::to_string(version)};
+  return {{std::string(custody.substr(kTokenPrefix.size())), kek, suite}, hsm::KekLabel(keyring, version)};
 }
 
 Result<Effect> EffectOfCreate(const State& state, const crypto::ProposalText& p) {
@@ -127,6 +137,7 @@ Result<Effect> EffectOfCreate(const State& state, const crypto::ProposalText& p)
   if (custody == kByInstall) {
     const auto* install = state.FindKeyring(kInstall);
     if (install == nullptr || install->Primary()->suite != suite) return Stale("the install keyring has changed");
+    TRY(ActiveInstall(*install));
     announced.kek = install->Primary()->kek;
     announced.token = install->Primary()->token;
   } else {
@@ -151,6 +162,11 @@ Result<Params> DraftRosterChange(const State& state, const ProposalRequest& requ
     for (const auto& [service, mask] : keyring->grants.by_service())
       if (const auto* principal = next.Find(service); principal != nullptr && principal->role != crypto::Role::kService)
         return Invalid("'" + service + "' has grants as a service and would be one no more");
+  for (const auto& [name, organisation] : next.parts().organisations)
+    if (const auto* keyring = state.FindKeyring(name); keyring != nullptr && keyring->Primary()->custody == kByInstall)
+      return Invalid(
+          "keyring '" + name +
+          "' is wrapped by the install keyring: an organisation that decides for itself has a KEK of its own");
   asked.params["new-roster"] = std::to_string(next.version()) + " " + ToHex(next.hash());
   asked.params["token"] = drawn.token;
   return std::move(asked.params);
@@ -179,23 +195,14 @@ Result<Effect> EffectOfRotate(const State& state, const crypto::ProposalText& p)
   TRY_ASSIGN(const auto suite, SuiteOf(Get(p.params, "suite", "")));
   const auto custody = Get(p.params, "custody", "");
   if (custody != keyring->Primary()->custody) return Stale("the custody of '" + p.keyring + "' has changed");
-  const auto kek = crypto::MakeKeyId(keyring->id, next);
-  Effect effect;
-  effect.generate = SpecFor(p.keyring, next, kek, suite, custody);
-  const auto& token = effect.generate->ref.token;
-  effect.entries = {ledger::VersionAnnounced{keyring->id, next, suite, custody, kek, token},
-                    ledger::VersionActivated{keyring->id, next}};
-  for (const auto& name : moved) {
-    const auto* other = state.FindKeyring(name);
-    const auto version = static_cast<std::uint32_t>(other->versions.size() + 1);
-    effect.entries.emplace_back(
-        ledger::VersionAnnounced{other->id, version, suite, std::string(kByInstall), kek, token});
-    effect.entries.emplace_back(ledger::VersionActivated{other->id, version});
-  }
-  return effect;
+  return RotationOf(state, *keyring, suite);
 }
 
 }  // namespace
+
+bool AcceptsClock(const crypto::ProposalText& p) {
+  return p.operation == "clock.accept" || (p.operation == "ledger.adopt" && p.params.contains("clock"));
+}
 
 Result<void> CheckGrantees(const State& state, const Grants& grants) {
   for (const auto& [service, mask] : grants.by_service()) {
@@ -217,6 +224,7 @@ Result<Params> DraftParams(const State& state, const ProposalRequest& request, c
   if (operation == "roster.change") return DraftRosterChange(state, request, drawn);
   if (operation == "clock.accept") return DraftClock(request, drawn);
   if (operation == "break-glass.open") return DraftBreakGlass(state, request, drawn);
+  if (operation == "keyring.set-policy") return DraftPolicy(state, request, drawn);
   return DraftKeyringChange(state, request);
 }
 
@@ -232,12 +240,33 @@ Result<std::string> TakeCeremony(Params& params) {
 
 }  // namespace
 
+Effect RotationOf(const State& state, const Keyring& keyring, crypto::Suite suite) {
+  const auto next = static_cast<std::uint32_t>(keyring.versions.size() + 1);
+  const auto& custody = keyring.Primary()->custody;
+  const auto kek = crypto::MakeKeyId(keyring.id, next);
+  Effect effect;
+  effect.generate = SpecFor(keyring.name, next, kek, suite, custody);
+  const auto& token = effect.generate->ref.token;
+  effect.entries = {ledger::VersionAnnounced{keyring.id, next, suite, custody, kek, token},
+                    ledger::VersionActivated{keyring.id, next}};
+  if (keyring.name != kInstall) return effect;
+  for (const auto& name : WrappedByInstall(state)) {
+    const auto* other = state.FindKeyring(name);
+    const auto version = static_cast<std::uint32_t>(other->versions.size() + 1);
+    effect.entries.emplace_back(
+        ledger::VersionAnnounced{other->id, version, suite, std::string(kByInstall), kek, token});
+    effect.entries.emplace_back(ledger::VersionActivated{other->id, version});
+  }
+  return effect;
+}
+
 Result<crypto::ProposalText> DraftProposal(const State& state, const std::string& requester,
                                            const ProposalRequest& asked, const Drawn& drawn) {
   if (!state.roster) return Unavailable("the appliance is uninitialised");
   auto request = asked;
   TRY(crypto::ClassOf(request.operation));
-  if (!drawn.clock_fault.empty() && request.operation != "clock.accept")
+  const bool accepts = request.operation == "clock.accept" || request.operation == "ledger.adopt";
+  if (!drawn.clock_fault.empty() && !accepts)
     return Unavailable("the clock is frozen: " + drawn.clock_fault, "clock-frozen");
   TRY_ASSIGN(const auto ceremony, TakeCeremony(request.params));
   std::size_t open = 0;
@@ -259,7 +288,7 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
   p.requester = requester;
   p.nonce = drawn.nonce;
   // What accepts a clock is dated by it.
-  p.created = (request.operation == "clock.accept" ? drawn.host : drawn.now) / 1000 * 1000;
+  p.created = (accepts ? drawn.host : drawn.now) / 1000 * 1000;
   p.approve_by = p.created + kApproveWithin;
   p.execute_by = p.created + kExecuteWithin;
   p.roster_version = state.roster->version();
@@ -335,8 +364,9 @@ Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal
   if (proposal.operation == "ledger.rotate-key") return EffectOfKeyRotation(state, proposal);
   if (proposal.operation == "roster.change") return EffectOfRosterChange(state, proposal);
   if (proposal.operation == "keyring.rotate") return EffectOfRotate(state, proposal);
-  if (proposal.operation == "clock.accept") return EffectOfClock(state, proposal);
+  if (proposal.operation == "clock.accept") return EffectOfClock(proposal);
   if (proposal.operation == "break-glass.open") return EffectOfBreakGlass(state, proposal);
+  if (proposal.operation == "keyring.set-policy") return EffectOfPolicy(state, proposal);
   return EffectOfKeyringChange(state, proposal);
 }
 

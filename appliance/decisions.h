@@ -49,6 +49,7 @@ struct Drawn {
   std::string token;
   std::optional<Recovery> recovery;            // for ledger.adopt alone
   Millis host = 0;                             // what the host's clock says
+  Millis token_seen = 0;                       // the latest time that the token has seen; for clock.accept alone
   std::string clock_fault;                     // why it is not relied on; empty when it is
   std::set<std::string, std::less<>> failing;  // names of the checks that fail
 };
@@ -63,6 +64,9 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
 std::string_view StateAt(const State& state, const Proposal& proposal, Millis now);
 /// Approvals counts the custodians who approved.
 std::uint64_t Approvals(const Proposal& proposal);
+
+/// AcceptsClock: `clock.accept`, and an adoption, are dated by the host's clock, which they accept.
+bool AcceptsClock(const crypto::ProposalText& proposal);
 
 /// CheckGrantees: those who get something must be services of the roster. kInvalid.
 Result<void> CheckGrantees(const State& state, const Grants& grants);
@@ -86,6 +90,9 @@ struct Effect {
 /// AsProposed takes out of an entry what no proposal can say because only the token can: the notes of a former epoch,
 /// new checkpoint keys. EffectOf's entries are so.
 ledger::ControlBody AsProposed(ledger::ControlBody body);
+/// RotationOf is what a rotation of a keyring with a KEK of its own does: the next version, and for `install` one of
+/// each keyring that it wraps for.
+Effect RotationOf(const State& state, const Keyring& keyring, crypto::Suite suite);
 /// EffectOf recomputes a proposal's effect on the state as it is now; kConflict (slug stale) when the state has moved
 /// on since the text was signed.
 Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal);

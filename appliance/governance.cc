@@ -12,6 +12,8 @@
 namespace strongroom::appliance {
 namespace {
 
+constexpr Millis kClockSlack = Millis{5} * 60 * 1000;
+
 bool RecordLost(const Error& error) { return error.Slug() == "anchor-missing" || error.Slug() == "anchor-damaged"; }
 
 }  // namespace
@@ -20,8 +22,19 @@ Governance::Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Clock& cloc
     : ledger_(ledger),
       key_ops_(key_ops),
       clock_(clock),
+      began_(clock.Now()),
       overrides_([this] { return Snapshot(); }, clock),
-      snapshot_(std::make_shared<const State>(std::move(state))) {}
+      snapshot_(std::make_shared<const State>(std::move(state))) {
+  // What an earlier run let through is in the evidence log alone.
+  for (const auto& [id, opened] : Snapshot()->break_glass)
+    if (opened->closed == 0)
+      if (const auto uses = UsesInEvidence(*opened)) earlier_uses_[id] = *uses;
+}
+
+std::uint64_t Governance::UsesOf(const std::string& id) const {
+  const auto earlier = earlier_uses_.find(id);
+  return overrides_.Uses(id) + (earlier == earlier_uses_.end() ? 0 : earlier->second);
+}
 
 std::shared_ptr<const State> Governance::Snapshot() const {
   const MutexLock lock(snapshot_mutex_);
@@ -35,18 +48,19 @@ Result<const Proposal*> Governance::Find(const State& state, const std::string& 
 }
 
 // Entries and the rows that they make go into one transaction; readers see the new state when it is durable.
-Result<void> Governance::RecordBodies(std::vector<ledger::ControlBody> bodies) {
+Result<void> Governance::RecordBodies(std::vector<ledger::ControlBody> bodies, std::optional<Millis> at) {
   auto next = std::make_shared<State>(*Snapshot());
   ledger::Submission submission;
   for (auto& body : bodies) {
-    ledger::ControlEntry entry{clock_.Now(), std::move(body)};
+    ledger::ControlEntry entry{at ? *at : clock_.Now(), std::move(body)};
     if (ledger::Encode(entry).size() > ledger::kMaxEntryBytes)
       return Invalid("this is longer than the " + std::to_string(ledger::kMaxEntryBytes) +
                      " bytes that an entry of the ledger may have");
     TRY_ASSIGN(const auto changed, Apply(*next, entry));
     for (auto& row : RowsOf(*next, changed)) submission.rows.push_back(std::move(row));
     // The evidence log, too, begins a new course of time.
-    if (std::holds_alternative<ledger::ClockAccepted>(entry.body)) {
+    if (std::holds_alternative<ledger::ClockAccepted>(entry.body) ||
+        (at && std::holds_alternative<ledger::EpochOpened>(entry.body))) {
       ledger::EvidenceEntry mark;
       mark.time = entry.time;
       mark.request_id = mark.principal = "-";
@@ -84,7 +98,7 @@ Result<void> Governance::FirstBoot(const std::string& roster_text,
 }
 
 Millis Governance::TimeFor(const crypto::ProposalText& proposal) const {
-  return proposal.operation == "clock.accept" ? clock_.Host() : clock_.Now();
+  return AcceptsClock(proposal) ? clock_.Host() : clock_.Now();
 }
 
 Result<void> Governance::WatchClock() {
@@ -104,7 +118,7 @@ Result<void> Governance::WatchClockLocked() {
 // Nothing is approved or executed by a clock that cannot be relied on, but what sets it right (Q10).
 Result<void> Governance::CheckClock(const std::string& operation) {
   TRY(WatchClockLocked());
-  if (const auto fault = clock_.Fault(); !fault.empty() && operation != "clock.accept")
+  if (const auto fault = clock_.Fault(); !fault.empty() && operation != "clock.accept" && operation != "ledger.adopt")
     return Unavailable("the clock is frozen: " + fault, "clock-frozen");
   return {};
 }
@@ -140,9 +154,7 @@ std::vector<ledger::ControlBody> Governance::Closing(const State& state, const s
   std::vector<ledger::ControlBody> bodies;
   for (const auto& [id, opened] : state.break_glass) {
     if (opened->closed != 0) continue;
-    // What an earlier run let through is in the evidence log alone.
-    const auto recorded = reason == "restart" ? UsesInEvidence(*opened) : Result<std::uint64_t>(std::uint64_t{0});
-    const auto uses = overrides_.Uses(id) + (recorded ? *recorded : 0);
+    const auto uses = UsesOf(id);
     const auto why = reason.empty() ? Outlived(*opened, uses, clock_.Now()) : reason;
     if (!why.empty()) bodies.emplace_back(ledger::BreakGlassClosed{id, why, {}, uses});
   }
@@ -162,7 +174,7 @@ Result<void> Governance::CloseBreakGlass(const std::string& id, const std::strin
   const auto at = state->break_glass.find(id);
   if (at == state->break_glass.end()) return NotFound("no break-glass with this id", "break-glass-not-found");
   if (at->second->closed != 0) return Conflict("it is closed: " + at->second->reason, "closed-already");
-  return RecordBodies({ledger::BreakGlassClosed{id, "closed", by, overrides_.Uses(id)}});
+  return RecordBodies({ledger::BreakGlassClosed{id, "closed", by, UsesOf(id)}});
 }
 
 Result<void> Governance::Review(const std::string& id, const std::string& reviewer, const std::string& finding,
@@ -192,34 +204,6 @@ Result<void> Governance::CancelDestruction(std::string_view keyring, std::uint64
   return RecordBodies(MovesOf(*state, *pending.keyring, *pending.version, ledger::VersionMoved::To::kKept, 0, by));
 }
 
-Result<int> Governance::RunDueDestructions() {
-  const MutexLock lock(mutex_);
-  if (!clock_.Fault().empty()) return 0;
-  TRY(ledger_.CheckSpace());
-  const auto state = Snapshot();
-  int done = 0;
-  std::optional<Error> stuck;
-  for (const auto& due : DueDestructions(*state, clock_.Now())) {
-    const hsm::KeyRef ref{due.version->token, due.version->kek, due.version->suite};
-    const auto ended = key_ops_.EndDestruction(ref, hsm::DestructionEnd::kDestroy);
-    if (!ended) {
-      if (ended.error().Slug() == "destruction-not-due") continue;  // the token's host goes by its own clock
-      // What a crash cut off after the token did it is done.
-      if (ended.error().Slug() != "destruction-not-pending") return ended.error();
-      TRY_ASSIGN(const auto there, key_ops_.Find(ref.key));
-      if (there) {
-        stuck = ended.error();
-        stuck->detail += ": cancel the destruction and propose it again";
-        continue;
-      }
-    }
-    TRY(RecordBodies(MovesOf(*Snapshot(), *due.keyring, *due.version, ledger::VersionMoved::To::kDestroyed, 0, {})));
-    ++done;
-  }
-  if (stuck) return *stuck;
-  return done;
-}
-
 Result<void> Governance::RecordCeremony(ledger::CeremonyRecorded ceremony) {
   const MutexLock lock(mutex_);
   return RecordBodies({std::move(ceremony)});
@@ -240,6 +224,8 @@ Result<ProposalView> Governance::File(const std::string& requester, const Propos
   if (const auto identity = key_ops_.Identity()) drawn.token = identity->serial;
   // A KEK is never asked for in another token than the one that the keyrings are in.
   if (const auto recorded = RecordedToken(*Snapshot()); !recorded.empty()) drawn.token = recorded;
+  if (request.operation == "clock.accept")
+    if (const auto record = key_ops_.ReadLedgerRecord()) drawn.token_seen = record->custody.seen;
   if (request.operation == "ledger.adopt" && Snapshot()->roster) {
     TRY_ASSIGN(drawn.recovery, LookForRecovery(*Snapshot(), drawn.token));
   }
@@ -256,8 +242,10 @@ Result<ProposalView> Governance::Vote(const std::string& id, const crypto::Vote&
   TRY_ASSIGN(const Proposal* proposal, Find(*state, id));
   // Saying no is a safe direction: no clock stops it.
   if (vote.verdict == crypto::Verdict::kApprove) TRY(CheckClock(proposal->parsed.operation));
-  TRY(JudgeVote(*state, *proposal, vote, TimeFor(proposal->parsed)));
-  TRY(RecordBodies({ledger::VoteCast{id, vote}}));
+  // Judged and recorded at one moment: who reads the log later judges by the entry's time.
+  const auto now = clock_.Now();
+  TRY(JudgeVote(*state, *proposal, vote, AcceptsClock(proposal->parsed) ? clock_.Host() : now));
+  TRY(RecordBodies({ledger::VoteCast{id, vote}}, now));
   return View(id);
 }
 
@@ -283,7 +271,8 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   if (!adopts) TRY(ReconcileLocked(/*record_only=*/false));
   const auto state = Snapshot();
   TRY_ASSIGN(const Proposal* proposal, Find(*state, id));
-  TRY_ASSIGN(auto grant, JudgeExecution(*state, *proposal, TimeFor(proposal->parsed)));
+  const auto now = clock_.Now();
+  TRY_ASSIGN(auto grant, JudgeExecution(*state, *proposal, AcceptsClock(proposal->parsed) ? clock_.Host() : now));
   TRY_ASSIGN(const auto effect, EffectOf(*state, proposal->parsed));
   if (effect.generate) {
     // K3: an unknown or drifted key stops ceremonies before anything is consumed.
@@ -294,7 +283,7 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   if (adopts) TRY(CheckAdoption(*state, proposal->parsed));
   std::vector<ledger::ControlBody> intent = {ledger::ProposalConsumed{id, executor}};
   intent.insert(intent.end(), effect.at_once.begin(), effect.at_once.end());
-  TRY(RecordBodies(std::move(intent)));
+  TRY(RecordBodies(std::move(intent), now));
   const auto outcome = RunEffect(std::move(grant), effect);
   if (!outcome && outcome.error().code == Code::kUnavailable) {
     // The token side went away: it may or may not have done it. Ask once it is back, here or in the background.
@@ -306,7 +295,15 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   return View(id);
 }
 
-Result<void> Governance::Settle(const Proposal& proposal, const Effect* effect, const Result<void>& outcome) {
+Result<void> Governance::Settle(const Proposal& proposal, const Effect* effect, const Result<void>& asked) {
+  auto outcome = asked;
+  const bool accepts = outcome && AcceptsClock(proposal.parsed);
+  const auto named = accepts ? crypto::AcceptedClock(proposal.parsed) : Result<Millis>(Millis{0});
+  const auto host = clock_.Host();
+  // Between the token's yes and this the machine may have been started with another clock: nobody has voted for that.
+  const bool same_clock = accepts && named && *named - kClockSlack <= host && host <= proposal.parsed.execute_by;
+  if (proposal.parsed.operation == "clock.accept" && outcome && !same_clock)
+    outcome = Conflict("the clock is another by now than the one accepted: propose again", "interrupted");
   std::vector<ledger::ControlBody> bodies;
   if (outcome && effect != nullptr) {
     bodies = effect->entries;
@@ -323,7 +320,10 @@ Result<void> Governance::Settle(const Proposal& proposal, const Effect* effect, 
   else
     bodies.emplace_back(
         ledger::ExecutionSettled{proposal.id, false, std::string(outcome.error().Slug()), outcome.error().detail});
-  return RecordBodies(std::move(bodies));
+  if (!outcome || !same_clock) return RecordBodies(std::move(bodies));
+  TRY(RecordBodies(std::move(bodies), host));
+  clock_.Accept();
+  return {};
 }
 
 Result<void> Governance::RunEffect(crypto::ExecutionGrant grant, const Effect& effect) {
@@ -377,10 +377,7 @@ Result<void> Governance::Complete(const State& state, std::vector<ledger::Contro
   for (auto& body : bodies) {
     auto* opened = std::get_if<ledger::EpochOpened>(&body);
     auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&body);
-    if (auto* accepted = std::get_if<ledger::ClockAccepted>(&body)) {
-      accepted->ledger = clock_.Now();
-      clock_.Accept();
-    }
+    if (auto* accepted = std::get_if<ledger::ClockAccepted>(&body)) accepted->ledger = clock_.Now();
     if (opened == nullptr && changed == nullptr) continue;
     TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());
     if (changed != nullptr) {
@@ -434,7 +431,8 @@ Result<void> Governance::AskOutcome(const crypto::ProposalText& proposal, const 
     return {};
   }
   TRY_ASSIGN(const auto record, read);
-  if (proposal.operation == "clock.accept" || proposal.operation == "version.destroy") {
+  if (proposal.operation == "clock.accept" || proposal.operation == "version.destroy" ||
+      proposal.operation == "keyring.set-policy") {
     TRY_ASSIGN(const auto text, proposal.Render());
     if (!crypto::IsSpent(record, text)) outcome = interrupted;
     return {};

@@ -65,6 +65,14 @@ class Governance {
   /// RunDueDestructions destroys the KEKs whose waiting period is over, each with its entry. Returns how many.
   Result<int> RunDueDestructions() EXCLUDES(mutex_);
 
+  /// RunMandates rotates the keyrings whose policy asks for it now, each with its intent and outcome, and settles what
+  /// was cut off. One that fails is tried again after an hour. Returns how many were rotated.
+  Result<int> RunMandates() EXCLUDES(mutex_);
+  /// Overdue names the keyrings whose rotation is overdue by their policy.
+  std::vector<std::string> Overdue() const;
+  /// EnforcedOverdue tells whether a keyring is overdue and its policy stops new wraps for that.
+  bool EnforcedOverdue(std::string_view keyring) const;
+
   /// CloseBreakGlass closes an open one (G5). kNotFound, kConflict (closed-already).
   Result<void> CloseBreakGlass(const std::string& id, const std::string& by) EXCLUDES(mutex_);
   /// Review files somebody else's signed review (G7).
@@ -84,12 +92,19 @@ class Governance {
   Result<void> RecordCeremony(ledger::CeremonyRecorded ceremony) EXCLUDES(mutex_);
 
  private:
+  Result<void> RunMandate(const Keyring& keyring) REQUIRES(mutex_);
+  Result<int> ReconcileMandates() REQUIRES(mutex_);
+  Result<void> SettleMandate(const crypto::KeyringId& keyring, std::uint32_t version, const Result<void>& outcome)
+      REQUIRES(mutex_);
   Result<std::uint64_t> UsesInEvidence(const BreakGlass& opened) const;
   std::vector<ledger::ControlBody> Closing(const State& state, const std::string& reason) const;
+  std::uint64_t UsesOf(const std::string& id) const;
   Result<void> CheckClock(const std::string& operation) REQUIRES(mutex_);
   Result<void> WatchClockLocked() REQUIRES(mutex_);
   Millis TimeFor(const crypto::ProposalText& proposal) const;
-  Result<void> RecordBodies(std::vector<ledger::ControlBody> bodies) REQUIRES(mutex_);
+  // `at` is the entries' time, the ledger's unless given.
+  Result<void> RecordBodies(std::vector<ledger::ControlBody> bodies, std::optional<Millis> at = std::nullopt)
+      REQUIRES(mutex_);
   Result<void> Settle(const Proposal& proposal, const Effect* effect, const Result<void>& outcome) REQUIRES(mutex_);
   Result<int> ReconcileLocked(bool record_only) REQUIRES(mutex_);
   // What token and database say of each other, for an adoption.
@@ -104,8 +119,11 @@ class Governance {
   ledger::Ledger& ledger_;
   hsm::KeyOps& key_ops_;
   Clock& clock_;
+  const Millis began_;
   Overrides overrides_;
-  Mutex mutex_;  // one change at a time
+  std::map<std::string, std::uint64_t> earlier_uses_;                     // of what was open when this began
+  Mutex mutex_;                                                           // one change at a time
+  std::map<crypto::KeyringId, Millis> mandate_retry_ GUARDED_BY(mutex_);  // not before this
   mutable Mutex snapshot_mutex_;
   std::shared_ptr<const State> snapshot_ GUARDED_BY(snapshot_mutex_);
 };

@@ -72,8 +72,16 @@ Result<void> CheckDestroyable(const State& state, const Keyring& keyring, const 
         "version " + std::to_string(version.number) + " has no KEK of its own: it goes with the install keyring's",
         "no-own-kek");
   TRY(CheckState(version, StartsFrom("version.destroy")));
-  for (const auto& [other, shared] : SharersOf(state, keyring, version))
+  const auto not_primary = [](const Keyring& of, const Version& v) -> Result<void> {
+    if (of.primary != v.number) return {};
+    return Conflict("version " + std::to_string(v.number) + " is the primary of '" + of.name + "': rotate it first",
+                    "version-state");
+  };
+  TRY(not_primary(keyring, version));
+  for (const auto& [other, shared] : SharersOf(state, keyring, version)) {
     TRY(CheckState(*shared, StartsFrom("version.destroy")));
+    TRY(not_primary(*other, *shared));
+  }
   return {};
 }
 
@@ -150,7 +158,7 @@ Result<Effect> EffectOfEmergency(const State& state, const crypto::ProposalText&
   const auto token = primary.custody.substr(kTokenPrefix.size());
   const auto kek = crypto::MakeKeyId(keyring.id, next);
   Effect effect;
-  effect.generate = hsm::KeySpec{{token, kek, *suite}, "strongroom " + keyring.name + " v" + std::to_string(next)};
+  effect.generate = hsm::KeySpec{{token, kek, *suite}, hsm::KekLabel(keyring.name, next)};
   if (primary.state == VersionState::kActive)
     effect.at_once = MovesOf(state, keyring, primary, To::kCompromised, 0, {});
   effect.entries = {ledger::VersionAnnounced{keyring.id, next, *suite, primary.custody, kek, token},
@@ -241,12 +249,21 @@ Result<const Keyring*> JudgeDisable(const State& state, std::string_view name) {
   return keyring;
 }
 
+namespace {
+// A KEK goes when every version that it is of has been given up.
+bool AllPending(const State& state, const Keyring& keyring, const Version& version) {
+  const auto sharers = SharersOf(state, keyring, version);
+  return std::all_of(sharers.begin(), sharers.end(),
+                     [](const auto& sharer) { return sharer.second->state == VersionState::kPendingDestruction; });
+}
+}  // namespace
+
 std::vector<PendingKek> DueDestructions(const State& state, Millis now) {
   std::vector<PendingKek> due;
   for (const auto& [name, keyring] : state.keyrings)
     for (const auto& [number, version] : keyring->versions)
       if (version.state == VersionState::kPendingDestruction && version.custody.starts_with(kTokenPrefix) &&
-          now >= version.due)
+          now >= version.due && AllPending(state, *keyring, version))
         due.push_back({keyring.get(), &version});
   return due;
 }

@@ -1,7 +1,5 @@
 #include "appliance/ledger_clock.h"
 
-#include <time.h>
-
 #include <algorithm>
 #include <cstdlib>
 
@@ -22,7 +20,7 @@ Millis ClockCourse::Advance(ClockReading now) {
   if (!frozen()) {
     const auto since = now.steady - base_.steady;
     const auto off = (now.host - base_.host) - since;
-    if (std::abs(off) > kClockStep + since / 1'000'000 * kSlewPerMillion)
+    if (std::abs(off) > kClockStep)
       fault_ = "the clock was set " + std::string(off < 0 ? "back" : "forward") + " by " +
                std::to_string(std::abs(off) / 1000) + " s: it says " + FormatTime(now.host);
   }
@@ -81,9 +79,8 @@ void LedgerClock::Accept() {
 }
 
 ClockReading LedgerClock::ReadSystem() {
-  timespec boot{};
-  (void)clock_gettime(CLOCK_BOOTTIME, &boot);
-  return {SystemClock().Now(), static_cast<Millis>(boot.tv_sec) * 1000 + boot.tv_nsec / 1'000'000};
+  const SystemClock clock;
+  return {clock.Now(), clock.Steady()};
 }
 
 }  // namespace strongroom::appliance

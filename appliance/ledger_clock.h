@@ -11,10 +11,9 @@
 
 namespace strongroom::appliance {
 
-/// How far the host's clock may be from what its own monotonic clock makes of it: a correction by NTP's slewing, and
-/// this much at once.
+/// How far the host's clock may ever be from what the machine's other clock has made of it since the start. NTP slews
+/// both alike; what is left is leap seconds.
 inline constexpr Millis kClockStep = 15'000;
-inline constexpr Millis kSlewPerMillion = 1000;
 
 /// ClockReading is what the two clocks of a host say at one moment. `steady` counts through suspend
 /// (CLOCK_BOOTTIME); where it begins does not matter.
@@ -57,6 +56,7 @@ class LedgerClock final : public Clock {
   LedgerClock(Millis floor, bool frozen, Read read = ReadSystem);
   Millis Now() const override EXCLUDES(mutex_);
   Millis Host() const override { return read_().host; }
+  Millis Steady() const override { return read_().steady; }
   std::string Fault() const override EXCLUDES(mutex_);
   void Accept() override EXCLUDES(mutex_);
 

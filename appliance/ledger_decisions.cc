@@ -12,6 +12,7 @@ namespace {
 using Params = std::map<std::string, std::string, std::less<>>;
 constexpr std::string_view kInstall = "install";
 constexpr std::string_view kByInstall = "keyring:install";
+constexpr Millis kTokenSlack = Millis{5} * 60 * 1000;
 constexpr std::size_t kKeysInParam = 30;
 constexpr std::size_t kMaxKeys = 500;  // what a proposal's text can hold
 constexpr const char* kDefaultOverlapDays = "30";
@@ -164,6 +165,7 @@ Result<Params> DraftAdoption(const State& state, const ProposalRequest& request,
                     "roster-not-enforced");
   TRY_ASSIGN(auto params, KeysToAdopt(state, drawn.token, recovery.keys));
   params["epoch"] = std::to_string(epoch + 1);
+  params["clock"] = FormatTime(drawn.host);
   params["token"] = drawn.token;
   params["evidence-log"] = std::to_string(recovery.evidence.size) + " " + ToHex(recovery.evidence.root);
   params["token-control"] = crypto::AnchorLine(control);
@@ -198,14 +200,15 @@ Result<Params> DraftKeyRotation(const State& state, const ProposalRequest& reque
 Result<Params> DraftClock(const ProposalRequest& request, const Drawn& drawn) {
   if (!request.keyring.empty() || !request.params.empty())
     return Invalid("clock.accept has neither keyring nor parameters: the appliance fills them in");
-  if (drawn.clock_fault.empty()) return Conflict("the clock is not frozen", "clock-not-frozen");
+  // Frozen here, or the token has seen a time that this clock has not reached.
+  if (drawn.clock_fault.empty() && drawn.token_seen <= drawn.host + kTokenSlack)
+    return Conflict("the clock is not frozen", "clock-not-frozen");
   if (drawn.token.empty()) return Unavailable("no token to tell of the clock");
   return Params{{"clock", FormatTime(drawn.host)}, {"ledger-time", FormatTime(drawn.now)}, {"token", drawn.token}};
 }
 
-Result<Effect> EffectOfClock(const State& state, const crypto::ProposalText& p) {
+Result<Effect> EffectOfClock(const crypto::ProposalText& p) {
   TRY(crypto::AcceptedClock(p));
-  if (!state.clock_frozen) return Stale("the clock is not frozen any more");
   Effect effect;
   effect.changes_record = true;
   effect.entries = {ledger::ClockAccepted{}};

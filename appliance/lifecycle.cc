@@ -134,7 +134,6 @@ Result<void> Lifecycle::LookNow() {
 }
 
 void Lifecycle::Look() {
-  (void)governance_.WatchClock();
   const auto began = std::chrono::steady_clock::now();
   auto tested = key_ops_.SelfTest();
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began);
@@ -147,10 +146,17 @@ void Lifecycle::Look() {
     provider_.Take(tested || tested.error().code != Code::kUnavailable, took);
     impostor = Compare(tested, identity, recorded);
   }
-  (void)governance_.CloseOutlived(impostor ? "token-identity" : "");
+  // The token was looked at first: what follows may wait for a ceremony that is under way.
+  (void)governance_.WatchClock();
+  if (Anchored()) (void)governance_.CloseOutlived(impostor ? "token-identity" : "");
   if (impostor || !identity) return;
   if (!LookAtAnchors()) return;
   (void)governance_.RunDueDestructions();
+  const auto rotated = governance_.RunMandates();
+  {
+    const MutexLock lock(mutex_);
+    mandate_ = rotated ? "" : rotated.error().Line();
+  }
   {
     const MutexLock lock(mutex_);
     if (sweep_.empty() && std::chrono::steady_clock::now() < sweep_due_) return;
@@ -201,10 +207,9 @@ Result<void> Lifecycle::LookAtAnchors() {
     compared = Integrity("the token keeps " + record->anchors.front().origin +
                              ", the database is empty: stop the service and restore a backup",
                          "rollback");
-  if (compared && state->roster) {
-    checkpointer_.Enable();
-    (void)governance_.CloseOutlived("restart");  // once a start: this is the way to the first anchoring (G4)
-  }
+  // Once a start: what was open before is closed before anything is let through (G4).
+  if (compared && state->roster) compared = governance_.CloseOutlived("restart");
+  if (compared && state->roster) checkpointer_.Enable();
   if (!compared) (void)checkpointer_.ShowVerifier();  // an export of what is there needs to say whose it is
   const MutexLock lock(mutex_);
   anchored_ = compared.has_value() && state->roster != nullptr;
@@ -269,13 +274,19 @@ bool Lifecycle::ProviderPasses() const {
   return governance_.overrides().Covers("provider-health", scope);
 }
 
-Result<std::string> Lifecycle::Pass() {
+Result<std::string> Lifecycle::Pass(const std::string& keyring, ledger::Operation operation) {
   std::string scope, fault;
   {
     const MutexLock lock(mutex_);
     fault = provider_.fault();
-    if (fault.empty()) return std::string();
     scope = ProviderScope();
+  }
+  if (fault.empty()) {
+    const bool wraps = operation == ledger::Operation::kWrap || operation == ledger::Operation::kDataKey;
+    if (!wraps || !governance_.EnforcedOverdue(keyring)) return std::string();
+    if (auto id = governance_.overrides().Use("rotation-overdue", "keyring:" + keyring)) return std::move(*id);
+    return Conflict("the rotation of keyring '" + keyring + "' is overdue, and its policy stops new wraps",
+                    "rotation-overdue");
   }
   if (auto id = governance_.overrides().Use("provider-health", scope)) return std::move(*id);
   return Unavailable("the token is not healthy: " + fault, "provider-unhealthy");
@@ -306,6 +317,7 @@ Status Lifecycle::Report() const {
   const auto clock = governance_.ClockFault();
   const bool tampered = checkpointer_.Tampered();
   const auto opened = governance_.overrides().Open();
+  const auto overdue = governance_.Overdue();
   const auto state = governance_.Snapshot();
   const MutexLock lock(mutex_);
   status.token = token_;
@@ -328,7 +340,10 @@ Status Lifecycle::Report() const {
   add("checkpoint", unsigned_why, "answers to what a quorum has executed");
   add("clock", clock, "approvals and executions, clock.accept excepted");
   add("witness", "", "ceremonies, where a witness is required; none is");
-  add("rotation-overdue", "", "new wraps, where a keyring's policy enforces its rotation; none does");
+  std::string late;
+  for (const auto& name : overdue) late += (late.empty() ? "overdue: " : ", ") + name;
+  if (!late.empty() && !mandate_.empty()) late += " (" + mandate_ + ")";
+  add("rotation-overdue", late, "new wraps, where the keyring's policy enforces its rotation");
   return status;
 }
 

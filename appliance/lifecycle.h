@@ -103,10 +103,11 @@ class Lifecycle {
   /// strange keys stops ceremonies (governance sees to that), not services.
   bool DataPlaneOpen() const EXCLUDES(mutex_);
   /// ProviderPasses tells whether the token is healthy, or a break-glass covers that it is not. Pass does the same for
-  /// a request and counts the use: yields the break-glass's id, empty when none was needed. kUnavailable, slug
-  /// provider-unhealthy.
+  /// a request and counts the use: yields the break-glass's id, empty when none was needed. It also asks whether the
+  /// keyring's rotation is overdue where its policy enforces it, which stops wraps and data keys. kUnavailable, slug
+  /// provider-unhealthy; kConflict, slug rotation-overdue.
   bool ProviderPasses() const EXCLUDES(mutex_);
-  Result<std::string> Pass() EXCLUDES(mutex_);
+  Result<std::string> Pass(const std::string& keyring, ledger::Operation operation) EXCLUDES(mutex_);
   /// Failing names the checks that fail.
   std::set<std::string, std::less<>> Failing() const EXCLUDES(mutex_);
   /// LookNow does what the next look would: after an adoption nobody has to wait for it. Fails while the ledger does
@@ -146,6 +147,7 @@ class Lifecycle {
   bool anchored_ GUARDED_BY(mutex_) = false;  // the ledger extends the token's anchors
   std::string anchor_ GUARDED_BY(mutex_) = "not compared yet";
   std::string rollback_ GUARDED_BY(mutex_);  // why not, when it does not
+  std::string mandate_ GUARDED_BY(mutex_);   // why the last rotation by mandate failed
   ProviderCourse provider_ GUARDED_BY(mutex_);
   std::chrono::steady_clock::time_point sweep_due_ GUARDED_BY(mutex_);
   std::thread watcher_;

@@ -73,6 +73,9 @@ struct Applier {
     state.ledger.unused_keys.insert(e.unused_keys.begin(), e.unused_keys.end());
     Changed changed;
     changed.ledger = true;
+    // An adoption begins anew by the clock that its text names; one that cannot be relied on is frozen again.
+    changed.clock = state.clock_frozen;
+    state.clock_frozen = false;
     Outdate(changed);  // what was asked for before a restore may have happened in what is lost (Q5)
     return changed;
   }
@@ -237,7 +240,6 @@ struct Applier {
     return changed;
   }
   Result<Changed> operator()(const ledger::ClockAccepted&) const {
-    if (!state.clock_frozen) return Misfit("a clock accepted that was not frozen");
     state.clock_frozen = false;
     Changed changed;
     changed.clock = true;
@@ -245,6 +247,28 @@ struct Applier {
     return changed;
   }
   Result<Changed> operator()(const ledger::CeremonyRecorded&) const { return Changed(); }
+
+  Result<Changed> operator()(const ledger::PolicySet& e) const {
+    return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
+      k.policy = {e.days, e.until, e.enforce, time};
+      return {};
+    });
+  }
+  Result<Changed> operator()(const ledger::MandateUsed& e) const {
+    return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
+      if (k.mandated != 0 || k.policy.days == 0 || e.version != k.versions.size() + 1)
+        return Misfit("a mandate used out of order");
+      k.mandated = e.version;
+      return {};
+    });
+  }
+  Result<Changed> operator()(const ledger::MandateSettled& e) const {
+    return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
+      if (k.mandated == 0 || k.mandated != e.version) return Misfit("a mandate settled that was not used");
+      k.mandated = 0;
+      return {};
+    });
+  }
 
  private:
   static Changed OfBreakGlass(const std::string& id) {

@@ -45,12 +45,23 @@ struct Version {
   Millis due = 0;            // pending destruction: when the KEK goes
 };
 
+/// KeyringPolicy is the standing mandate of a keyring (`keyring.set-policy`).
+struct KeyringPolicy {
+  std::uint32_t days = 0;  // 0: none
+  Millis until = 0;
+  bool enforce = false;  // an overdue rotation stops new wraps
+  Millis set = 0;
+  bool operator==(const KeyringPolicy&) const = default;
+};
+
 struct Keyring {
   crypto::KeyringId id{};
   std::string name;
   std::string custody;
   Grants grants;
   bool enabled = true;
+  KeyringPolicy policy;
+  std::uint32_t mandated = 0;  // version that a mandate is making, 0: none
   Millis created = 0;
   Millis last_rotation = 0;  // 0: never rotated
   std::uint32_t primary = 0;

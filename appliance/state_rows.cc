@@ -38,7 +38,7 @@ Bytes EncodeKeyring(const Keyring& k) {
   // What most keyrings do not have stands behind; rows of earlier versions end here.
   const auto moved =
       std::count_if(k.versions.begin(), k.versions.end(), [](const auto& v) { return v.second.moved != 0; });
-  if (k.enabled && moved == 0) return std::move(out).Take();
+  if (k.enabled && moved == 0 && k.policy == KeyringPolicy() && k.mandated == 0) return std::move(out).Take();
   out.U8(k.enabled ? 1 : 0);
   out.U32(static_cast<std::uint32_t>(moved));
   for (const auto& [number, v] : k.versions) {
@@ -47,6 +47,11 @@ Bytes EncodeKeyring(const Keyring& k) {
     out.U8(v.compromised ? 1 : 0);
     for (const auto at : {v.moved, v.due}) out.U64(static_cast<std::uint64_t>(at));
   }
+  out.U32(k.policy.days);
+  out.U64(static_cast<std::uint64_t>(k.policy.until));
+  out.U8(k.policy.enforce ? 1 : 0);
+  out.U64(static_cast<std::uint64_t>(k.policy.set));
+  out.U32(k.mandated);
   return std::move(out).Take();
 }
 
@@ -90,6 +95,11 @@ Result<Keyring> DecodeKeyring(std::string_view key, ByteView bytes) {
       at->second.moved = moved;
       at->second.due = due;
     }
+    k.policy.days = in.U32();
+    k.policy.until = static_cast<Millis>(in.U64());
+    k.policy.enforce = in.U8() == 1;
+    k.policy.set = static_cast<Millis>(in.U64());
+    k.mandated = in.U32();
   }
   if (format != kFormat || !in.Complete() || !grants) return Damaged(key);
   k.grants = *grants;

@@ -9,7 +9,7 @@
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::uint8_t kFormat = 4;
+constexpr std::uint8_t kFormat = 5;
 constexpr std::size_t kMaxAnchors = 256;
 constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr std::uint64_t kMaxOverlapDays = 400;
@@ -162,6 +162,8 @@ Result<LedgerRecord> AdoptRecord(const std::optional<LedgerRecord>& record, cons
     return Changed("the token is in epoch " + std::to_string(epoch) + ", the proposal opens " +
                    std::to_string(adoption.epoch));
   next.anchors = adoption.adopted;
+  // What was given up in a log that is lost is asked for again.
+  next.custody.pending.clear();
   return next;
 }
 
@@ -246,6 +248,13 @@ Bytes EncodeRecord(const LedgerRecord& record) {
     out.Raw(pending.key);
     out.U64(static_cast<std::uint64_t>(pending.due));
   }
+  out.U16(static_cast<std::uint16_t>(record.custody.mandates.size()));
+  for (const auto& mandate : record.custody.mandates) {
+    out.Raw(mandate.keyring);
+    out.Text(mandate.name);
+    out.U8(static_cast<std::uint8_t>(mandate.suite));
+    for (const auto at : {mandate.interval, mandate.until, mandate.next}) out.U64(static_cast<std::uint64_t>(at));
+  }
   return std::move(out).Take();
 }
 
@@ -284,6 +293,18 @@ Result<LedgerRecord> DecodeRecord(ByteView bytes) {
       pending.key = in.Array<20>();
       pending.due = static_cast<Millis>(in.U64());
       record.custody.pending.push_back(pending);
+    }
+  }
+  if (format >= 5) {
+    for (int n = in.U16(); n > 0 && in.ok(); --n) {
+      Mandate mandate;
+      mandate.keyring = in.Array<16>();
+      mandate.name = in.Text();
+      const auto suite = in.U8();
+      if (suite < 1 || suite > 2) in.Fail();
+      mandate.suite = static_cast<Suite>(suite);
+      for (auto* at : {&mandate.interval, &mandate.until, &mandate.next}) *at = static_cast<Millis>(in.U64());
+      record.custody.mandates.push_back(mandate);
     }
   }
   if (format < 1 || format > kFormat || !in.Complete() || record.key == 0)

@@ -12,6 +12,7 @@
 #include "crypto/base/clock.h"
 #include "crypto/base/result.h"
 #include "crypto/digest.h"
+#include "crypto/envelope.h"
 #include "crypto/note.h"
 #include "crypto/proposal_text.h"
 
@@ -38,6 +39,16 @@ struct PendingDestruction {
   Millis due = 0;
   bool operator==(const PendingDestruction&) const = default;
 };
+/// Mandate lets a keyring be rotated without further votes: at most one new version an interval, until a date (Q5).
+struct Mandate {
+  KeyringId keyring{};
+  std::string name;  // the keyring's
+  Suite suite = Suite::kKwp;
+  Millis interval = 0;
+  Millis until = 0;
+  Millis next = 0;  // before this no version is made by it
+  bool operator==(const Mandate&) const = default;
+};
 /// CustodyFacts is what a token enforces (crypto/custody.h).
 struct CustodyFacts {
   std::uint64_t roster_version = 0;  // 0: none seen yet
@@ -46,6 +57,7 @@ struct CustodyFacts {
   std::vector<SpentProposal> spent;
   std::uint64_t control_floor = 0;  // what was asked for when the control log was not longer than this is void
   std::vector<PendingDestruction> pending;
+  std::vector<Mandate> mandates;  // one a keyring at most
   bool operator==(const CustodyFacts&) const = default;
 };
 

@@ -11,6 +11,7 @@ namespace {
 constexpr Millis kClockSlack = Millis{5} * 60 * 1000;
 constexpr std::size_t kMaxSpent = 2000;  // twice what may be open at once
 constexpr std::size_t kMaxPending = 200;
+constexpr std::size_t kMaxMandates = 1000;
 constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr std::size_t kArmorLine = 70;
 
@@ -37,14 +38,20 @@ Result<Principal> PrincipalOf(std::string_view name, std::string_view value) {
   return principal;
 }
 
-}  // namespace
+// Whether a proposal also accepts the clock that it names: clock.accept, and an adoption, which begins anew in every
+// way.
+bool AcceptsClock(const ProposalText& proposal) {
+  return proposal.operation == "clock.accept" ||
+         (proposal.operation == "ledger.adopt" && proposal.params.contains("clock"));
+}
 
-Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGrant& grant, Millis now,
-                                   bool after_loss) {
-  auto next = record;
-  auto& custody = next.custody;
-  const auto& proposal = grant.proposal();
-  if (proposal.operation == "clock.accept") {
+// A log cannot have grown further than this beyond what was last signed of it.
+constexpr std::uint64_t kUnsignedEntries = 65536;
+
+// The clock of the token's host, against what the record has seen and what the text says.
+Result<void> CheckTime(const LedgerRecord& record, const ProposalText& proposal, Millis now) {
+  const auto& custody = record.custody;
+  if (AcceptsClock(proposal)) {
     // The one thing that a clock which went back does not stop (Q10): what the votes name is what this clock says.
     TRY_ASSIGN(const auto named, AcceptedClock(proposal));
     if (now + kClockSlack < named || now > proposal.execute_by)
@@ -60,10 +67,25 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
       return Unavailable("the proposal was made at " + FormatTime(proposal.created) +
                              " and the clock of the token's host says " + FormatTime(now) + ": set the clock right",
                          "clock-back");
-    if (proposal.control_size < custody.control_floor)
-      return Conflict("it was asked for before the clock was accepted: propose again", "stale");
-    custody.seen = std::max(custody.seen, now);
   }
+  if (proposal.operation == "ledger.adopt") return {};  // works once by its epoch, on whatever log is adopted
+  if (custody.control_floor != 0 && proposal.control_size <= custody.control_floor)
+    return Conflict("it was asked for before a clock was accepted: propose again", "stale");
+  const auto signed_head = AnchorOf(record, true);
+  if (proposal.control_size > (signed_head ? signed_head->size : 0) + kUnsignedEntries)
+    return Conflict("it names a control log that is longer than any that was signed", "stale");
+  return {};
+}
+
+}  // namespace
+
+Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGrant& grant, Millis now,
+                                   bool after_loss) {
+  auto next = record;
+  auto& custody = next.custody;
+  const auto& proposal = grant.proposal();
+  TRY(CheckTime(record, proposal, now));
+  custody.seen = AcceptsClock(proposal) ? now : std::max(custody.seen, now);
   TRY_ASSIGN(const auto roster, Roster::Parse(grant.roster_text()));
   const auto enforced = [&] {
     return Forbidden("the token enforces roster " + std::to_string(custody.roster_version) +
@@ -91,10 +113,12 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
         "the token remembers " + std::to_string(kMaxSpent) + " executed proposals: wait for their deadlines",
         "too-many-proposals");
   custody.spent.push_back(spent);
-  if (proposal.operation == "clock.accept") {
-    custody.seen = now;
-    custody.control_floor = proposal.control_size;
-  }
+  // From here on that clock counts, and what was asked for before is void. An adoption begins a log that may be
+  // shorter.
+  if (AcceptsClock(proposal))
+    custody.control_floor = proposal.operation == "ledger.adopt"
+                                ? proposal.control_size
+                                : std::max(custody.control_floor, proposal.control_size);
   return next;
 }
 
@@ -126,12 +150,16 @@ Result<LedgerRecord> PendingRecord(const LedgerRecord& record, const ProposalTex
   TRY_ASSIGN(const auto destruction, DestructionOf(proposal));
   auto next = record;
   auto& pending = next.custody.pending;
-  for (const auto& p : pending)
-    if (p.key == destruction.key) return Conflict("this KEK waits for its destruction already", "stale");
+  const auto due = now + static_cast<Millis>(destruction.days) * kDay;
+  for (auto& p : pending) {
+    if (p.key != destruction.key) continue;
+    p.due = std::max(p.due, due);  // given up anew, it waits anew
+    return next;
+  }
   if (pending.size() >= kMaxPending)
     return Overloaded("the token remembers " + std::to_string(kMaxPending) + " destructions that are due",
                       "overloaded");
-  pending.push_back({destruction.key, now + static_cast<Millis>(destruction.days) * kDay});
+  pending.push_back({destruction.key, due});
   return next;
 }
 
@@ -142,7 +170,7 @@ Result<LedgerRecord> WithoutPending(const LedgerRecord& record, const KeyId& key
   return next;
 }
 
-Result<void> JudgeDestruction(const LedgerRecord& record, const KeyId& key, Millis now) {
+Result<void> JudgeDestruction(const LedgerRecord& record, const KeyId& key, Millis now, Millis uptime) {
   for (const auto& p : record.custody.pending) {
     if (p.key != key) continue;
     if (now + kClockSlack < record.custody.seen)
@@ -150,9 +178,90 @@ Result<void> JudgeDestruction(const LedgerRecord& record, const KeyId& key, Mill
           "the token's host has seen " + FormatTime(record.custody.seen) + " and its clock says " + FormatTime(now),
           "clock-back");
     if (now < p.due) return Forbidden("KEK " + ToHex(key) + " may go at " + FormatTime(p.due), "destruction-not-due");
+    if (p.due < now - uptime && uptime < kDay)
+      return Forbidden("KEK " + ToHex(key) + " came due while the machine was down: it goes a day after its start",
+                       "destruction-not-due");
     return {};
   }
   return Forbidden("no quorum has given up KEK " + ToHex(key), "destruction-not-pending");
+}
+
+namespace {
+KeyringId KeyringOf(const KeyId& key) {
+  KeyringId keyring{};
+  std::copy_n(key.begin(), keyring.size(), keyring.begin());
+  return keyring;
+}
+}  // namespace
+
+Result<RotationPolicy> RotationPolicyOf(const ProposalText& proposal) {
+  if (proposal.operation != "keyring.set-policy") return Invalid("the proposal is not one of keyring.set-policy");
+  const auto get = [&](const char* name) {
+    const auto at = proposal.params.find(name);
+    return at == proposal.params.end() ? std::string() : at->second;
+  };
+  RotationPolicy policy;
+  const auto keyring = FromHexArray<16>(get("keyring-id"));
+  const auto suite = SuiteFromString(get("suite"));
+  if (!keyring || !suite) return Invalid("the proposal names no keyring");
+  policy.keyring = *keyring;
+  policy.suite = *suite;
+  if (get("enforce") != "yes" && get("enforce") != "no") return Invalid("enforce is yes or no");
+  policy.enforce = get("enforce") == "yes";
+  if (get("rotate-days") == "none") {
+    if (policy.enforce) return Invalid("there is nothing to enforce without rotate-days");
+    return policy;
+  }
+  const auto days = ParseNumber(get("rotate-days"));
+  if (!days || *days < kMinRotateDays || *days > kMaxRotateDays || *days % kRotateStep != 0)
+    return Invalid("rotate-days is 30 to 360 in steps of 30, or none");
+  policy.days = *days;
+  const auto until = ParseTime(get("until"));
+  if (!until || *until <= proposal.created || *until > proposal.created + static_cast<Millis>(kMaxMandateDays) * kDay)
+    return Invalid("until is a time like 2027-01-31T00:00:00Z, at most " + std::to_string(kMaxMandateDays) +
+                   " days from now");
+  policy.until = *until;
+  return policy;
+}
+
+Result<LedgerRecord> MandateRecord(const LedgerRecord& record, const ProposalText& proposal, Millis now) {
+  TRY_ASSIGN(const auto policy, RotationPolicyOf(proposal));
+  auto next = record;
+  auto& mandates = next.custody.mandates;
+  std::erase_if(mandates, [&](const Mandate& m) { return m.keyring == policy.keyring || m.until < now; });
+  if (policy.days == 0) return next;
+  if (mandates.size() >= kMaxMandates)
+    return Overloaded("the token keeps " + std::to_string(kMaxMandates) + " mandates", "overloaded");
+  const auto interval = static_cast<Millis>(policy.days) * kDay;
+  mandates.push_back({policy.keyring, proposal.keyring, policy.suite, interval, policy.until, now + interval});
+  return next;
+}
+
+Result<LedgerRecord> UseMandate(const LedgerRecord& record, std::string_view keyring, const KeyId& key, Suite suite,
+                                Millis now) {
+  auto next = record;
+  if (now + kClockSlack < next.custody.seen)
+    return Unavailable(
+        "the token's host has seen " + FormatTime(next.custody.seen) + " and its clock says " + FormatTime(now),
+        "clock-back");
+  for (auto& mandate : next.custody.mandates) {
+    if (mandate.keyring != KeyringOf(key) || mandate.name != keyring || mandate.suite != suite) continue;
+    if (now > mandate.until)
+      return Forbidden("the mandate ended at " + FormatTime(mandate.until) + ": propose keyring.set-policy",
+                       "mandate-over");
+    if (now < mandate.next)
+      return Forbidden("the mandate's next version is due at " + FormatTime(mandate.next), "mandate-not-due");
+    mandate.next = now + mandate.interval;
+    next.custody.seen = std::max(next.custody.seen, now);
+    return next;
+  }
+  return Forbidden("no mandate lets this keyring be rotated without votes", "no-mandate");
+}
+
+LedgerRecord AfterRotation(LedgerRecord record, const KeyId& key, Millis now) {
+  for (auto& mandate : record.custody.mandates)
+    if (mandate.keyring == KeyringOf(key)) mandate.next = now + mandate.interval;
+  return record;
 }
 
 std::string PossessionText(const InstanceId& instance, std::string_view principal, std::string_view ssh_key) {

@@ -16,8 +16,8 @@ namespace strongroom::crypto {
 /// names none takes roster 1 at its first sight, and with `after_loss` (the record was lost, and this adoption makes it
 /// anew) any. kForbidden (roster-not-enforced), kConflict (already-executed; stale: asked for before a clock was
 /// accepted), kUnavailable (clock-back: the clock stands more than five minutes before a time that was seen already or
-/// before the proposal was made). `clock.accept` passes a clock that went back, when it is the one that the votes name;
-/// from then on that clock counts, and all that was asked for before is void.
+/// before the proposal was made). `clock.accept`, and an adoption that names a clock, pass one that went back, when it
+/// is the one that the votes name; from then on that clock counts, and all that was asked for before is void.
 Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGrant& grant, Millis now,
                                    bool after_loss = false);
 
@@ -39,12 +39,39 @@ struct Destruction {
 Result<Destruction> DestructionOf(const ProposalText& proposal);
 /// PendingRecord is the record after an approved `version.destroy`: the KEK may go when `days` have passed since `now`.
 Result<LedgerRecord> PendingRecord(const LedgerRecord& record, const ProposalText& proposal, Millis now);
-/// JudgeDestruction tells whether a KEK may go now. kForbidden: destruction-not-pending, destruction-not-due;
-/// kUnavailable: clock-back.
-Result<void> JudgeDestruction(const LedgerRecord& record, const KeyId& key, Millis now);
+/// JudgeDestruction tells whether a KEK may go now. `uptime` is how long the machine has been up: one that came due
+/// while it was down, by a clock that nobody has watched since, waits for a day. kForbidden: destruction-not-pending,
+/// destruction-not-due; kUnavailable: clock-back.
+Result<void> JudgeDestruction(const LedgerRecord& record, const KeyId& key, Millis now, Millis uptime);
 /// WithoutPending is the record after a KEK is gone or its destruction was cancelled; kForbidden
 /// (destruction-not-pending).
 Result<LedgerRecord> WithoutPending(const LedgerRecord& record, const KeyId& key);
+
+/// The bounds of a rotation policy (F14).
+inline constexpr std::uint64_t kMinRotateDays = 30;
+inline constexpr std::uint64_t kMaxRotateDays = 360;
+inline constexpr std::uint64_t kRotateStep = 30;
+inline constexpr std::uint64_t kMaxMandateDays = 1830;
+/// RotationPolicy is what a proposal of `keyring.set-policy` says, by its parameters `keyring-id`, `suite`,
+/// `rotate-days` (30 to 360 in steps of 30, or none), `until` (a time at most 1830 days after the text was made) and
+/// `enforce` (yes: an overdue rotation stops new wraps).
+struct RotationPolicy {
+  KeyringId keyring{};
+  Suite suite = Suite::kKwp;
+  std::uint64_t days = 0;  // 0: none
+  Millis until = 0;
+  bool enforce = false;
+};
+Result<RotationPolicy> RotationPolicyOf(const ProposalText& proposal);
+/// MandateRecord is the record after an approved `keyring.set-policy`: its mandate, in the place of the keyring's
+/// former one; the first interval begins at `now`.
+Result<LedgerRecord> MandateRecord(const LedgerRecord& record, const ProposalText& proposal, Millis now);
+/// UseMandate is the record after a version was made by a keyring's mandate, written before it is made. kForbidden:
+/// no-mandate, mandate-over, mandate-not-due; kUnavailable: clock-back.
+Result<LedgerRecord> UseMandate(const LedgerRecord& record, std::string_view keyring, const KeyId& key, Suite suite,
+                                Millis now);
+/// AfterRotation restarts the interval of a keyring that was rotated by votes.
+LedgerRecord AfterRotation(LedgerRecord record, const KeyId& key, Millis now);
 
 /// PossessionText is what a new custodian signs (namespace roster@strongroom) to show that the key is hers.
 std::string PossessionText(const InstanceId& instance, std::string_view principal, std::string_view ssh_key);

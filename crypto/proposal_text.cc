@@ -1,5 +1,6 @@
 #include "crypto/proposal_text.h"
 
+#include <algorithm>
 #include <array>
 
 #include "crypto/text_rules.h"
@@ -9,22 +10,31 @@ namespace {
 
 constexpr std::string_view kHeader = "strongroom proposal v1\n";
 
-// Each operation and the policy class that it falls under (Q8).
-constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kOperations = {{
-    {"break-glass.open", "break-glass"},
-    {"clock.accept", "recovery"},
-    {"grant.change", "ceremony"},
-    {"keyring.create", "ceremony"},
-    {"keyring.emergency-rotate", "emergency"},
-    {"keyring.enable", "ceremony"},
-    {"keyring.rotate", "rotation"},
-    {"ledger.adopt", "recovery"},
-    {"ledger.rotate-key", "rotation"},
-    {"roster.change", "roster"},
-    {"version.archive", "destruction"},
-    {"version.destroy", "destruction"},
-    {"version.restore", "ceremony"},
+// Each operation, the policy class that it falls under (Q8), and whether it is about one keyring. Who votes on a
+// keyring of an organisation is told by the keyring's name: nothing that is about the whole appliance may have one.
+struct OperationRule {
+  std::string_view name, policy_class;
+  bool about_a_keyring;
+};
+constexpr std::array<OperationRule, 14> kOperations = {{
+    {"break-glass.open", "break-glass", false},
+    {"clock.accept", "recovery", false},
+    {"grant.change", "ceremony", true},
+    {"keyring.create", "ceremony", true},
+    {"keyring.emergency-rotate", "emergency", true},
+    {"keyring.enable", "ceremony", true},
+    {"keyring.rotate", "rotation", true},
+    {"keyring.set-policy", "rotation", true},
+    {"ledger.adopt", "recovery", false},
+    {"ledger.rotate-key", "rotation", false},
+    {"roster.change", "roster", false},
+    {"version.archive", "destruction", true},
+    {"version.destroy", "destruction", true},
+    {"version.restore", "ceremony", true},
 }};
+
+// Votes are for soon: nobody signs for what runs in a year.
+constexpr Millis kMostTime = Millis{31} * 24 * 3600 * 1000;
 
 std::string RenderUnchecked(const ProposalText& p) {
   std::string text(kHeader);
@@ -59,6 +69,10 @@ Result<void> Check(const ProposalText& p) {
   if (p.policy.empty()) return Invalid("a proposal names its policy");
   const auto& label = p.policy.front().label;
   if (label.substr(label.find('/') + 1) != operation_class) return Invalid("operation and policy class disagree");
+  const auto* rule = std::find_if(kOperations.begin(), kOperations.end(),
+                                  [&](const OperationRule& r) { return r.name == p.operation; });
+  if (rule->about_a_keyring == p.keyring.empty())
+    return Invalid(p.operation + (p.keyring.empty() ? " is about a keyring: name it" : " has no keyring"));
   if (!p.keyring.empty() && !IsName(p.keyring))
     return Invalid("'" + p.keyring.substr(0, 64) + "' is not a keyring name (a-z, 0-9, -, at most 64)");
   for (const auto& [name, value] : p.params) {
@@ -69,6 +83,7 @@ Result<void> Check(const ProposalText& p) {
     return Invalid("reason: " + reason.error().detail);
   if (!IsName(p.requester)) return Invalid("the requester is not a principal's name");
   if (p.created > p.approve_by || p.approve_by > p.execute_by) return Invalid("the deadlines are not in order");
+  if (p.execute_by - p.created > kMostTime) return Invalid("a proposal is executed within 31 days");
   return {};
 }
 
@@ -185,10 +200,11 @@ Result<KeyId> NamedKey(const ProposalText& proposal) {
 }
 
 Result<std::string> ClassOf(std::string_view operation) {
-  for (const auto& [name, of] : kOperations)
-    if (name == operation) return std::string(of);
   std::string known;
-  for (const auto& [name, of] : kOperations) known += (known.empty() ? "" : ", ") + std::string(name);
+  for (const auto& rule : kOperations) {
+    if (rule.name == operation) return std::string(rule.policy_class);
+    known += (known.empty() ? "" : ", ") + std::string(rule.name);
+  }
   return Invalid(
       "operation '" + std::string(operation.substr(0, 40)) + "' is not one that this version executes: " + known,
       "unknown-operation");

@@ -208,7 +208,10 @@ Result<void> Roster::CheckPolicies() const {
   for (const auto& [of, groups] : parts_.requirements) {
     if (!is_class(of)) return Invalid("there is no class of operations '" + of.substr(0, 40) + "'");
     for (const auto& group : groups)
-      if (!parts_.groups.contains(group)) return Invalid("class " + of + " requires a group that is not there");
+      // One person who is needed and gone would lock everybody out.
+      if (const auto at = parts_.groups.find(group); at == parts_.groups.end() || at->second.size() < 2)
+        return Invalid("class " + of + " requires group '" + group.substr(0, 40) +
+                       "', which is not there or has fewer than two members");
   }
   return {};
 }

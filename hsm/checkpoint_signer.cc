@@ -212,7 +212,16 @@ Result<std::vector<CheckpointSignature>> CheckpointSigner::Sign(const Session& s
 
 Result<void> CheckpointSigner::Spend(const Session& session, const crypto::ExecutionGrant& grant, Millis now) {
   TRY_ASSIGN(const auto stored, ReadRecord(session));
-  TRY_ASSIGN(const auto next, crypto::SpendProposal(stored.record, grant, now));
+  TRY_ASSIGN(auto next, crypto::SpendProposal(stored.record, grant, now));
+  // A rotation by votes restarts the interval of a mandate.
+  if (const auto key = crypto::NamedKey(grant.proposal())) next = crypto::AfterRotation(std::move(next), *key, now);
+  return Replace(session, stored, next);
+}
+
+Result<void> CheckpointSigner::SpendMandate(const Session& session, std::string_view keyring, const KeyRef& key,
+                                            Millis now) const {
+  TRY_ASSIGN(const auto stored, ReadRecord(session));
+  TRY_ASSIGN(const auto next, crypto::UseMandate(stored.record, keyring, key.key, key.suite, now));
   return Replace(session, stored, next);
 }
 
@@ -241,6 +250,10 @@ Result<void> CheckpointSigner::Change(const Session& session, const crypto::Exec
     TRY_ASSIGN(const auto next, crypto::RosterRecord(spent, grant));
     return Replace(session, *stored, next);
   }
+  if (proposal.operation == "keyring.set-policy") {
+    TRY_ASSIGN(const auto next, crypto::MandateRecord(spent, proposal, now));
+    return Replace(session, *stored, next);
+  }
   if (proposal.operation == "clock.accept") return Replace(session, *stored, spent);
   if (proposal.operation == "version.destroy") {
     TRY_ASSIGN(const auto next, crypto::PendingRecord(spent, proposal, now));
@@ -257,9 +270,10 @@ Result<void> CheckpointSigner::Change(const Session& session, const crypto::Exec
   return {};
 }
 
-Result<void> CheckpointSigner::JudgeDestruction(const Session& session, const crypto::KeyId& key, Millis now) const {
+Result<void> CheckpointSigner::JudgeDestruction(const Session& session, const crypto::KeyId& key, Millis now,
+                                                Millis steady) const {
   TRY_ASSIGN(const auto stored, ReadRecord(session));
-  return crypto::JudgeDestruction(stored.record, key, now);
+  return crypto::JudgeDestruction(stored.record, key, now, steady);
 }
 
 Result<void> CheckpointSigner::Forget(const Session& session, const crypto::KeyId& key) const {

@@ -34,8 +34,10 @@ class CheckpointSigner {
   Result<void> Change(const Session& session, const crypto::ExecutionGrant& grant, Millis now);
   /// Spend writes the record in which the grant's proposal is spent (crypto::SpendProposal).
   Result<void> Spend(const Session& session, const crypto::ExecutionGrant& grant, Millis now);
+  /// SpendMandate writes the record in which the keyring's mandate has made this key (crypto::UseMandate).
+  Result<void> SpendMandate(const Session& session, std::string_view keyring, const KeyRef& key, Millis now) const;
   /// JudgeDestruction and Forget are crypto/custody.h's on the record in the token; Forget writes it.
-  Result<void> JudgeDestruction(const Session& session, const crypto::KeyId& key, Millis now) const;
+  Result<void> JudgeDestruction(const Session& session, const crypto::KeyId& key, Millis now, Millis steady) const;
   Result<void> Forget(const Session& session, const crypto::KeyId& key) const;
 
  private:

@@ -17,7 +17,8 @@ enum Kind : std::uint8_t {
   kCheckpointKeys = 7,
   kRecord = 8,
   kChangeRecord = 9,
-  kEndDestruction = 10
+  kEndDestruction = 10,
+  kMandate = 11
 };
 constexpr unsigned kMaxCheckpointKeys = 2;
 constexpr unsigned kMaxProof = 128;  // hashes: two for each level of a tree
@@ -225,6 +226,12 @@ ScratchBytes EncodeRequest(const Request& request) {
     out.U8(static_cast<std::uint8_t>(end->end));
     return Finish(std::move(out));
   }
+  if (const auto* mandate = std::get_if<MandateRequest>(&request.body)) {
+    auto out = Begin(request.id, kMandate);
+    Put(out, mandate->spec.ref);
+    out.Text(mandate->spec.label);
+    return Finish(std::move(out));
+  }
   if (const auto* sign = std::get_if<SignRequest>(&request.body)) {
     auto out = Begin(request.id, kSign);
     out.Text(sign->head.origin);
@@ -270,6 +277,13 @@ Result<Request> DecodeRequest(ByteView frame) {
     case kChangeRecord:
       request.body = ChangeRecordRequest{GetApproved(in)};
       break;
+    case kMandate: {
+      MandateRequest mandate;
+      mandate.spec.ref = GetRef(in);
+      mandate.spec.label = in.Text();
+      request.body = std::move(mandate);
+      break;
+    }
     case kEndDestruction: {
       EndDestructionRequest end;
       end.key = GetRef(in);
@@ -395,6 +409,7 @@ ScratchBytes EncodeResponse(const Response& response) {
   if (const auto* generate = std::get_if<GenerateResponse>(&response.body)) return plain(kGenerate, generate->outcome);
   if (const auto* change = std::get_if<ChangeRecordResponse>(&response.body))
     return plain(kChangeRecord, change->outcome);
+  if (const auto* mandate = std::get_if<MandateResponse>(&response.body)) return plain(kMandate, mandate->outcome);
   if (const auto* end = std::get_if<EndDestructionResponse>(&response.body))
     return plain(kEndDestruction, end->outcome);
   return plain(kSelfTest, std::get<SelfTestResponse>(response.body).outcome);
@@ -508,6 +523,9 @@ Result<Response> DecodeResponse(ByteView frame) {
         response.body = RecordResponse{crypto::DecodeRecord(in.Blob())};
       break;
     }
+    case kMandate:
+      response.body = MandateResponse{GetVoid(in)};
+      break;
     case kEndDestruction:
       response.body = EndDestructionResponse{GetVoid(in)};
       break;

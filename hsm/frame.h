@@ -3,7 +3,8 @@
 //
 //   frame    = length (u32, of what follows, 1 to kMaxFrame)  id (u64)  kind (u8)  body
 //   request  : 1 Execute, 2 Generate, 3 Inventory, 4 SelfTest, 5 Identity, 6 SignCheckpoint, 7 CheckpointKey, 8
-//   LedgerRecord, 9 ChangeLedgerRecord, 10 EndDestruction; ids are the client's and not 0 response : the request's id
+//   LedgerRecord, 9 ChangeLedgerRecord, 10 EndDestruction, 11
+//   GenerateByMandate; ids are the client's and not 0 response : the request's id
 //   and kind; body = status, and the kind's value when the status is ok an operation ends with its deadline (u64,
 //   milliseconds of CLOCK_MONOTONIC, all ones = none) notice   : id 0, kind 0, body = protocol version (u16)  word
 //   (u8): 0 I serve, 1 the PIN is latched, 2 I leave.
@@ -47,6 +48,9 @@ struct EndDestructionRequest {
   KeyRef key;
   DestructionEnd end = DestructionEnd::kCancel;
 };
+struct MandateRequest {
+  KeySpec spec;
+};
 struct InventoryRequest {};
 struct SelfTestRequest {};
 struct IdentityRequest {};
@@ -58,7 +62,7 @@ struct CheckpointKeysRequest {};
 struct RecordRequest {};
 using RequestBody =
     std::variant<ExecuteRequest, GenerateRequest, InventoryRequest, SelfTestRequest, IdentityRequest, SignRequest,
-                 CheckpointKeysRequest, RecordRequest, ChangeRecordRequest, EndDestructionRequest>;
+                 CheckpointKeysRequest, RecordRequest, ChangeRecordRequest, EndDestructionRequest, MandateRequest>;
 struct Request {
   std::uint64_t id = 0;
   RequestBody body;
@@ -92,14 +96,17 @@ struct ChangeRecordResponse {
 struct EndDestructionResponse {
   Result<void> outcome;
 };
+struct MandateResponse {
+  Result<void> outcome;
+};
 enum class HostWord : std::uint8_t { kServing = 0, kPinLatched = 1, kLeaving = 2 };
 struct Notice {
   HostWord word = HostWord::kServing;
   std::uint16_t version = kProtocolVersion;
 };
-using ResponseBody =
-    std::variant<Notice, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse, IdentityResponse,
-                 SignResponse, CheckpointKeysResponse, RecordResponse, ChangeRecordResponse, EndDestructionResponse>;
+using ResponseBody = std::variant<Notice, ExecuteResponse, GenerateResponse, InventoryResponse, SelfTestResponse,
+                                  IdentityResponse, SignResponse, CheckpointKeysResponse, RecordResponse,
+                                  ChangeRecordResponse, EndDestructionResponse, MandateResponse>;
 struct Response {
   std::uint64_t id = 0;
   ResponseBody body;

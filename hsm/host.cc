@@ -79,6 +79,10 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
     response.body = ChangeRecordResponse{elsewhere};
     return response;
   }
+  if (!custody && std::holds_alternative<MandateRequest>(request.body)) {
+    response.body = MandateResponse{elsewhere};
+    return response;
+  }
   if (!custody && std::holds_alternative<EndDestructionRequest>(request.body)) {
     response.body = EndDestructionResponse{elsewhere};
     return response;
@@ -99,6 +103,8 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
     response.body = RecordResponse{ops.ReadLedgerRecord()};
   else if (auto* change = std::get_if<ChangeRecordRequest>(&request.body))
     response.body = ChangeRecordResponse{CountAndChange(ops, clock, std::move(*change))};
+  else if (const auto* mandate = std::get_if<MandateRequest>(&request.body))
+    response.body = MandateResponse{ops.GenerateByMandate(mandate->spec)};
   else if (const auto* end = std::get_if<EndDestructionRequest>(&request.body))
     response.body = EndDestructionResponse{ops.EndDestruction(end->key, end->end)};
   else

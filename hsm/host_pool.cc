@@ -46,6 +46,7 @@ Result<crypto::LedgerRecord> HostPool::ReadLedgerRecord() { return lanes_[0]->op
 Result<void> HostPool::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   return lanes_[0]->ops->ChangeLedgerRecord(std::move(grant));
 }
+Result<void> HostPool::GenerateByMandate(const KeySpec& spec) { return lanes_[0]->ops->GenerateByMandate(spec); }
 Result<void> HostPool::EndDestruction(const KeyRef& key, DestructionEnd end) {
   return lanes_[0]->ops->EndDestruction(key, end);
 }

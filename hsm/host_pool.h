@@ -31,6 +31,7 @@ class HostPool final : public KeyOps {
   Result<std::vector<CheckpointKey>> CheckpointKeys() override;
   Result<crypto::LedgerRecord> ReadLedgerRecord() override;
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
+  Result<void> GenerateByMandate(const KeySpec& spec) override;
   Result<void> EndDestruction(const KeyRef& key, DestructionEnd end) override;
   std::vector<LinkState> Links() override;
 

@@ -128,6 +128,10 @@ class KeyOps {
   /// grant's proposal must name this key and suite, its roster must be the one that the token obeys, and it works once
   /// (crypto/custody.h). An id that exists already is kConflict.
   virtual Result<void> Generate(crypto::ExecutionGrant grant, const KeySpec& spec) = 0;
+  /// GenerateByMandate makes the next KEK of a keyring that a standing mandate lets be rotated (`keyring.set-policy`):
+  /// at most one an interval, until the mandate's date, by the host's own record and clock. kForbidden: no-mandate,
+  /// mandate-over, mandate-not-due.
+  virtual Result<void> GenerateByMandate(const KeySpec& spec) = 0;
   /// Inventory lists every secret-key object that lives in the token.
   virtual Result<std::vector<KeyRecord>> Inventory() = 0;
   /// SelfTest runs known answers of both suites through the token and compares its identity (K9).
@@ -145,6 +149,7 @@ class KeyOps {
   /// `anchor-damaged`, when it should and does not.
   virtual Result<crypto::LedgerRecord> ReadLedgerRecord() = 0;
   /// ChangeLedgerRecord carries out an approved `ledger.adopt`, `ledger.rotate-key`, `roster.change`, `clock.accept` or
+  /// `keyring.set-policy` or
   /// `version.destroy` (which begins its waiting period). kConflict (stale) when the record is not what the proposal
   /// says: so each works once.
   virtual Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) = 0;
@@ -172,15 +177,63 @@ inline OpDeadline DeadlineOf(const KeyOp& op) {
   return std::visit([](const auto& o) { return o.deadline; }, op);
 }
 
+/// KekLabel is the CKA_LABEL of a KEK; it cannot be changed, so it tells for good whose key it is.
+inline std::string KekLabel(std::string_view keyring, std::uint32_t version) {
+  return "strongroom " + std::string(keyring) + " v" + std::to_string(version);
+}
+
+/// KeyringOfLabel is the keyring that a KEK's label names; kForbidden (grant-mismatch) when it is not the label of this
+/// very version.
+inline Result<std::string> KeyringOfLabel(const KeySpec& spec) {
+  std::uint32_t version = 0;
+  for (std::size_t i = spec.ref.key.size() - 4; i < spec.ref.key.size(); ++i) version = version << 8 | spec.ref.key[i];
+  const std::string_view head = "strongroom ";
+  const auto tail = " v" + std::to_string(version);
+  if (!spec.label.starts_with(head) || !spec.label.ends_with(tail) || spec.label.size() <= head.size() + tail.size())
+    return Forbidden("the label is not that of a KEK", "grant-mismatch");
+  return spec.label.substr(head.size(), spec.label.size() - head.size() - tail.size());
+}
+
+/// CheckSeries: every KEK in the token that has a keyring's id must bear the keyring's name. Who may vote is told by
+/// the name that custodians read, what is done by the id: they must belong together. kForbidden (grant-mismatch).
+inline Result<void> CheckSeries(std::string_view keyring, ByteView keyring_id, const std::vector<KeyRecord>& records) {
+  const auto label = "strongroom " + std::string(keyring) + " v";
+  for (const auto& record : records)
+    if (record.id.size() > keyring_id.size() && std::equal(keyring_id.begin(), keyring_id.end(), record.id.begin()) &&
+        !record.label.starts_with(label))
+      return Forbidden("keyring id " + ToHex(keyring_id) + " is not that of keyring '" + std::string(keyring) +
+                           "': the token has '" + record.label + "'",
+                       "grant-mismatch");
+  return {};
+}
+
 /// CheckGrantNamesKey is what every implementation asks before it generates.
 inline Result<void> CheckGrantNamesKey(const crypto::ProposalText& proposal, const KeySpec& spec) {
   TRY_ASSIGN(const auto named, crypto::NamedKey(proposal));
   const auto suite = proposal.params.find("suite");
   const auto custody = proposal.params.find("custody");
+  const auto version = proposal.params.find("version");
   if (named != spec.ref.key || suite == proposal.params.end() || suite->second != crypto::ToString(spec.ref.suite) ||
-      custody == proposal.params.end() || custody->second != "token:" + spec.ref.token)
+      custody == proposal.params.end() || custody->second != "token:" + spec.ref.token ||
+      spec.label != "strongroom " + proposal.keyring + " v" + version->second)
     return Forbidden("the votes are for another key than the one to generate", "grant-mismatch");
   return {};
+}
+
+/// CheckChangeNamesKeyring: an approved change of the record that is about a keyring's KEKs (`version.destroy`,
+/// `keyring.set-policy`) must name the keyring that they belong to, and a destruction a KEK that is there.
+inline Result<void> CheckChangeNamesKeyring(const crypto::ProposalText& proposal,
+                                            const std::vector<KeyRecord>& records) {
+  if (proposal.operation != "version.destroy" && proposal.operation != "keyring.set-policy") return {};
+  const auto param = proposal.params.find("keyring-id");
+  const auto id = param == proposal.params.end() ? std::nullopt : FromHexArray<16>(param->second);
+  if (!id) return Invalid("the proposal names no keyring id");
+  TRY(CheckSeries(proposal.keyring, *id, records));
+  if (proposal.operation != "version.destroy") return {};
+  TRY_ASSIGN(const auto key, crypto::NamedKey(proposal));
+  for (const auto& record : records)
+    if (record.id.size() == key.size() && std::equal(key.begin(), key.end(), record.id.begin())) return {};
+  return NotFound("the token has no KEK " + ToHex(key), "key-missing");
 }
 
 }  // namespace strongroom::hsm

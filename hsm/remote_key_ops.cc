@@ -244,6 +244,13 @@ Result<void> RemoteKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   return response.outcome;
 }
 
+Result<void> RemoteKeyOps::GenerateByMandate(const KeySpec& spec) {
+  TRY_ASSIGN(const auto response, Expect<MandateResponse>(Call([&](std::uint64_t id) {
+               return EncodeRequest({id, MandateRequest{spec}});
+             })));
+  return response.outcome;
+}
+
 Result<void> RemoteKeyOps::EndDestruction(const KeyRef& key, DestructionEnd end) {
   TRY_ASSIGN(const auto response, Expect<EndDestructionResponse>(Call([&](std::uint64_t id) {
                return EncodeRequest({id, EndDestructionRequest{key, end}});

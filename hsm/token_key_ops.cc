@@ -80,6 +80,8 @@ TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_I
       profile_(std::move(profile)),
       identity_(std::move(identity)),
       clock_(clock),
+      began_host_(clock.Now()),
+      began_steady_(clock.Steady()),
       keeper_(std::move(keeper)),
       worker_(std::move(worker)),
       control_(std::move(control)),
@@ -394,48 +396,14 @@ Error TokenKeyOps::BlobRefused(CK_RV rv, const char* call, const KeyRef& key) {
   }
 }
 
-Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& spec) {
-  const auto used = std::move(grant);
-  TRY(CheckGrantNamesKey(used.proposal(), spec));
-  if (clock_.Now() > used.proposal().execute_by)
-    return Expired("the proposal's time for execution has passed", "proposal-expired");
-  const MutexLock lock(mutex_);
-  const OnControl session(*this);
-  if (broken_) return Unavailable("the token has failed; its host is being replaced");
-  if (spec.ref.token != identity_.serial) return NotFound("this host serves token " + identity_.serial, "key-missing");
-  TRY_ASSIGN(const auto existing, FindObjects({{CKA_ID, Bytes(spec.ref.key.begin(), spec.ref.key.end())}}, 1));
-  if (!existing.empty())
-    return Conflict("the token already has an object with CKA_ID " + ToHex(spec.ref.key), "key-exists");
-  // Spent before anything is made: the same votes never make a second key, whoever asks (Q5, Q9).
-  if (const auto spent = signer_.Spend(control_, used, clock_.Now()); !spent) return SignerFault(spent.error());
-  auto attributes = KekTemplate(spec, profile_);
-  auto ck = ToCk(attributes);
-  CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
-  CK_OBJECT_HANDLE key = 0;
-  if (const CK_RV rv = module_->fn().C_GenerateKey(at_->handle(), &mechanism, ck.data(), ck.size(), &key); rv != CKR_OK)
-    return Fault(rv, "C_GenerateKey", nullptr);
-  auto reported = ReadAttributes(key, KekReadBack(profile_));
-  const auto fault = reported ? JudgeKek(*reported, spec.ref, profile_) : reported.error().Line();
-  if (!fault.empty()) {
-    // Only a key that is known to be gone may be called so; else whoever asked has to look once the token is back.
-    const CK_RV destroyed = module_->fn().C_DestroyObject(at_->handle(), key);
-    if (destroyed != CKR_OK) {
-      broken_ = true;
-      return Error{Code::kUnavailable,
-                   "a new KEK that is not as asked for could not be destroyed: " + fault,
-                   {},
-                   destroyed,
-                   __func__};
-    }
-    return Integrity("the new KEK was destroyed: " + fault, "key-drift");
-  }
-  return {};
-}
-
 Result<std::vector<KeyRecord>> TokenKeyOps::Inventory() {
   const MutexLock lock(mutex_);
   const OnControl session(*this);
   if (broken_) return Unavailable("the token has failed; its host is being replaced");
+  return ReadKeys();
+}
+
+Result<std::vector<KeyRecord>> TokenKeyOps::ReadKeys() {
   TRY_ASSIGN(const auto objects,
              FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), BoolAttribute(CKA_TOKEN, true)}, 65536));
   std::vector<KeyRecord> records;

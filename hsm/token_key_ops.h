@@ -38,6 +38,7 @@ class TokenKeyOps final : public KeyOps {
   Result<std::vector<CheckpointKey>> CheckpointKeys() override EXCLUDES(mutex_);
   Result<crypto::LedgerRecord> ReadLedgerRecord() override EXCLUDES(mutex_);
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override EXCLUDES(mutex_);
+  Result<void> GenerateByMandate(const KeySpec& spec) override EXCLUDES(mutex_);
   Result<void> EndDestruction(const KeyRef& key, DestructionEnd end) override EXCLUDES(mutex_);
 
   bool Broken() const EXCLUDES(mutex_);
@@ -65,6 +66,10 @@ class TokenKeyOps final : public KeyOps {
   template <class Call>
   auto OnLedgerRecord(Call call) -> decltype(call());
   // Judges the failure of a call that the signer made.
+  template <class Spend>
+  Result<void> Make(const std::string& keyring, const KeySpec& spec, Spend spend) EXCLUDES(mutex_);
+  Result<std::vector<KeyRecord>> ReadKeys() REQUIRES(mutex_);
+  Result<void> CheckCourse() const;
   Error SignerFault(Error error) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const WrapOp& op) REQUIRES(mutex_);
   Result<KeyOpOutput> Run(const UnwrapOp& op) REQUIRES(mutex_);
@@ -96,6 +101,7 @@ class TokenKeyOps final : public KeyOps {
   const VendorProfile profile_;
   const TokenIdentity identity_;
   const Clock& clock_;
+  const Millis began_host_, began_steady_;  // both clocks when this host began
 
   mutable Mutex mutex_;
   Session keeper_ GUARDED_BY(mutex_);

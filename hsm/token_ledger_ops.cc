@@ -5,6 +5,9 @@
 #include "hsm/token_key_ops.h"
 
 namespace strongroom::hsm {
+namespace {
+constexpr Millis kMostStep = 15'000;
+}  // namespace
 
 Error TokenKeyOps::SignerFault(Error error) {
   if (error.ck_rv == CKR_OK) return error;
@@ -45,11 +48,23 @@ Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
     return Forbidden("the votes are for another token than " + identity_.serial, "grant-mismatch");
   if (clock_.Now() > used.proposal().execute_by)
     return Expired("the proposal's time for execution has passed", "proposal-expired");
-  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
+    TRY_ASSIGN(const auto keys, ReadKeys());
+    TRY(CheckChangeNamesKeyring(used.proposal(), keys));
     auto changed = signer_.Change(control_, used, clock_.Now());
     if (changed) sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
     return changed;
   });
+}
+
+// A clock that was set while this host runs brings nothing nearer.
+Result<void> TokenKeyOps::CheckCourse() const {
+  const auto off = (clock_.Now() - began_host_) - (clock_.Steady() - began_steady_);
+  if (off > kMostStep || off < -kMostStep)
+    return Unavailable("the host's clock was set by " + std::to_string(off / 1000) +
+                           " s since it began: nothing is destroyed by it until the host is started again",
+                       "clock-stepped");
+  return {};
 }
 
 Result<void> TokenKeyOps::EndDestruction(const KeyRef& key, DestructionEnd end) {
@@ -57,7 +72,8 @@ Result<void> TokenKeyOps::EndDestruction(const KeyRef& key, DestructionEnd end) 
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     ++operations_;
     if (end == DestructionEnd::kDestroy) {
-      TRY(signer_.JudgeDestruction(control_, key.key, clock_.Now()));
+      TRY(CheckCourse());
+      TRY(signer_.JudgeDestruction(control_, key.key, clock_.Now(), clock_.Steady()));
       // The key first: one that is gone while its record says that it may go is found by the next attempt.
       TRY_ASSIGN(
           const auto found,

@@ -117,6 +117,23 @@ struct Writer {
     out.Text(e.markdown);
     out.Text(e.by);
   }
+  void operator()(const PolicySet& e) const {
+    out.Raw(e.keyring);
+    out.U32(e.days);
+    out.U64(static_cast<std::uint64_t>(e.until));
+    out.U8(e.enforce ? 1 : 0);
+  }
+  void operator()(const MandateUsed& e) const {
+    out.Raw(e.keyring);
+    out.U32(e.version);
+  }
+  void operator()(const MandateSettled& e) const {
+    out.Raw(e.keyring);
+    out.U32(e.version);
+    out.U8(e.ok ? 1 : 0);
+    out.Text(e.slug);
+    out.Text(e.detail);
+  }
 };
 
 bool GetFlag(WireReader& in) {
@@ -192,6 +209,29 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       e.transcript = in.Text();
       e.markdown = in.Text();
       e.by = in.Text();
+      return e;
+    }
+    case 22: {
+      PolicySet e;
+      e.keyring = in.Array<16>();
+      e.days = in.U32();
+      e.until = static_cast<Millis>(in.U64());
+      e.enforce = GetFlag(in);
+      return e;
+    }
+    case 23: {
+      MandateUsed e;
+      e.keyring = in.Array<16>();
+      e.version = in.U32();
+      return e;
+    }
+    case 24: {
+      MandateSettled e;
+      e.keyring = in.Array<16>();
+      e.version = in.U32();
+      e.ok = GetFlag(in);
+      e.slug = in.Text();
+      e.detail = in.Text();
       return e;
     }
     default:
@@ -308,7 +348,7 @@ std::string_view ToString(VersionMoved::To to) {
 }
 
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 21> kNames = {"genesis",
+  constexpr std::array<std::string_view, 24> kNames = {"genesis",
                                                        "proposal-filed",
                                                        "vote-cast",
                                                        "proposal-withdrawn",
@@ -328,7 +368,10 @@ std::string_view KindName(const ControlBody& body) {
                                                        "break-glass-reviewed",
                                                        "clock-frozen",
                                                        "clock-accepted",
-                                                       "ceremony-recorded"};
+                                                       "ceremony-recorded",
+                                                       "policy-set",
+                                                       "mandate-used",
+                                                       "mandate-settled"};
   return kNames[body.index()];
 }
 

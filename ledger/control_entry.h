@@ -146,11 +146,32 @@ struct CeremonyRecorded {
   std::string markdown;    // the same for people
   std::string by;
 };
+/// PolicySet stands in the settlement of `keyring.set-policy`: from the entry's time on the keyring is rotated every
+/// `days` without further votes, until a time; 0 days: no more.
+struct PolicySet {
+  crypto::KeyringId keyring{};
+  std::uint32_t days = 0;
+  Millis until = 0;
+  bool enforce = false;
+};
+/// MandateUsed is the intent of a rotation by such a policy, MandateSettled its outcome, with what it changed before
+/// it.
+struct MandateUsed {
+  crypto::KeyringId keyring{};
+  std::uint32_t version = 0;
+};
+struct MandateSettled {
+  crypto::KeyringId keyring{};
+  std::uint32_t version = 0;
+  bool ok = false;
+  std::string slug;
+  std::string detail;
+};
 using ControlBody =
     std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
                  VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged, RosterChanged,
                  KeyringSwitched, GrantsChanged, VersionMoved, BreakGlassOpened, BreakGlassClosed, BreakGlassReviewed,
-                 ClockFrozen, ClockAccepted, CeremonyRecorded>;
+                 ClockFrozen, ClockAccepted, CeremonyRecorded, PolicySet, MandateUsed, MandateSettled>;
 
 struct ControlEntry {
   Millis time = 0;

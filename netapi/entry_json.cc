@@ -135,6 +135,25 @@ struct Body {
     out["markdown"] = e.markdown;
     out["by"] = e.by;
   }
+  void operator()(const ledger::PolicySet& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["rotate_days"] = e.days;
+    out["until"] = FormatTime(e.until);
+    out["enforce"] = e.enforce;
+  }
+  void operator()(const ledger::MandateUsed& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["version"] = e.version;
+  }
+  void operator()(const ledger::MandateSettled& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["version"] = e.version;
+    out["ok"] = e.ok;
+    if (!e.ok) {
+      out["problem"] = e.slug;
+      out["detail"] = e.detail;
+    }
+  }
 };
 
 std::string_view ToString(ledger::Use use) {

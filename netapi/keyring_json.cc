@@ -1,5 +1,7 @@
 #include "netapi/keyring_json.h"
 
+#include "appliance/policy_decisions.h"
+
 #include <boost/json/array.hpp>
 
 #include "crypto/base/clock.h"
@@ -23,6 +25,11 @@ bj::object KeyringObject(const appliance::Keyring& keyring) {
   out["last_rotation"] = TimeOrNull(keyring.last_rotation);
   out["id"] = ToHex(keyring.id);
   out["grants"] = keyring.grants.Text();
+  if (keyring.policy.days != 0)
+    out["policy"] = bj::object{{"rotate_days", keyring.policy.days},
+                               {"until", FormatTime(keyring.policy.until)},
+                               {"enforce", keyring.policy.enforce},
+                               {"next_rotation", FormatTime(appliance::NextRotation(keyring))}};
   bj::array versions;
   for (const auto& [number, v] : keyring.versions) {
     bj::object version{{"version", number},

@@ -124,7 +124,9 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
       {std::chrono::seconds(config.canary_seconds), std::chrono::seconds(config.sweep_seconds),
        std::chrono::milliseconds(config.provider_slow_ms)});
   appliance::Broker::Options broker_options;
-  broker_options.gate = [&](const appliance::DataRequest&) { return lifecycle.Pass(); };
+  broker_options.gate = [&](const appliance::DataRequest& request) {
+    return lifecycle.Pass(request.keyring, request.operation);
+  };
   broker_options.workers = 2 + config.token_hosts;  // one group in each host, others waiting for the disk
   appliance::Broker broker(
       **ledger, {interactive, bulk}, clock, [&] { return governance.Snapshot(); }, broker_options);

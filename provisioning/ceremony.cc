@@ -275,6 +275,8 @@ class Ceremony {
           TRY_ASSIGN(auto text, FillIn(argument, values_));
           command.push_back(std::move(text));
         }
+        const std::vector<std::string> given(command.begin() + 9, command.end());
+        TRY(CheckHarmless(given));
         return DoProcess(command);
       }
     }
@@ -396,11 +398,32 @@ class Ceremony {
     return {};
   }
 
+  // What people are about to sign must be what the script asks for, whatever the server sent.
+  Result<void> CheckFiled(const ProposeOptions& asked, const Made& made) const {
+    const auto wrong = [](const std::string& what) {
+      return Integrity("the server's text is not what the script asks for: " + what, "text-mismatch");
+    };
+    if (crypto::ProposalId(made.text) != made.id) return wrong("it has another id");
+    TRY_ASSIGN(const auto text, crypto::ProposalText::Parse(made.text));
+    if (text.operation != asked.operation) return wrong("operation " + text.operation);
+    if (text.keyring != asked.keyring) return wrong("keyring " + text.keyring);
+    if (text.reason != asked.reason) return wrong("reason " + text.reason);
+    for (const auto& param : asked.params) {
+      const auto name = param.substr(0, param.find('=')), value = param.substr(param.find('=') + 1);
+      const auto at = text.params.find(name);
+      // The appliance writes some in full: the token's serial for `token`, all grants for a service's name.
+      if (at == text.params.end() || (name != "custody" && name != "grants" && at->second != value))
+        return wrong("param " + name);
+    }
+    return {};
+  }
+
   Result<void> File(const std::string& as, ProposeOptions proposal) {
     proposal.params.push_back("ceremony=" + ToHex(script_.hash));
     TRY_ASSIGN(const auto client, session_.Connect());
     TRY_ASSIGN(const auto filed, FileProposal(*client, proposal));
     made_[as] = {TextOf(filed, "id"), TextOf(filed, "text")};
+    TRY(CheckFiled(proposal, made_[as]));
     details_["proposal"] = made_[as].id;
     Say("proposal " + made_[as].id + "\n\n" + made_[as].text + "\n");
     return {};

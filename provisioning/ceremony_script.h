@@ -69,6 +69,10 @@ struct CeremonyScript {
   static Result<CeremonyScript> Parse(std::string_view text, const std::string& file);
 };
 
+/// CheckHarmless: a script may call backup, restore, ledger, status, keyring list and keyring show; the rest are steps
+/// of their own. Asked of the arguments as written and again as filled in.
+Result<void> CheckHarmless(const std::vector<std::string>& arguments);
+
 using Values = std::map<std::string, std::string, std::less<>>;
 /// FillIn replaces each {name} by its value; kInvalid for one that has none.
 Result<std::string> FillIn(std::string_view text, const Values& values);

@@ -10,7 +10,10 @@
 #include <set>
 
 #include "appliance/break_glass.h"
+#include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
+#include "appliance/policy_decisions.h"
+#include "crypto/custody.h"
 #include "crypto/quorum.h"
 #include "crypto/sshsig.h"
 #include "netapi/keyring_json.h"
@@ -20,6 +23,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr std::uint64_t kMaxGaps = 1000;
+constexpr Millis kClockSlack = Millis{5} * 60 * 1000;
 constexpr Millis kSilence = Millis{5} * 60 * 1000;
 
 // Epoch is an adoption as the log tells it.
@@ -44,6 +48,7 @@ class ControlAuditor {
     return Integrity("the control log ends with changes of keyrings that no execution settles", "unvoted-change");
   }
   const appliance::State& state() const { return state_; }
+  Millis last() const { return last_; }
   const std::vector<crypto::Roster>& rosters() const { return rosters_; }
   const std::vector<Epoch>& epochs() const { return epochs_; }
   std::uint64_t votes = 0, executions = 0;
@@ -53,9 +58,7 @@ class ControlAuditor {
     TRY_ASSIGN(const auto entry, ledger::DecodeControl(raw));
     if (ledger::Encode(entry) != Bytes(raw.begin(), raw.end())) return Integrity("it is not in its one form");
     if (const auto* genesis = std::get_if<ledger::Genesis>(&entry.body)) TRY(CheckGenesis(*genesis));
-    if (entry.time < last_ && !std::holds_alternative<ledger::ClockAccepted>(entry.body))
-      return Integrity("its time is before the one of the entry before it, and no clock was accepted", "time-back");
-    last_ = entry.time;
+    TRY(CheckTime(entry));
     if (!announced_.empty()) {
       if (ledger::Encode({0, entry.body}) != announced_.front())
         return Integrity("it is not what the execution before it does at once", "unvoted-change");
@@ -94,6 +97,22 @@ class ControlAuditor {
       changes_.push_back(ledger::Encode({0, appliance::AsProposed(entry.body)}));
       return {};
     }
+    if (const auto* used = std::get_if<ledger::MandateUsed>(&entry.body)) TRY(CheckMandate(used->keyring, entry.time));
+    if (const auto* mandate = std::get_if<ledger::MandateSettled>(&entry.body)) {
+      // The rotation of the keyring as it was before these changes, or nothing.
+      const auto& before = changes_.empty() ? state_ : before_;
+      const auto name = before.keyring_names.find(mandate->keyring);
+      if (name == before.keyring_names.end()) return Integrity("it settles a mandate of no keyring", "unvoted-change");
+      const auto& keyring = *before.FindKeyring(name->second);
+      std::vector<Bytes> wanted;
+      if (mandate->ok)
+        for (const auto& body : appliance::RotationOf(before, keyring, keyring.Primary()->suite).entries)
+          wanted.push_back(ledger::Encode({0, body}));
+      if (wanted != changes_ || keyring.mandated != mandate->version)
+        return Integrity("the changes before it are not what its mandate allows", "unvoted-change");
+      changes_.clear();
+      return {};
+    }
     const auto* settled = std::get_if<ledger::ExecutionSettled>(&entry.body);
     // Nothing needs a vote that closes, freezes or is told: but it does not stand among what does.
     if (settled == nullptr || !settled->ok) {
@@ -114,24 +133,60 @@ class ControlAuditor {
     return {};
   }
 
+  // Times do not go back, but where votes have accepted a clock; and then to a time that they were for.
+  Result<void> CheckTime(const ledger::ControlEntry& entry) {
+    const bool accepts = std::holds_alternative<ledger::ClockAccepted>(entry.body) ||
+                         std::holds_alternative<ledger::EpochOpened>(entry.body);
+    if (entry.time < last_ && !accepts)
+      return Integrity("its time is before the one of the entry before it, and no clock was accepted", "time-back");
+    if (const bool back = entry.time < last_; back || std::holds_alternative<ledger::ClockAccepted>(entry.body)) {
+      const auto at = std::find_if(state_.proposals.begin(), state_.proposals.end(), [](const auto& p) {
+        return p.second->fate == appliance::ProposalFate::kConsumed && appliance::AcceptsClock(p.second->parsed);
+      });
+      const auto named =
+          at == state_.proposals.end() ? Result<Millis>(Integrity("")) : crypto::AcceptedClock(at->second->parsed);
+      if (!named || entry.time + kClockSlack < *named || entry.time > at->second->parsed.execute_by)
+        return Integrity("it accepts another clock than the one voted for", "time-back");
+    }
+    last_ = entry.time;
+    return {};
+  }
+
+  // One person's doing has a person behind it.
+  Result<void> CheckPerson(const std::string& by) const {
+    const auto* principal = state_.roster ? state_.roster->Find(by) : nullptr;
+    if (principal == nullptr ||
+        (principal->role != crypto::Role::kOperator && principal->role != crypto::Role::kCustodian))
+      return Integrity("it is by '" + by.substr(0, 64) + "', who is no operator or custodian", "unvoted-change");
+    return {};
+  }
+
   // What accepts a clock is dated by that clock, not by the ledger's frozen time.
   static Millis JudgedAt(const appliance::Proposal& proposal, Millis time) {
-    return proposal.parsed.operation == "clock.accept" ? proposal.parsed.created : time;
+    return appliance::AcceptsClock(proposal.parsed) ? proposal.parsed.created : time;
   }
 
   // Whether an entry may only stand in a settlement. kIntegrity for one that may not stand at all.
-  Result<bool> NeedsVotes(const ledger::ControlEntry& entry) const {
-    if (const auto* switched = std::get_if<ledger::KeyringSwitched>(&entry.body))
-      return switched->enabled;  // whoever disables needs nobody
+  Result<bool> NeedsVotes(const ledger::ControlEntry& entry) {
+    if (const auto* switched = std::get_if<ledger::KeyringSwitched>(&entry.body)) {
+      if (switched->enabled) return true;
+      TRY(CheckPerson(switched->by));  // whoever disables needs nobody else
+      return false;
+    }
     if (const auto* moved = std::get_if<ledger::VersionMoved>(&entry.body)) {
       using To = ledger::VersionMoved::To;
-      if (moved->to == To::kKept) return false;
-      if (moved->to != To::kDestroyed) return true;
+      if (moved->to != To::kKept && moved->to != To::kDestroyed) return true;
+      if (moved->to == To::kKept) TRY(CheckPerson(moved->by));
       const auto name = state_.keyring_names.find(moved->keyring);
       const auto* keyring = name == state_.keyring_names.end() ? nullptr : state_.FindKeyring(name->second);
       const auto* version = keyring == nullptr ? nullptr : keyring->Find(moved->version);
-      if (version == nullptr || version->due == 0 || entry.time < version->due)
+      if (version == nullptr || !version->custody.starts_with("token:"))
+        return Integrity("it moves a version that goes with another one's KEK", "unvoted-change");
+      if (moved->to == To::kDestroyed && (version->due == 0 || entry.time < version->due))
         return Integrity("it destroys a KEK before its time", "unvoted-change");
+      // All that share the KEK move with it, at once.
+      auto moves = appliance::MovesOf(state_, *keyring, *version, moved->to, 0, moved->by);
+      for (std::size_t i = 1; i < moves.size(); ++i) announced_.push_back(ledger::Encode({0, moves[i]}));
       return false;
     }
     return std::holds_alternative<ledger::KeyringCreated>(entry.body) ||
@@ -142,7 +197,18 @@ class ControlAuditor {
            std::holds_alternative<ledger::RosterChanged>(entry.body) ||
            std::holds_alternative<ledger::GrantsChanged>(entry.body) ||
            std::holds_alternative<ledger::BreakGlassOpened>(entry.body) ||
-           std::holds_alternative<ledger::ClockAccepted>(entry.body);
+           std::holds_alternative<ledger::ClockAccepted>(entry.body) ||
+           std::holds_alternative<ledger::PolicySet>(entry.body);
+  }
+
+  // A mandate is used when it is due and no sooner.
+  Result<void> CheckMandate(const crypto::KeyringId& id, Millis time) const {
+    const auto name = state_.keyring_names.find(id);
+    if (name == state_.keyring_names.end()) return Integrity("it uses a mandate of no keyring", "unvoted-change");
+    const auto effect = appliance::EffectOfMandate(state_, *state_.FindKeyring(name->second), time);
+    if (!effect)
+      return Integrity("it uses a mandate that does not allow it: " + effect.error().detail, "unvoted-change");
+    return {};
   }
 
   // Only a token's own key can say which one follows it.
@@ -223,6 +289,25 @@ Result<void> NothingElse(const std::string& folder, const std::set<std::string>&
       return Integrity(name + " is not part of the export", "unexpected-file");
   }
   if (error) return Io("cannot read " + folder + ": " + error.message());
+  return {};
+}
+
+// A use of a break-glass in the evidence: of one that there is, while it was open (with the time that a request may
+// take).
+Result<void> TakeUse(const appliance::State& state, const ledger::EvidenceEntry& entry, Millis control_last,
+                     std::map<std::string, std::uint64_t, std::less<>>& uses) {
+  constexpr std::string_view kUse = "break-glass ";
+  constexpr Millis kUnderWay = 60'000;
+  if (!entry.outcome.starts_with(kUse)) return {};
+  const auto id = entry.outcome.substr(kUse.size());
+  const auto at = state.break_glass.find(id);
+  // Of what was opened after the control log's head that is in this export nothing is known.
+  if (at == state.break_glass.end() && entry.time + kUnderWay >= control_last) return {};
+  if (at == state.break_glass.end() || at->second->drill || entry.time + kUnderWay < at->second->opened ||
+      entry.time > at->second->until + kUnderWay || ++uses[id] > at->second->most_uses)
+    return Integrity(
+        "evidence of " + FormatTime(entry.time) + " goes by break-glass " + id + ", which did not allow it",
+        "unvoted-change");
   return {};
 }
 
@@ -366,6 +451,7 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
         folder, "control", keys, [](std::uint64_t, ByteView) { return Result<void>(); }, files, &control_roots));
   TRY(JudgeEpochs(auditor.epochs(), true, all_keys, control_roots, audit.lost));
   Millis last = 0;
+  std::map<std::string, std::uint64_t, std::less<>> uses;
   TRY_ASSIGN(const auto evidence,
              ledger::VerifyLogFolder(
                  folder, "evidence", keys,
@@ -381,9 +467,14 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                    if (last != 0 && entry->time - last > kSilence && ++audit.silences <= kMaxGaps)
                      audit.gaps.push_back("from " + FormatTime(last) + " to " + FormatTime(entry->time));
                    last = entry->time;
-                   return {};
+                   return TakeUse(state, *entry, auditor.last(), uses);
                  },
                  files, &evidence_roots));
+  for (const auto& [id, count] : uses)
+    if (const auto& b = *state.break_glass.at(id); b.closed != 0 && count > b.uses)
+      return Integrity("break-glass " + id + " was used " + std::to_string(count) + " times and closed with " +
+                           std::to_string(b.uses),
+                       "unvoted-change");
   TRY(JudgeHead(folder, false, evidence, state, newest));
   TRY(JudgeEpochs(auditor.epochs(), false, all_keys, evidence_roots, audit.lost));
   TRY(Same(folder, "keyrings.json", KeyringsJson(state), files));

@@ -127,6 +127,12 @@ int ShowKeyring(const CliSession& session, const std::string& name) {
   return Print(session, session.Ask("GET", "/v1/keyrings/" + name), [](const bj::value& k) {
     PrintTable({kKeyringHead, KeyringRow(k)});
     if (k.get_object().contains("grants")) std::cout << "grants: " << TextOf(k, "grants") << "\n";
+    if (k.get_object().contains("policy")) {
+      const auto& policy = k.get_object().at("policy");
+      std::cout << "policy: rotated every " << TextOf(policy, "rotate_days") << " days until "
+                << TextOf(policy, "until") << ", next " << TextOf(policy, "next_rotation")
+                << (TextOf(policy, "enforce") == "true" ? "; when overdue, nothing new is wrapped" : "") << "\n";
+    }
     std::vector<std::vector<std::string>> rows = {
         {"VERSION", "STATE", "SUITE", "ANNOUNCED", "ACTIVATED", "DEACTIVATED", "USES OF ITS KEK"}};
     for (const auto& v : k.get_object().at("versions").get_array())

@@ -1,10 +1,18 @@
 #include "crypto/base/clock.h"
 
+#include <time.h>
+
 #include <array>
 #include <chrono>
 #include <cstdio>
 
 namespace strongroom {
+
+Millis Clock::Steady() const {
+  timespec boot{};
+  (void)clock_gettime(CLOCK_BOOTTIME, &boot);
+  return static_cast<Millis>(boot.tv_sec) * 1000 + boot.tv_nsec / 1'000'000;
+}
 
 Millis SystemClock::Now() const {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())

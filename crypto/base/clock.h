@@ -16,6 +16,8 @@ class Clock {
   virtual Millis Now() const = 0;
   /// Host is what the machine's own clock says, whether or not it can be relied on.
   virtual Millis Host() const { return Now(); }
+  /// Steady is milliseconds since the machine's start, counted through suspend, whatever its clock is set to.
+  virtual Millis Steady() const;
   /// Fault says for a person why the time cannot be relied on; empty when it can.
   virtual std::string Fault() const { return {}; }
   /// Accept relies on the host's clock again: a quorum has said so.

@@ -58,7 +58,7 @@ class RawToken {
     auto ops = std::move(*hsm::TokenKeyOps::Open(token_.uri(), clock));
     const auto serial = ops->Identity()->serial;
     (void)ops->Generate(QuorumFixture().Grant(ring, 1, crypto::Suite::kKwp, serial),
-                        {{serial, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, "raw"});
+                        {{serial, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, hsm::KekLabel("k", 1)});
     ops.reset();
     module_ = std::move(*hsm::Module::Load(kSoftHsmModule));
     slot_ = *module_->FindSlot(token_.uri());

@@ -145,13 +145,13 @@ TEST_P(KeyOpsContract, Q9_GenerateNeedsVotesForThisVeryKey) {
 
 TEST_P(KeyOpsContract, K3_AnExistingIdIsNeverMadeAgain) {
   const auto key = MakeKey(Suite::kKwp);
-  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 1, Suite::kKwp, token_), {key, "again"}).error().code,
+  EXPECT_EQ(ops().Generate(Quorum().Grant(ring_, 1, Suite::kKwp, token_), {key, KekLabel("k", 1)}).error().code,
             Code::kConflict);
   const auto records = ops().Inventory();
   ASSERT_TRUE(records);
   ASSERT_EQ(records->size(), 1U);
   EXPECT_EQ((*records)[0].fault, "");
-  EXPECT_EQ((*records)[0].label, "contract key");
+  EXPECT_EQ((*records)[0].label, KekLabel("k", 1));
 }
 
 TEST_P(KeyOpsContract, ManyThreadsGetTheirOwnAnswers) {

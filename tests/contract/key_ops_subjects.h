@@ -27,10 +27,16 @@ using tests::QuorumFixture;
 /// ContractClock is the machine's, moved by what the test has set; every subject's hosts go by it.
 class ContractClock final : public Clock {
  public:
-  Millis Now() const override { return SystemClock().Now() + Offset(); }
+  Millis Now() const override { return SystemClock().Now() + Offset() + Step(); }
+  Millis Steady() const override { return SystemClock().Steady() + Offset(); }
+  /// Offset is time that passes: both clocks see it. Step is what the host's clock alone is set by.
   static std::atomic<Millis>& Offset() {
     static std::atomic<Millis> offset{0};
     return offset;
+  }
+  static std::atomic<Millis>& Step() {
+    static std::atomic<Millis> step{0};
+    return step;
   }
 };
 
@@ -164,7 +170,7 @@ class KeyOpsContract : public testing::TestWithParam<Implementation> {
   }
   KeyRef MakeKey(Suite suite, std::uint32_t version = 1) {
     const auto ref = Ref(ring_, version, suite);
-    const auto made = ops().Generate(Quorum().Grant(ring_, version, suite, token_), {ref, "contract key"});
+    const auto made = ops().Generate(Quorum().Grant(ring_, version, suite, token_), {ref, KekLabel("k", version)});
     EXPECT_TRUE(made) << (made ? "" : made.error().Line());
     return ref;
   }

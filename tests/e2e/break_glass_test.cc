@@ -163,6 +163,9 @@ TEST_F(BreakGlassE2e, F27_EveryOperationOfAKeyringIsInAnExportThatVerifies) {
   EXPECT_NE(opened.err.find("compromised"), std::string::npos) << opened.err;
   EXPECT_EQ(f_.Run("service-1", {"rewrap", "--keyring", "install"}, before).status, 0);
   op("version.destroy", "install", {"version=1"});
+  op("keyring.set-policy", "install", {"rotate-days=90"});
+  op("keyring.set-policy", "org-a", {"rotate-days=30", "enforce=yes"});
+  op("keyring.set-policy", "org-a", {"rotate-days=none"});
   ExportVerifies(f_, where_.File("export"));
   const auto shown = f_.Run("auditor-1", {"keyring", "show", "org-a"});
   EXPECT_NE(shown.out.find("archived"), std::string::npos) << shown.out;
@@ -193,7 +196,7 @@ TEST_F(BreakGlassE2e, Q3_AnOrganisationsOwnCustodiansDecideAboutItsKeyring) {
       change.end(),
       {"--param",
        "organisation-org-a=ceremony=2,destruction=2,emergency=2,rotation=2 custodian-4,custodian-5,custodian-6",
-       "--param", "group-security-lead=custodian-3", "--param", "require-destruction=security-lead"});
+       "--param", "group-security-lead=custodian-2,custodian-3", "--param", "require-destruction=security-lead"});
   (void)Governed(f_, change);
   const std::vector<std::string> rotate = {"propose", "keyring.rotate", "--keyring", "org-a", "--reason", "ours"};
   auto id = Filed(f_, rotate);

@@ -142,7 +142,9 @@ Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySp
   if (away_) return Unavailable("the fake token is away");
   if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
   if (keks_.contains(spec.ref.key)) return Conflict("the key exists", "key-exists");
-  TRY_ASSIGN(record_, crypto::SpendProposal(record_, used, now()));
+  TRY(hsm::CheckSeries(used.proposal().keyring, ByteView(spec.ref.key).first(16), Records()));
+  TRY_ASSIGN(auto spent, crypto::SpendProposal(record_, used, now()));
+  record_ = crypto::AfterRotation(std::move(spent), spec.ref.key, now());
   keks_[spec.ref.key] = Kek{crypto::RandomArray<32>(), spec.ref.suite, spec.label};
   return {};
 }
@@ -150,6 +152,10 @@ Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySp
 Result<std::vector<hsm::KeyRecord>> FakeKeyOps::Inventory() {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
+  return Records();
+}
+
+std::vector<hsm::KeyRecord> FakeKeyOps::Records() const {
   std::vector<hsm::KeyRecord> records;
   for (const auto& [id, kek] : keks_) records.push_back({Bytes(id.begin(), id.end()), kek.label, kek.suite, {}});
   return records;
@@ -217,6 +223,7 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   if (token == used.proposal().params.end() || token->second != serial_)
     return Forbidden("the votes are for another token than " + serial_, "grant-mismatch");
   if (now() > used.proposal().execute_by) return Expired("its time has passed", "proposal-expired");
+  TRY(hsm::CheckChangeNamesKeyring(used.proposal(), Records()));
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(lost_ ? crypto::LedgerRecord() : record_, used, now(), lost_));
   if (used.proposal().operation == "ledger.adopt") {
     TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(used.proposal()));
@@ -226,6 +233,10 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   }
   if (used.proposal().operation == "roster.change") {
     TRY_ASSIGN(record_, crypto::RosterRecord(spent, used));
+    return {};
+  }
+  if (used.proposal().operation == "keyring.set-policy") {
+    TRY_ASSIGN(record_, crypto::MandateRecord(spent, used.proposal(), now()));
     return {};
   }
   if (used.proposal().operation == "clock.accept") {
@@ -242,12 +253,24 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   return {};
 }
 
+Result<void> FakeKeyOps::GenerateByMandate(const hsm::KeySpec& spec) {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
+  if (keks_.contains(spec.ref.key)) return Conflict("the key exists", "key-exists");
+  TRY_ASSIGN(const auto keyring, hsm::KeyringOfLabel(spec));
+  TRY(hsm::CheckSeries(keyring, ByteView(spec.ref.key).first(16), Records()));
+  TRY_ASSIGN(record_, crypto::UseMandate(record_, keyring, spec.ref.key, spec.ref.suite, now()));
+  keks_[spec.ref.key] = Kek{crypto::RandomArray<32>(), spec.ref.suite, spec.label};
+  return {};
+}
+
 Result<void> FakeKeyOps::EndDestruction(const hsm::KeyRef& key, hsm::DestructionEnd end) {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (key.token != serial_) return NotFound("another token", "key-missing");
   if (end == hsm::DestructionEnd::kDestroy) {
-    TRY(crypto::JudgeDestruction(record_, key.key, now()));
+    TRY(crypto::JudgeDestruction(record_, key.key, now(), steady()));
     keks_.erase(key.key);
   }
   TRY_ASSIGN(record_, crypto::WithoutPending(record_, key.key));

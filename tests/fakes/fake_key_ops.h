@@ -23,6 +23,7 @@ class FakeKeyOps final : public hsm::KeyOps {
   Result<std::vector<hsm::CheckpointKey>> CheckpointKeys() override;
   Result<crypto::LedgerRecord> ReadLedgerRecord() override;
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
+  Result<void> GenerateByMandate(const hsm::KeySpec& spec) override;
   Result<void> EndDestruction(const hsm::KeyRef& key, hsm::DestructionEnd end) override;
   void SetAway(bool away);
   /// Recall puts an earlier record back, as a token does that forgets; Lose destroys it.
@@ -30,10 +31,12 @@ class FakeKeyOps final : public hsm::KeyOps {
   void Lose();
   /// The time by which an overlap of two checkpoint keys ends; the system's clock unless a test says otherwise.
   std::function<Millis()> now = [] { return SystemClock().Now(); };
+  std::function<Millis()> steady = [] { return SystemClock().Steady(); };
   /// Generated counts the keys that were ever made.
   std::size_t Generated() const;
 
  private:
+  std::vector<hsm::KeyRecord> Records() const REQUIRES(mutex_);
   struct Kek {
     std::array<std::uint8_t, 32> key{};
     crypto::Suite suite{};

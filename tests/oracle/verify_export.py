@@ -227,8 +227,15 @@ def ssh_verify(signers, who, namespace, message, signature):
 CLASSES = {"break-glass.open": "break-glass", "clock.accept": "recovery", "grant.change": "ceremony",
            "keyring.create": "ceremony", "keyring.emergency-rotate": "emergency", "keyring.enable": "ceremony",
            "keyring.rotate": "rotation", "ledger.adopt": "recovery", "ledger.rotate-key": "rotation",
-           "roster.change": "roster", "version.archive": "destruction", "version.destroy": "destruction",
+           "keyring.set-policy": "rotation", "roster.change": "roster", "version.archive": "destruction", "version.destroy": "destruction",
            "version.restore": "ceremony"}
+
+
+KEYRING_OPERATIONS = [o for o in CLASSES if o.split(".")[0] in ("keyring", "grant", "version")]
+
+
+def accepts_clock(p):
+    return p["fields"]["operation"] == "clock.accept" or (p["fields"]["operation"] == "ledger.adopt" and "clock" in p["params"])
 
 
 class Control:
@@ -242,6 +249,9 @@ class Control:
         self.signers_of, self.former_roster = {}, None
         self.last, self.frozen, self.at_once, self.break_glass = 0, False, [], {}
 
+    def about(self, operation):
+        return operation in KEYRING_OPERATIONS
+
     def fields(self, text):
         pairs = [line.split(": ", 1) for line in text.splitlines()[1:]]
         return dict(pairs), {k[6:]: v for k, v in pairs if k.startswith("param ")}
@@ -251,13 +261,17 @@ class Control:
         if r.number(1) != 1:
             raise Bad("unknown format")
         kind, time = r.number(1), r.number(8)
-        if time < self.last and kind != 20:
+        if time < self.last and kind not in (10, 20):
             raise Bad("a time before the one of the entry before it")
+        if time < self.last or kind == 20:  # to the clock that votes have named, and to no other
+            accepted = [p for p in self.proposals.values() if p["fate"] == "consumed" and accepts_clock(p)]
+            if not accepted or not self.clock_fits(accepted[0], time):
+                raise Bad("another clock than the one voted for")
         self.last = time
         self.expected = self.at_once.pop(0) if self.at_once else None
         if self.expected and kind != 15:
             raise Bad("not what the execution before it does at once")
-        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20):
+        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24):
             raise Bad("keyrings were changed before it without an execution")
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
@@ -301,6 +315,8 @@ class Control:
     def kind_2(self, r, time):
         text = r.text()
         fields, params = self.fields(text)
+        if ("keyring" in fields) != self.about(fields["operation"]):
+            raise Bad("a proposal about a keyring that names none, or the other way round")
         if not text.startswith("strongroom proposal v1\n") or fields["instance"] != self.instance:
             raise Bad("a proposal of another instance")
         self.proposals[hashlib.sha256(text.encode()).hexdigest()[:32]] = {
@@ -323,7 +339,7 @@ class Control:
             raise Bad(f"{who} is concerned and may not vote")
         if not ssh_verify(self.signers, who, "vote@strongroom", p["text"] + f"verdict: {verdict}\n", signature):
             raise Bad(f"the vote by {who} does not fit")
-        if p["fields"]["operation"] != "clock.accept" and when(time) > p["fields"]["approve-by"]:
+        if verdict == "approve" and not accepts_clock(p) and when(time) > p["fields"]["approve-by"]:
             raise Bad("a vote after the time for votes")
         p["votes"][who] = verdict
         self.votes += 1
@@ -346,7 +362,7 @@ class Control:
         for label, needed, people in needs:
             if sum(1 for who in people if p["votes"].get(who) == "approve") < needed:
                 raise Bad(f"executed without its votes ({label})")
-        if p["fields"]["operation"] != "clock.accept" and when(time) > p["fields"]["execute-by"]:
+        if not accepts_clock(p) and when(time) > p["fields"]["execute-by"]:
             raise Bad("executed too late")
         p["fate"] = "consumed"
         if p["fields"]["operation"] == "keyring.emergency-rotate":  # the old version first, and at once
@@ -355,6 +371,13 @@ class Control:
                 self.at_once = [("moved", i, n, "compromised", 0) for i, n in self.sharing(ring, version)
                                 if self.keyrings[i]["versions"][n]["state"] != "compromised"]
         self.executions += 1
+
+    def may_stop(self, who):
+        lines = [l.split(" ") for l in self.roster.splitlines() if l.startswith("principal: ")]
+        return any(l[1] == who and l[2] in ("operator", "custodian") for l in lines)
+
+    def clock_fits(self, p, time):
+        return when(time + 300_000) >= p["params"]["clock"] and when(time) <= p["fields"]["execute-by"]
 
     def needs(self, p):
         """Each part of a proposal's policy: its label, how many, of whom."""
@@ -385,7 +408,7 @@ class Control:
         ring, enabled, by = r.take(16).hex(), r.number(1) == 1, r.text()
         if enabled:
             self.changes.append(("enabled", ring))
-        elif not by or not self.keyrings[ring].get("enabled", True):
+        elif not self.may_stop(by) or not self.keyrings[ring].get("enabled", True):
             raise Bad("a keyring disabled by nobody, or twice")
         self.keyrings[ring]["enabled"] = enabled
 
@@ -398,6 +421,10 @@ class Control:
         ring, number, to, days, by = r.take(16).hex(), r.number(4), r.number(1), r.number(4), r.text()
         name = {1: "archived", 2: "restored", 3: "compromised", 4: "pending-destruction", 5: "kept", 6: "destroyed"}[to]
         v = self.keyrings[ring]["versions"][number]
+        if name in ("kept", "destroyed") and not self.expected:  # all that share the KEK move with it, at once
+            if not v["custody"].startswith("token:") or (name == "kept" and not self.may_stop(by)):
+                raise Bad("a version that nobody may move")
+            self.at_once = [("moved", i, n, name, 0) for i, n in self.sharing(ring, number)[1:]]
         if self.expected and self.expected != ("moved", ring, number, name, days):
             raise Bad("not what the execution before it does at once")
         if name == "destroyed" and (not v.get("due") or time < v["due"]):
@@ -448,12 +475,51 @@ class Control:
 
     def kind_20(self, r, time):
         r.number(8)
-        if not self.frozen:
-            raise Bad("a clock accepted that was not frozen")
         self.frozen = False
         self.changes.append(("clock",))
         for p in self.proposals.values():
             p["fate"] = "outdated" if p["fate"] == "open" else p["fate"]
+
+    def kind_22(self, r, time):
+        ring, days, until, enforce = r.take(16).hex(), r.number(4), r.number(8), r.number(1)
+        self.changes.append(("policy", ring, days, until, enforce))
+        self.keyrings[ring]["policy"] = {"days": days, "until": until, "enforce": enforce, "set": time}
+
+    def kind_23(self, r, time):
+        ring, version = r.take(16).hex(), r.number(4)
+        k = self.keyrings[ring]
+        policy = k.get("policy", {"days": 0})
+        if not policy["days"] or k.get("mandated") or version != len(k["versions"]) + 1:
+            raise Bad("a mandate used out of order")
+        if time > policy["until"] or time < self.next_rotation(k) or k["versions"][k["primary"]]["state"] != "active":
+            raise Bad("a mandate used that does not allow it")
+        k["mandated"] = version
+
+    def kind_24(self, r, time):
+        ring, version, ok, _, _ = r.take(16).hex(), r.number(4), r.number(1), r.text(), r.text()
+        k = self.keyrings[ring]
+        wanted = []
+        if ok:
+            before = k["versions"][version - 1]
+            wanted = self.rotated(ring, version, before["suite"], before["custody"])
+        if k.get("mandated") != version or self.changes != wanted:
+            raise Bad("the changes before it are not what its mandate allows")
+        k["mandated"], self.changes = 0, []
+
+    def next_rotation(self, k):
+        if not k.get("policy", {}).get("days"):
+            return 0
+        return max(k["policy"]["set"], k["activated_ms"]) + k["policy"]["days"] * 86400000
+
+    def rotated(self, ring, version, suite, custody):
+        kek, token = ring + f"{version:08x}", custody[6:]
+        out = [("announced", ring, version, suite, custody, kek, token), ("activated", ring, version)]
+        if self.keyrings[ring]["name"] == "install":
+            for name, other in sorted((k["name"], i) for i, k in self.keyrings.items()):
+                if self.keyrings[other]["versions"][1]["custody"] == "keyring:install":
+                    n = len(self.keyrings[other]["versions"])
+                    out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
+        return out
 
     def kind_21(self, r, time):
         _ = [r.text() for _ in range(5)]
@@ -481,6 +547,7 @@ class Control:
             former |= {"state": "deactivated" if former["state"] == "active" else former["state"], "deactivated": when(time)}
             ring["rotated"] = time
         ring["versions"][number] |= {"state": "active", "activated": when(time)}
+        ring["activated_ms"] = time
         ring["primary"] = number
 
     def kind_10(self, r, time):
@@ -490,7 +557,7 @@ class Control:
             raise Bad("an epoch that is not a later one")
         self.changes.append(("opened", epoch, unused))
         self.epochs.append({"former": self.epoch, "epoch": epoch, "control": control_note, "evidence": evidence_note})
-        self.epoch = epoch
+        self.epoch, self.frozen = epoch, False
         for p in self.proposals.values():  # what was asked for before a restore is asked for again
             p["fate"] = "outdated" if p["fate"] == "open" else p["fate"]
 
@@ -535,6 +602,14 @@ class Control:
             return [("break-glass", id, params["check"], params["scope"], int(params["minutes"]), int(params["uses"]),
                      1 if params["drill"] == "yes" else 0)]
         ring = params["keyring-id"]
+        if f["operation"] == "keyring.set-policy":
+            days = 0 if params["rotate-days"] == "none" else int(params["rotate-days"])
+            if days and (days < 30 or days > 360 or days % 30):
+                raise Bad("a policy outside of its bounds")
+            until = self.keyrings[ring]["policy"]["until"]
+            if (when(until) if until else None) != params.get("until"):
+                raise Bad("a policy until another time than its proposal's")
+            return [("policy", ring, days, until, 1 if params["enforce"] == "yes" else 0)]
         if f["operation"] == "keyring.enable":
             return [("enabled", ring)]
         if f["operation"] == "grant.change":
@@ -650,7 +725,10 @@ class Control:
             out.append({"name": k["name"], "suite": primary["suite"], "custody": primary["custody"],
                         "state": "enabled" if k.get("enabled", True) else "disabled",
                         "primary": k["primary"], "created": when(k["created"]), "last_rotation": when(k["rotated"]),
-                        "id": ring, "grants": k["grants"], "versions": [self.version_json(v) for _, v in sorted(k["versions"].items())]})
+                        "id": ring, "grants": k["grants"], **({"policy": {"rotate_days": k["policy"]["days"], "until": when(k["policy"]["until"]),
+                                        "enforce": bool(k["policy"]["enforce"]), "next_rotation": when(self.next_rotation(k))}}
+                           if k.get("policy", {}).get("days") else {}),
+                        "versions": [self.version_json(v) for _, v in sorted(k["versions"].items())]})
         return json.dumps(out, separators=(",", ":")) + "\n"
 
 

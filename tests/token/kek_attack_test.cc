@@ -24,8 +24,9 @@ class KekAttack : public testing::Test {
       serial_ = (*ops)->Identity()->serial;
       for (const auto suite : {Suite::kKwp, Suite::kGcm}) {
         const std::uint32_t version = suite == Suite::kKwp ? 1 : 2;
-        const auto made = (*ops)->Generate(quorum_.Grant(ring_, version, suite, serial_),
-                                           {{serial_, crypto::MakeKeyId(ring_, version), suite}, "kek"});
+        const auto made =
+            (*ops)->Generate(quorum_.Grant(ring_, version, suite, serial_),
+                             {{serial_, crypto::MakeKeyId(ring_, version), suite}, KekLabel("k", version)});
         ASSERT_TRUE(made) << made.error().Line();
       }
     }

@@ -31,7 +31,7 @@ class TokenFaults : public testing::Test {
     for (auto* ref : {&kwp_, &kwp_next_, &gcm_}) {
       const auto suite = ref == &gcm_ ? Suite::kGcm : Suite::kKwp;
       *ref = {serial, crypto::MakeKeyId(ring, ++version), suite};
-      const auto made = ops_->Generate(quorum.Grant(ring, version, suite, serial), {*ref, "kek"});
+      const auto made = ops_->Generate(quorum.Grant(ring, version, suite, serial), {*ref, KekLabel("k", version)});
       ASSERT_TRUE(made) << made.error().Line();
     }
     wrapped_kwp_ = One(WrapOp{kwp_, Dek(), context_})->blob;

@@ -198,7 +198,8 @@ class TokendUnderLoad : public Tokend {
     const auto& quorum = tests::SharedQuorum();
     const auto ring = crypto::RandomArray<16>();
     key_ = {identity->serial, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp};
-    const auto made = pool_->Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, identity->serial), {key_, "kek"});
+    const auto made =
+        pool_->Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, identity->serial), {key_, KekLabel("k", 1)});
     ASSERT_TRUE(made) << made.error().Line();
   }
   // True when `condition` holds within the bound.
@@ -411,8 +412,9 @@ TEST_F(TokendUnderLoad, Q9_TheFirstHostAloneSignsAndChangesCustody) {
   const auto& quorum = tests::SharedQuorum();
   const auto ring = crypto::RandomArray<16>();
   const KeyRef ref{key_.token, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp};
-  EXPECT_EQ(second.Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, key_.token), {ref, "kek"}).error().Slug(),
-            "not-custody-host");
+  EXPECT_EQ(
+      second.Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, key_.token), {ref, KekLabel("k", 1)}).error().Slug(),
+      "not-custody-host");
   EXPECT_TRUE(pool_->SignCheckpoint(head, {})) << "the first one does";
 }
 

@@ -29,6 +29,7 @@ class DyingKeyOps final : public hsm::KeyOps {
     if (before_) return Invalid("the machine is down");
     return world_.token.ChangeLedgerRecord(std::move(grant));
   }
+  Result<void> GenerateByMandate(const hsm::KeySpec& spec) override { return world_.token.GenerateByMandate(spec); }
   Result<void> EndDestruction(const hsm::KeyRef& key, hsm::DestructionEnd end) override {
     return world_.token.EndDestruction(key, end);
   }

@@ -194,8 +194,9 @@ TEST_F(GovernanceTest, L4_ACutOffExecutionIsSettledByWhatTheTokenHas) {
 TEST_F(GovernanceTest, K3_AStrangeKeyInTheTokenStopsCeremonies) {
   w.MakeDevKeyrings();
   const auto ring = crypto::RandomArray<16>();
-  ASSERT_TRUE(w.token.Generate(World::quorum().Grant(ring, 1, crypto::Suite::kKwp, "fake-token"),
-                               {{"fake-token", crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, "stranger"}));
+  ASSERT_TRUE(
+      w.token.Generate(World::quorum().Grant(ring, 1, crypto::Suite::kKwp, "fake-token"),
+                       {{"fake-token", crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, hsm::KekLabel("k", 1)}));
   const auto id = *w.Approved("keyring.rotate", "install");
   EXPECT_EQ(w.governance->Execute(id, "operator-1").error().Slug(), "token-inventory");
   EXPECT_EQ(w.governance->View(id)->state, "approved") << "nothing is consumed";

@@ -111,6 +111,8 @@ TEST_F(KeyringChange, L4_ADestructionThatWasCutOffIsSettledOnce) {
   ASSERT_TRUE(w_.token.EndDestruction({version.token, version.kek, version.suite}, hsm::DestructionEnd::kDestroy));
   w_.Boot();
   EXPECT_EQ(w_.governance->CancelDestruction("org-a", 1, "operator-1").error().Slug(), "version-destroyed");
+  EXPECT_EQ(*w_.governance->RunDueDestructions(), 0) << "it came due while this was down: a day for people to look";
+  w_.clock.now += kDay;
   EXPECT_EQ(*w_.governance->RunDueDestructions(), 1);
   EXPECT_EQ(At("org-a", 1).state, VersionState::kDestroyed);
 }

@@ -183,7 +183,7 @@ TEST(QuorumModel, Q3_FloorsAndMembershipsAreCompiledIn) {
     auto parts = Policies(2);
     parts.organisations["org-a"] = {{{"ceremony", 2}, {"destruction", 2}, {"emergency", 2}, {"rotation", 2}},
                                     {"custodian-4", "custodian-5", "custodian-6"}};
-    parts.groups["on-call"] = {"custodian-2"};
+    parts.groups["on-call"] = {"custodian-2", "custodian-3"};
     parts.requirements["destruction"] = {"on-call"};
     const auto good = tests::MadeUpRoster(parts, 6);
     parts.principals = good.principals();
@@ -205,6 +205,7 @@ TEST(QuorumModel, Q3_FloorsAndMembershipsAreCompiledIn) {
   EXPECT_TRUE(refused([](auto& p) { p.organisations["org-a"].custodians[0] = "custodian-9"; }));
   EXPECT_TRUE(refused([](auto& p) { p.groups["on-call"] = {"operator-1"}; }));
   EXPECT_TRUE(refused([](auto& p) { p.groups["on-call"] = {}; }));
+  EXPECT_TRUE(refused([](auto& p) { p.groups["on-call"] = {"custodian-2"}; })) << "one who is lost locks all out";
   EXPECT_TRUE(refused([](auto& p) { p.requirements["destruction"] = {"night-watch"}; }));
   EXPECT_TRUE(refused([](auto& p) { p.requirements["tea"] = {"on-call"}; }));
 }

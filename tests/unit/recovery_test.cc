@@ -124,8 +124,9 @@ TEST_F(RecoveryTest, L8_AnAdoptionOfAnotherDatabaseOrOtherKeysIsStale) {
   PutCopyBack();
   const auto id = *w_.Approved("ledger.adopt", "");
   const auto ring = crypto::RandomArray<16>();
-  ASSERT_TRUE(w_.token.Generate(World::quorum().Grant(ring, 1, crypto::Suite::kKwp, "fake-token"),
-                                {{"fake-token", crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, "stranger"}));
+  ASSERT_TRUE(
+      w_.token.Generate(World::quorum().Grant(ring, 1, crypto::Suite::kKwp, "fake-token"),
+                        {{"fake-token", crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, hsm::KekLabel("k", 1)}));
   EXPECT_EQ(w_.governance->Execute(id, "operator-1").error().Slug(), "stale") << "a key more than was read";
   EXPECT_EQ(w_.governance->View(id)->state, "approved") << "nothing is consumed";
   EXPECT_EQ(w_.governance->Snapshot()->ledger.epoch, 1U);

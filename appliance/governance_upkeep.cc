@@ -1,0 +1,127 @@
+// What governance does by itself as time passes: destructions that are due, rotations by mandate.
+
+#include "appliance/governance.h"
+#include "appliance/keyring_decisions.h"
+#include "appliance/policy_decisions.h"
+#include "crypto/custody.h"
+
+namespace strongroom::appliance {
+namespace {
+constexpr Millis kRetryAfter = Millis{3600} * 1000;
+constexpr Millis kWatchFirst = Millis{24} * 3600 * 1000;
+}  // namespace
+
+Result<int> Governance::RunMandates() {
+  const MutexLock lock(mutex_);
+  if (!clock_.Fault().empty() || !ledger_.CheckSpace()) return 0;
+  TRY(ReconcileMandates());
+  int rotated = 0;
+  const auto state = Snapshot();
+  for (const auto& [name, keyring] : state->keyrings) {
+    const auto now = clock_.Now();
+    if (keyring->policy.days == 0 || now < NextRotation(*keyring)) continue;
+    if (const auto retry = mandate_retry_.find(keyring->id); retry != mandate_retry_.end() && now < retry->second)
+      continue;
+    mandate_retry_[keyring->id] = now + kRetryAfter;
+    TRY(RunMandate(*keyring));
+    ++rotated;
+  }
+  return rotated;
+}
+
+Result<void> Governance::RunMandate(const Keyring& keyring) {
+  const auto state = Snapshot();
+  TRY_ASSIGN(const auto effect, EffectOfMandate(*state, keyring, clock_.Now()));
+  TRY_ASSIGN(const auto records, key_ops_.Inventory());
+  const auto faults = JudgeInventory(*state, effect.generate->ref.token, records);
+  if (!faults.empty()) return Conflict("the token's keys are not as recorded: " + faults.front(), "token-inventory");
+  // What the token would refuse is not begun.
+  TRY_ASSIGN(const auto record, key_ops_.ReadLedgerRecord());
+  TRY(crypto::UseMandate(record, keyring.name, effect.generate->ref.key, effect.generate->ref.suite, clock_.Host()));
+  const auto version = static_cast<std::uint32_t>(keyring.versions.size() + 1);
+  TRY(RecordBodies({ledger::MandateUsed{keyring.id, version}}));
+  const auto made = key_ops_.GenerateByMandate(*effect.generate);
+  // A token side that went away may have done it: asked once it is back.
+  if (!made && made.error().code == Code::kUnavailable) return made;
+  TRY(SettleMandate(keyring.id, version, made));
+  return made;
+}
+
+Result<void> Governance::SettleMandate(const crypto::KeyringId& id, std::uint32_t version,
+                                       const Result<void>& outcome) {
+  const auto state = Snapshot();
+  const auto& keyring = *state->FindKeyring(state->keyring_names.at(id));
+  std::vector<ledger::ControlBody> bodies;
+  if (outcome) bodies = RotationOf(*state, keyring, keyring.Primary()->suite).entries;
+  bodies.emplace_back(ledger::MandateSettled{id, version, outcome.has_value(),
+                                             outcome ? "" : std::string(outcome.error().Slug()),
+                                             outcome ? "" : outcome.error().detail});
+  return RecordBodies(std::move(bodies));
+}
+
+Result<int> Governance::ReconcileMandates() {
+  int settled = 0;
+  const auto state = Snapshot();
+  for (const auto& [name, keyring] : state->keyrings) {
+    if (keyring->mandated == 0) continue;
+    const auto effect = RotationOf(*Snapshot(), *keyring, keyring->Primary()->suite);
+    TRY_ASSIGN(const auto found, key_ops_.Find(effect.generate->ref.key));
+    Result<void> outcome;
+    if (!found)
+      outcome = Conflict("the rotation was cut off before the token did it", "interrupted");
+    else if (!found->fault.empty())
+      outcome = Integrity("the key that a cut-off rotation left in the token is not as asked for: " + found->fault,
+                          "key-drift");
+    TRY(SettleMandate(keyring->id, keyring->mandated, outcome));
+    ++settled;
+  }
+  return settled;
+}
+
+Result<int> Governance::RunDueDestructions() {
+  const MutexLock lock(mutex_);
+  if (!clock_.Fault().empty()) return 0;
+  TRY(ledger_.CheckSpace());
+  const auto state = Snapshot();
+  int done = 0;
+  std::optional<Error> stuck;
+  // What came due while this was down goes a day after the start: time for people to see what the clock says.
+  const bool watched = clock_.Now() - began_ >= kWatchFirst;
+  for (const auto& due : DueDestructions(*state, clock_.Now())) {
+    if (due.version->due < began_ && !watched) continue;
+    const hsm::KeyRef ref{due.version->token, due.version->kek, due.version->suite};
+    const auto ended = key_ops_.EndDestruction(ref, hsm::DestructionEnd::kDestroy);
+    if (!ended) {
+      if (ended.error().Slug() == "destruction-not-due") continue;  // the token's host goes by its own clock
+      // What a crash cut off after the token did it is done.
+      if (ended.error().Slug() != "destruction-not-pending") return ended.error();
+      TRY_ASSIGN(const auto there, key_ops_.Find(ref.key));
+      if (there) {
+        stuck = ended.error();
+        stuck->detail += ": cancel the destruction and propose it again";
+        continue;
+      }
+    }
+    TRY(RecordBodies(MovesOf(*Snapshot(), *due.keyring, *due.version, ledger::VersionMoved::To::kDestroyed, 0, {})));
+    ++done;
+  }
+  if (stuck) return *stuck;
+  return done;
+}
+
+std::vector<std::string> Governance::Overdue() const {
+  std::vector<std::string> overdue;
+  const auto state = Snapshot();
+  const auto now = clock_.Now();
+  for (const auto& [name, keyring] : state->keyrings)
+    if (IsOverdue(*keyring, now)) overdue.push_back(name);
+  return overdue;
+}
+
+bool Governance::EnforcedOverdue(std::string_view name) const {
+  const auto state = Snapshot();
+  const auto* keyring = state->FindKeyring(name);
+  return keyring != nullptr && keyring->policy.enforce && IsOverdue(*keyring, clock_.Now());
+}
+
+}  // namespace strongroom::appliance

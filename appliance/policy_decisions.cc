@@ -1,0 +1,78 @@
+#include "appliance/policy_decisions.h"
+
+#include <algorithm>
+
+#include "crypto/custody.h"
+
+namespace strongroom::appliance {
+namespace {
+
+using Params = std::map<std::string, std::string, std::less<>>;
+constexpr Millis kDay = Millis{24} * 3600 * 1000;
+constexpr Millis kDefaultUntil = 365 * kDay;
+
+}  // namespace
+
+Result<Params> DraftPolicy(const State& state, const ProposalRequest& request, const Drawn& drawn) {
+  const auto* keyring = state.FindKeyring(request.keyring);
+  if (keyring == nullptr) return NotFound("no keyring '" + request.keyring.substr(0, 64) + "'", "keyring-not-found");
+  if (!keyring->Primary()->custody.starts_with("token:"))
+    return Conflict("keyring '" + keyring->name + "' has no KEK of its own: its rotation is that of 'install'",
+                    "no-own-kek");
+  if (drawn.token.empty()) return Unavailable("no token to keep the mandate");
+  Params params = {{"enforce", "no"}};
+  for (const auto& [name, value] : request.params) {
+    if (name != "rotate-days" && name != "until" && name != "enforce")
+      return Invalid("unknown parameter '" + name.substr(0, 40) + "'", "unknown-parameter");
+    params[name] = value;
+  }
+  if (!params.contains("rotate-days")) return Invalid("rotate-days is 30 to 360 in steps of 30, or none");
+  params["keyring-id"] = ToHex(keyring->id);
+  params["suite"] = crypto::ToString(keyring->Primary()->suite);
+  params["token"] = keyring->Primary()->token;
+  if (params["rotate-days"] != "none" && !params.contains("until"))
+    params["until"] = FormatTime(drawn.now / 1000 * 1000 + kDefaultUntil);
+  crypto::ProposalText probe;
+  probe.operation = request.operation;
+  probe.created = drawn.now / 1000 * 1000;
+  probe.params = params;
+  TRY(crypto::RotationPolicyOf(probe));
+  return params;
+}
+
+Result<Effect> EffectOfPolicy(const State& state, const crypto::ProposalText& p) {
+  TRY_ASSIGN(const auto policy, crypto::RotationPolicyOf(p));
+  const auto* keyring = state.FindKeyring(p.keyring);
+  if (keyring == nullptr || keyring->id != policy.keyring || keyring->Primary()->suite != policy.suite)
+    return Conflict("keyring '" + p.keyring + "' has changed: propose again", "stale");
+  Effect effect;
+  effect.changes_record = true;
+  effect.entries = {
+      ledger::PolicySet{keyring->id, static_cast<std::uint32_t>(policy.days), policy.until, policy.enforce}};
+  return effect;
+}
+
+Millis NextRotation(const Keyring& keyring) {
+  if (keyring.policy.days == 0 || keyring.Primary() == nullptr) return 0;
+  return std::max(keyring.policy.set, keyring.Primary()->activated) + Millis{keyring.policy.days} * kDay;
+}
+
+bool IsOverdue(const Keyring& keyring, Millis now) {
+  const auto next = NextRotation(keyring);
+  return next != 0 && now > next + kOverdueAfter;
+}
+
+Result<Effect> EffectOfMandate(const State& state, const Keyring& keyring, Millis now) {
+  if (keyring.policy.days == 0) return Forbidden("the keyring has no rotation policy", "no-mandate");
+  if (keyring.mandated != 0) return Conflict("a rotation by its mandate is under way", "mandate-pending");
+  if (now > keyring.policy.until)
+    return Forbidden("the mandate ended at " + FormatTime(keyring.policy.until), "mandate-over");
+  if (now < NextRotation(keyring))
+    return Forbidden("the next rotation is due at " + FormatTime(NextRotation(keyring)), "mandate-not-due");
+  const auto& primary = *keyring.Primary();
+  if (primary.state != VersionState::kActive || !primary.custody.starts_with("token:"))
+    return Conflict("the primary version is " + std::string(ToString(primary.state)), "version-state");
+  return RotationOf(state, keyring, primary.suite);
+}
+
+}  // namespace strongroom::appliance

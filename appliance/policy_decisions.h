@@ -1,0 +1,25 @@
+#pragma once
+// Decisions about rotation policies, without I/O: what a standing mandate allows, and when (F14, Q5).
+
+#include "appliance/decisions.h"
+
+namespace strongroom::appliance {
+
+/// A rotation that is this late is overdue.
+inline constexpr Millis kOverdueAfter = Millis{24} * 3600 * 1000;
+
+/// DraftPolicy fills in a proposal of `keyring.set-policy`. A person gives rotate-days (30 to 360 in steps of 30, or
+/// none), until (a time; a year from now unless given), enforce (yes, or no unless given).
+Result<std::map<std::string, std::string, std::less<>>> DraftPolicy(const State& state, const ProposalRequest& request,
+                                                                    const Drawn& drawn);
+Result<Effect> EffectOfPolicy(const State& state, const crypto::ProposalText& proposal);
+
+/// NextRotation is when the policy asks for the next version; 0 without one. A rotation by votes restarts the clock.
+Millis NextRotation(const Keyring& keyring);
+/// IsOverdue: a day late, whoever should have done it.
+bool IsOverdue(const Keyring& keyring, Millis now);
+/// EffectOfMandate decides whether the keyring's mandate lets it be rotated now, and what that does. kForbidden:
+/// no-mandate, mandate-over, mandate-not-due; kConflict: version-state, mandate-pending.
+Result<Effect> EffectOfMandate(const State& state, const Keyring& keyring, Millis now);
+
+}  // namespace strongroom::appliance
