@@ -18,6 +18,7 @@
 #include "crypto/sshsig.h"
 #include "crypto/text_rules.h"
 #include "provisioning/ceremony_script.h"
+#include "provisioning/ceremony_transcript.h"
 #include "provisioning/governance_commands.h"
 #include "provisioning/pki.h"
 #include "provisioning/principal_commands.h"
@@ -517,38 +518,6 @@ class Ceremony {
   Millis started_ = 0;
 };
 
-std::string Cell(const bj::value& value) {
-  auto text = value.is_string() ? std::string(std::string_view(value.get_string())) : bj::serialize(value);
-  std::replace(text.begin(), text.end(), '\n', ' ');
-  for (std::size_t at = 0; (at = text.find('|', at)) != std::string::npos; at += 2) text.insert(at, "\\");
-  return text;
-}
-
-std::string Markdown(const bj::object& t) {
-  std::string out = "# " + Cell(t.at("title")) + "\n\n";
-  for (const auto* name : {"ceremony", "result", "started", "ended", "server", "script_sha256", "script_spoken"})
-    out += "- " + std::string(name) + ": " + Cell(t.at(name)) + "\n";
-  out += "\n| participant | role | principal |\n|---|---|---|\n";
-  for (const auto& [label, who] : t.at("participants").get_object())
-    out += "| " + std::string(std::string_view(label)) + " | " + Cell(who.at("role")) + " | " +
-           Cell(who.at("principal")) + " |\n";
-  out += "\n| parameter | value |\n|---|---|\n";
-  for (const auto& [name, value] : t.at("parameters").get_object())
-    out += "| " + std::string(std::string_view(name)) + " | " + Cell(value) + " |\n";
-  out += "\n| step | what | by | began | ended | result |\n|---|---|---|---|---|---|\n";
-  for (const auto& step : t.at("steps").get_array()) {
-    const auto& s = step.get_object();
-    std::string by, more;
-    if (s.contains("by"))
-      for (const auto& name : s.at("by").get_array()) by += (by.empty() ? "" : ", ") + Cell(name);
-    for (const auto* name : {"proposal", "spoken", "state", "version_state", "primary"})
-      if (s.contains(name)) more += std::string("; ") + name + " " + Cell(s.at(name));
-    out += "| " + Cell(s.at("step")) + " | " + Cell(s.at("title")) + " | " + by + " | " + Cell(s.at("began")) + " | " +
-           Cell(s.at("ended")) + " | " + Cell(s.at("result")) + more + " |\n";
-  }
-  return out + "\nTimes are of the machine that ran the ceremony.\n";
-}
-
 Result<std::string> Record(const CliSession& session, const CeremonyScript& script, const std::string& json,
                            const std::string& markdown) {
   const bj::object body{{"name", script.name}, {"script", script.text}, {"transcript", json}, {"markdown", markdown}};
@@ -578,7 +547,7 @@ int RunCeremony(const CliSession& session, const CeremonyOptions& options) {
   const auto done = ceremony.Run();
   const auto transcript = ceremony.Transcript();
   const auto json = bj::serialize(transcript) + "\n";
-  const auto markdown = Markdown(transcript);
+  const auto markdown = MarkdownOf(transcript);
   for (const auto& [file, content] : {std::pair(base + ".json", json), std::pair(base + ".md", markdown)})
     if (const auto written = WriteOutput(file, content); !written) return Fail(written.error());
   const auto recorded = Record(session, ceremony.script(), json, markdown);
@@ -593,35 +562,6 @@ int RunCeremony(const CliSession& session, const CeremonyOptions& options) {
   if (!recorded) return Fail(recorded.error());
   std::cerr << "the transcript is in the ledger; SHA-256 " << *recorded << "\n";
   return kExitDone;
-}
-
-Result<void> MakeFirstRoster(const std::string& directory, std::uint64_t votes,
-                             const std::vector<std::string>& members) {
-  crypto::RosterParts parts;
-  for (const auto of : crypto::Roster::kClasses) parts.policies[std::string(of)] = votes;
-  for (const auto& member : members) {
-    const auto words = crypto::SplitWords(member);
-    const auto role = words.size() < 2 ? std::nullopt : crypto::RoleFromString(words[1]);
-    if (words.size() < 3 || words.size() > 4 || !role)
-      return Invalid("a member is 'NAME ROLE CERTIFICATE', for custodians with an SSH public key behind it, not '" +
-                         member.substr(0, 80) + "'",
-                     "usage");
-    crypto::Principal principal;
-    principal.name = words[0];
-    principal.role = *role;
-    TRY_ASSIGN(principal.spki, CertificateSpki(std::string(words[2])));
-    if (words.size() == 4) {
-      TRY_ASSIGN(principal.ssh_key, SshKeyIn(std::string(words[3])));
-    }
-    parts.principals.push_back(std::move(principal));
-  }
-  const auto text = crypto::RosterText(crypto::RandomArray<16>(), 1, "none", std::move(parts));
-  TRY(crypto::Roster::Parse(text));
-  std::error_code error;
-  fs::create_directories(directory, error);
-  const auto file = directory + "/roster.txt";
-  if (fs::exists(file)) return Conflict(file + " is there already", "file-exists");
-  return WriteOutput(file, text);
 }
 
 }  // namespace strongroom::provisioning

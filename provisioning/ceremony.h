@@ -22,9 +22,4 @@ struct CeremonyOptions {
 /// written as Markdown and as JSON into `out`, and both into the ledger with the script. Exit status 1 when it stopped.
 int RunCeremony(const CliSession& session, const CeremonyOptions& options);
 
-/// MakeFirstRoster writes roster 1 for a first boot: `members` are "NAME ROLE CERTIFICATE[ SSH-PUBLIC-KEY]", files
-/// named by path; every class of operations needs `votes`. kConflict (file-exists) when there is one.
-Result<void> MakeFirstRoster(const std::string& directory, std::uint64_t votes,
-                             const std::vector<std::string>& members);
-
 }  // namespace strongroom::provisioning

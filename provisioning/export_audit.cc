@@ -250,8 +250,10 @@ class ControlAuditor {
     const auto* proposal = state_.FindProposal(cast.proposal);
     if (proposal == nullptr) return Integrity("it is a vote for a proposal that was never filed");
     TRY(crypto::CheckVote(*state_.roster, proposal->parsed, proposal->text, cast.vote));
-    if (JudgedAt(*proposal, time) > proposal->parsed.approve_by)
-      return Integrity("it is a vote after the time for votes");
+    // Saying no is possible for as long as there is something to stop.
+    const bool late = JudgedAt(*proposal, time) > proposal->parsed.approve_by;
+    if (late && cast.vote.verdict == crypto::Verdict::kApprove)
+      return Integrity("it is an approval after the time for votes");
     ++votes;
     return {};
   }

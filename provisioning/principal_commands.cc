@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "crypto/custody.h"
+#include "crypto/text_rules.h"
 #include "provisioning/governance_commands.h"
 #include "provisioning/pki.h"
 #include "provisioning/process.h"
@@ -138,6 +139,35 @@ int RevokePrincipal(const CliSession& session, const PrincipalOptions& options) 
   auto params = PrincipalParams(options, /*revoke=*/true);
   if (!params) return Fail(params.error());
   return Propose(session, {"roster.change", {}, options.reason, std::move(*params)});
+}
+
+Result<void> MakeFirstRoster(const std::string& directory, std::uint64_t votes,
+                             const std::vector<std::string>& members) {
+  crypto::RosterParts parts;
+  for (const auto of : crypto::Roster::kClasses) parts.policies[std::string(of)] = votes;
+  for (const auto& member : members) {
+    const auto words = crypto::SplitWords(member);
+    const auto role = words.size() < 2 ? std::nullopt : crypto::RoleFromString(words[1]);
+    if (words.size() < 3 || words.size() > 4 || !role)
+      return Invalid("a member is 'NAME ROLE CERTIFICATE', for custodians with an SSH public key behind it, not '" +
+                         member.substr(0, 80) + "'",
+                     "usage");
+    crypto::Principal principal;
+    principal.name = words[0];
+    principal.role = *role;
+    TRY_ASSIGN(principal.spki, CertificateSpki(std::string(words[2])));
+    if (words.size() == 4) {
+      TRY_ASSIGN(principal.ssh_key, SshKeyIn(std::string(words[3])));
+    }
+    parts.principals.push_back(std::move(principal));
+  }
+  const auto text = crypto::RosterText(crypto::RandomArray<16>(), 1, "none", std::move(parts));
+  TRY(crypto::Roster::Parse(text));
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  const auto file = directory + "/roster.txt";
+  if (std::filesystem::exists(file)) return Conflict(file + " is there already", "file-exists");
+  return WriteOutput(file, text);
 }
 
 }  // namespace strongroom::provisioning

@@ -31,4 +31,9 @@ int ProvePossession(const CliSession& session, const std::string& name, const st
 int AddPrincipal(const CliSession& session, const PrincipalOptions& options);
 int RevokePrincipal(const CliSession& session, const PrincipalOptions& options);
 
+/// MakeFirstRoster writes roster 1 for a first boot: `members` are "NAME ROLE CERTIFICATE[ SSH-PUBLIC-KEY]", files
+/// named by path; every class of operations needs `votes`. kConflict (file-exists) when there is one.
+Result<void> MakeFirstRoster(const std::string& directory, std::uint64_t votes,
+                             const std::vector<std::string>& members);
+
 }  // namespace strongroom::provisioning

@@ -187,6 +187,120 @@ TEST_F(ForgedLog, Q9_AnExecutionWithoutItsVotesIsFound) {
   ExpectFound("one vote of two", size);
 }
 
+// Every kind of entry that stands without votes, or where votes are needed, in both verifiers. Each forgery is one that
+// a front end that was taken over could write and have signed.
+TEST_F(ForgedLog, Q9_G6_EachForgedEntryIsFound) {
+  ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
+  const auto& state = *w_.governance->Snapshot();
+  const auto install = state.FindKeyring("install")->id, org_a = state.FindKeyring("org-a")->id;
+  using To = ledger::VersionMoved::To;
+  constexpr Millis kDay = 86'400'000;
+  const auto filed = *w_.Approved("keyring.rotate", "org-a");
+  const std::string id = filed;
+  struct Forgery {
+    const char* what;
+    std::vector<ledger::ControlBody> bodies;
+    std::uint64_t found;  // which of them, or the one behind them
+  };
+  const std::vector<Forgery> forgeries = {
+      {"a keyring disabled by nobody", {ledger::KeyringSwitched{org_a, false, "nobody-at-all"}}, 0},
+      {"a keyring disabled by a service", {ledger::KeyringSwitched{org_a, false, "service-1"}}, 0},
+      {"grants without votes", {ledger::GrantsChanged{org_a, "service-1"}}, 1},
+      {"an archive without votes", {ledger::VersionMoved{install, 1, To::kArchived, 0, {}}}, 1},
+      {"given up without votes", {ledger::VersionMoved{install, 1, To::kPendingDestruction, 7, {}}}, 1},
+      {"destroyed without having been given up", {ledger::VersionMoved{install, 1, To::kDestroyed, 0, {}}}, 0},
+      {"compromised without votes", {ledger::VersionMoved{org_a, 1, To::kCompromised, 0, {}}}, 1},
+      {"kept what was never given up", {ledger::VersionMoved{install, 1, To::kKept, 0, "operator-1"}}, 0},
+      {"a break-glass without votes", {ledger::BreakGlassOpened{id, "witness", "ceremonies", 60, 10, false}}, 1},
+      {"closed what was never open", {ledger::BreakGlassClosed{id, "closed", "operator-1", 0}}, 0},
+      {"reviewed what was never open", {ledger::BreakGlassReviewed{id, "custodian-1", "f", "s"}}, 0},
+      {"a clock accepted without votes", {ledger::ClockAccepted{0}}, 0},
+      {"a clock frozen twice", {ledger::ClockFrozen{0, "x"}, ledger::ClockFrozen{0, "x"}}, 1},
+      {"a policy without votes", {ledger::PolicySet{org_a, 30, w_.clock.now + 90 * kDay, false}}, 1},
+      {"a mandate that nobody gave", {ledger::MandateUsed{org_a, 2}}, 0},
+      {"a mandate settled that was not used", {ledger::MandateSettled{org_a, 2, false, "x", "x"}}, 0},
+  };
+  const auto size = Size();
+  for (const auto& forgery : forgeries) {
+    w_.KeepCopy("honest");
+    Record(forgery.bodies);
+    Record({ledger::ProposalWithdrawn{id, "operator-1"}});
+    ExpectFound(forgery.what, size + forgery.found);
+    // The token that signed the forgery forgets it, too.
+    auto record = *w_.token.ReadLedgerRecord();
+    record.anchors.clear();
+    w_.token.Recall(record);
+    w_.PutCopyBack("honest");
+    fs::remove_all(w_.dir.File("honest"));
+  }
+  const auto audit = provisioning::AuditExport(Export(), Key(), {});
+  EXPECT_TRUE(audit) << audit.error().Line();
+}
+
+// A rejection after the time for approvals is no damage; an acceptance of another clock than the one voted for is.
+TEST_F(ForgedLog, Q4_Q10_ALateNoIsGoodAndAnotherClockIsNot) {
+  const auto id = *w_.Approved("keyring.rotate", "org-a");
+  const auto text = w_.governance->View(id)->proposal->text;
+  w_.clock.now += Millis{25} * 3600 * 1000;
+  ASSERT_TRUE(w_.governance->Vote(id, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)));
+  const auto folder = Export();
+  const auto audit = provisioning::AuditExport(folder, Key(), {});
+  EXPECT_TRUE(audit) << audit.error().Line();
+  const auto oracle =
+      provisioning::RunProcess({"python3", std::string(STRONGROOM_SOURCE_DIR) + "/tests/oracle/verify_export.py",
+                                folder, folder + "/ledger.vkey"});
+  EXPECT_EQ(oracle->status, 0) << oracle->out << oracle->err;
+  auto record = *w_.token.ReadLedgerRecord();
+  record.custody.seen = w_.clock.now + Millis{3600} * 1000;  // as if the token had seen an hour more
+  w_.token.Recall(record);
+  const auto accept = *w_.Approved("clock.accept", "");
+  Record({ledger::ProposalConsumed{accept, "operator-1"}});
+  const auto size = Size();
+  w_.clock.now -= Millis{3650} * 86'400'000;  // the votes were for another clock than this
+  Record({ledger::ClockAccepted{0}, ledger::ExecutionSettled{accept, true, {}, {}}});
+  ExpectFound("ten years before what was voted for", size);
+}
+
+// G4, G6: evidence that goes by a break-glass which did not allow it.
+TEST_F(ForgedLog, G6_UsesBeyondWhatWasOpenAreFound) {
+  const auto filed =
+      w_.governance->File("operator-1",
+                          {"break-glass.open",
+                           "",
+                           {{"check", "witness"}, {"scope", "ceremonies"}, {"minutes", "10"}, {"uses", "2"}},
+                           "why"},
+                          {"witness"});
+  const auto id = filed->proposal->id;
+  ASSERT_TRUE(w_.Approve(id, "custodian-1"));
+  ASSERT_TRUE(w_.Approve(id, "custodian-2"));
+  ASSERT_TRUE(w_.governance->Execute(id, "operator-1"));
+  const auto use = [&] {
+    ledger::Submission one;
+    one.evidence.emplace_back();
+    one.evidence.back().time = w_.clock.Now();
+    one.evidence.back().operation = ledger::Operation::kOther;
+    one.evidence.back().outcome = "break-glass " + id;
+    ASSERT_TRUE(w_.ledger->Record(std::move(one)));
+  };
+  const auto slug = [&] {
+    const auto audit = provisioning::AuditExport(Export(), Key(), {});
+    return audit ? std::string("good") : std::string(audit.error().Slug());
+  };
+  use();
+  EXPECT_EQ(slug(), "good");
+  w_.KeepCopy("one");
+  use();
+  use();
+  EXPECT_EQ(slug(), "unvoted-change") << "three of two";
+  auto record = *w_.token.ReadLedgerRecord();
+  record.anchors.clear();
+  w_.token.Recall(record);
+  w_.PutCopyBack("one");
+  w_.clock.now += Millis{20} * 60'000;
+  use();
+  EXPECT_EQ(slug(), "unvoted-change") << "after its time";
+}
+
 // L8: what an adoption lost is reported, and an adoption that nobody voted for is found.
 TEST_F(ForgedLog, L8_AdoptionsAreReportedAndForgedOnesFound) {
   RollBack();
