@@ -103,16 +103,46 @@ int ListPrincipals(const CliSession& session) {
     principals.push_back(std::move(row));
   }
   for (const auto& [name, votes] : roster->parts().policies) policies[name] = votes;
+  bj::object organisations, groups, requirements;
+  const auto names = [](const std::vector<std::string>& list) {
+    bj::array out;
+    for (const auto& name : list) out.push_back(bj::string(name));
+    return out;
+  };
+  for (const auto& [name, organisation] : roster->parts().organisations) {
+    bj::object votes;
+    for (const auto& [of, needed] : organisation.policies) votes[of] = needed;
+    organisations[name] = bj::object{{"policies", std::move(votes)}, {"custodians", names(organisation.custodians)}};
+  }
+  for (const auto& [name, members] : roster->parts().groups) groups[name] = names(members);
+  for (const auto& [of, required] : roster->parts().requirements) requirements[of] = names(required);
   if (session.json) {
     PrintJson(bj::object{{"version", roster->version()},
                          {"hash", ToHex(roster->hash())},
                          {"policies", std::move(policies)},
+                         {"organisations", std::move(organisations)},
+                         {"groups", std::move(groups)},
+                         {"requirements", std::move(requirements)},
                          {"principals", std::move(principals)}});
     return kExitDone;
   }
   std::cout << "roster " << roster->version() << ", " << roster->Custodians().size() << " custodians; votes needed:";
   for (const auto& [name, votes] : roster->parts().policies) std::cout << " " << name << " " << votes;
   std::cout << "\n";
+  const auto joined = [](const std::vector<std::string>& list) {
+    std::string text;
+    for (const auto& name : list) text += (text.empty() ? "" : ", ") + name;
+    return text;
+  };
+  for (const auto& [name, organisation] : roster->parts().organisations) {
+    std::cout << "organisation " << name << " decides for itself:";
+    for (const auto& [of, needed] : organisation.policies) std::cout << " " << of << " " << needed;
+    std::cout << "; " << joined(organisation.custodians) << "\n";
+  }
+  for (const auto& [name, members] : roster->parts().groups)
+    std::cout << "group " << name << ": " << joined(members) << "\n";
+  for (const auto& [of, required] : roster->parts().requirements)
+    std::cout << "every " << of << " needs one of: " << joined(required) << "\n";
   for (const auto& p : roster->principals())
     std::cout << "  " << p.name << std::string(p.name.size() < 20 ? 20 - p.name.size() : 1, ' ')
               << crypto::ToString(p.role) << "\n";

@@ -198,6 +198,9 @@ TEST_F(BreakGlassE2e, Q3_AnOrganisationsOwnCustodiansDecideAboutItsKeyring) {
        "organisation-org-a=ceremony=2,destruction=2,emergency=2,rotation=2 custodian-4,custodian-5,custodian-6",
        "--param", "group-security-lead=custodian-2,custodian-3", "--param", "require-destruction=security-lead"});
   (void)Governed(f_, change);
+  const auto listed = f_.Run("auditor-1", {"principal", "list"}).out;
+  EXPECT_NE(listed.find("organisation org-a decides for itself: ceremony 2"), std::string::npos) << listed;
+  EXPECT_NE(listed.find("every destruction needs one of: security-lead"), std::string::npos) << listed;
   const std::vector<std::string> rotate = {"propose", "keyring.rotate", "--keyring", "org-a", "--reason", "ours"};
   auto id = Filed(f_, rotate);
   const auto foreign = f_.Run("custodian-1", {"approve", id, "--key", f_.Path("approvers/custodian-1")});
