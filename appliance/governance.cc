@@ -196,7 +196,7 @@ Result<void> Governance::CancelDestruction(std::string_view keyring, std::uint64
   const auto state = Snapshot();
   TRY_ASSIGN(const auto pending, JudgeCancel(*state, keyring, version));
   const hsm::KeyRef ref{pending.version->token, pending.version->kek, pending.version->suite};
-  const auto told = key_ops_.EndDestruction(ref, hsm::DestructionEnd::kCancel);
+  const auto told = key_ops_.CancelDestruction(ref);
   // A token that knows of no destruction will not carry one out.
   if (!told && told.error().Slug() != "destruction-not-pending") return told;
   TRY_ASSIGN(const auto there, key_ops_.Find(ref.key));

@@ -92,6 +92,7 @@ class Governance {
   Result<void> RecordCeremony(ledger::CeremonyRecorded ceremony) EXCLUDES(mutex_);
 
  private:
+  Result<void> EndAtToken(const hsm::KeyRef& key) REQUIRES(mutex_);
   Result<void> RunMandate(const Keyring& keyring) REQUIRES(mutex_);
   Result<int> ReconcileMandates() REQUIRES(mutex_);
   Result<void> SettleMandate(const crypto::KeyringId& keyring, std::uint32_t version, const Result<void>& outcome)

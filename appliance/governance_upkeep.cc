@@ -37,10 +37,11 @@ Result<void> Governance::RunMandate(const Keyring& keyring) {
   if (!faults.empty()) return Conflict("the token's keys are not as recorded: " + faults.front(), "token-inventory");
   // What the token would refuse is not begun.
   TRY_ASSIGN(const auto record, key_ops_.ReadLedgerRecord());
-  TRY(crypto::UseMandate(record, keyring.name, effect.generate->ref.key, effect.generate->ref.suite, clock_.Host()));
+  TRY_ASSIGN(auto grant, crypto::GrantByMandate(record, keyring.name, effect.generate->ref.key,
+                                                effect.generate->ref.suite, clock_.Host()));
   const auto version = static_cast<std::uint32_t>(keyring.versions.size() + 1);
   TRY(RecordBodies({ledger::MandateUsed{keyring.id, version}}));
-  const auto made = key_ops_.GenerateByMandate(*effect.generate);
+  const auto made = key_ops_.GenerateByMandate(std::move(grant), *effect.generate);
   // A token side that went away may have done it: asked once it is back.
   if (!made && made.error().code == Code::kUnavailable) return made;
   TRY(SettleMandate(keyring.id, version, made));
@@ -90,7 +91,7 @@ Result<int> Governance::RunDueDestructions() {
   for (const auto& due : DueDestructions(*state, clock_.Now())) {
     if (due.version->due < began_ && !watched) continue;
     const hsm::KeyRef ref{due.version->token, due.version->kek, due.version->suite};
-    const auto ended = key_ops_.EndDestruction(ref, hsm::DestructionEnd::kDestroy);
+    const auto ended = EndAtToken(ref);
     if (!ended) {
       if (ended.error().Slug() == "destruction-not-due") continue;  // the token's host goes by its own clock
       // What a crash cut off after the token did it is done.
@@ -107,6 +108,13 @@ Result<int> Governance::RunDueDestructions() {
   }
   if (stuck) return *stuck;
   return done;
+}
+
+// By the token's own record, which it judges again.
+Result<void> Governance::EndAtToken(const hsm::KeyRef& key) {
+  TRY_ASSIGN(const auto record, key_ops_.ReadLedgerRecord());
+  TRY_ASSIGN(auto grant, crypto::GrantDestruction(record, key.key, clock_.Host(), clock_.Steady()));
+  return key_ops_.Destroy(std::move(grant), key);
 }
 
 std::vector<std::string> Governance::Overdue() const {

@@ -258,6 +258,17 @@ Result<LedgerRecord> UseMandate(const LedgerRecord& record, std::string_view key
   return Forbidden("no mandate lets this keyring be rotated without votes", "no-mandate");
 }
 
+Result<StandingGrant> GrantByMandate(const LedgerRecord& record, std::string_view keyring, const KeyId& key,
+                                     Suite suite, Millis now) {
+  TRY(UseMandate(record, keyring, key, suite, now));
+  return StandingGrant(key, false);
+}
+
+Result<StandingGrant> GrantDestruction(const LedgerRecord& record, const KeyId& key, Millis now, Millis uptime) {
+  TRY(JudgeDestruction(record, key, now, uptime));
+  return StandingGrant(key, true);
+}
+
 LedgerRecord AfterRotation(LedgerRecord record, const KeyId& key, Millis now) {
   for (auto& mandate : record.custody.mandates)
     if (mandate.keyring == KeyringOf(key)) mandate.next = now + mandate.interval;

@@ -66,6 +66,30 @@ Result<RotationPolicy> RotationPolicyOf(const ProposalText& proposal);
 /// MandateRecord is the record after an approved `keyring.set-policy`: its mandate, in the place of the keyring's
 /// former one; the first interval begins at `now`.
 Result<LedgerRecord> MandateRecord(const LedgerRecord& record, const ProposalText& proposal, Millis now);
+/// StandingGrant is the capability to do what votes have allowed before: to make the next KEK by a mandate, to destroy
+/// one that was given up. Nothing but the two functions below makes one, from a token's record; it is consumed by
+/// value. Whoever writes the record judges again.
+class StandingGrant {
+ public:
+  const KeyId& key() const { return key_; }
+  bool destroys() const { return destroys_; }
+  StandingGrant(StandingGrant&&) = default;
+  StandingGrant& operator=(StandingGrant&&) = default;
+  StandingGrant(const StandingGrant&) = delete;
+  StandingGrant& operator=(const StandingGrant&) = delete;
+
+ private:
+  friend Result<StandingGrant> GrantByMandate(const LedgerRecord&, std::string_view, const KeyId&, Suite, Millis);
+  friend Result<StandingGrant> GrantDestruction(const LedgerRecord&, const KeyId&, Millis, Millis);
+  StandingGrant(const KeyId& key, bool destroys) : key_(key), destroys_(destroys) {}
+  KeyId key_{};
+  bool destroys_ = false;
+};
+/// GrantByMandate and GrantDestruction fail as UseMandate and JudgeDestruction do.
+Result<StandingGrant> GrantByMandate(const LedgerRecord& record, std::string_view keyring, const KeyId& key,
+                                     Suite suite, Millis now);
+Result<StandingGrant> GrantDestruction(const LedgerRecord& record, const KeyId& key, Millis now, Millis uptime);
+
 /// UseMandate is the record after a version was made by a keyring's mandate, written before it is made. kForbidden:
 /// no-mandate, mandate-over, mandate-not-due; kUnavailable: clock-back.
 Result<LedgerRecord> UseMandate(const LedgerRecord& record, std::string_view keyring, const KeyId& key, Suite suite,

@@ -24,6 +24,20 @@ Result<void> CountAndGenerate(KeyOps& ops, const Clock& clock, GenerateRequest r
   TRY_ASSIGN(auto grant, Count(clock, std::move(request.approved)));
   return ops.Generate(std::move(grant), request.spec);
 }
+// The standing grants are made of the token's own record, whatever the front end has made its of.
+Result<void> GenerateStanding(KeyOps& ops, const Clock& clock, const KeySpec& spec) {
+  TRY_ASSIGN(const auto record, ops.ReadLedgerRecord());
+  TRY_ASSIGN(const auto keyring, KeyringOfLabel(spec));
+  TRY_ASSIGN(auto grant, crypto::GrantByMandate(record, keyring, spec.ref.key, spec.ref.suite, clock.Now()));
+  return ops.GenerateByMandate(std::move(grant), spec);
+}
+Result<void> EndDestruction(KeyOps& ops, const Clock& clock, const EndDestructionRequest& request) {
+  if (request.end == DestructionEnd::kCancel) return ops.CancelDestruction(request.key);
+  TRY_ASSIGN(const auto record, ops.ReadLedgerRecord());
+  TRY_ASSIGN(auto grant, crypto::GrantDestruction(record, request.key.key, clock.Now(), clock.Steady()));
+  return ops.Destroy(std::move(grant), request.key);
+}
+
 Result<void> CountAndChange(KeyOps& ops, const Clock& clock, ChangeRecordRequest request) {
   TRY_ASSIGN(auto grant, Count(clock, std::move(request.approved)));
   return ops.ChangeLedgerRecord(std::move(grant));
@@ -104,9 +118,9 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
   else if (auto* change = std::get_if<ChangeRecordRequest>(&request.body))
     response.body = ChangeRecordResponse{CountAndChange(ops, clock, std::move(*change))};
   else if (const auto* mandate = std::get_if<MandateRequest>(&request.body))
-    response.body = MandateResponse{ops.GenerateByMandate(mandate->spec)};
+    response.body = MandateResponse{GenerateStanding(ops, clock, mandate->spec)};
   else if (const auto* end = std::get_if<EndDestructionRequest>(&request.body))
-    response.body = EndDestructionResponse{ops.EndDestruction(end->key, end->end)};
+    response.body = EndDestructionResponse{EndDestruction(ops, clock, *end)};
   else
     response.body = IdentityResponse{ops.Identity()};
   return response;

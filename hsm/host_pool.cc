@@ -46,10 +46,13 @@ Result<crypto::LedgerRecord> HostPool::ReadLedgerRecord() { return lanes_[0]->op
 Result<void> HostPool::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   return lanes_[0]->ops->ChangeLedgerRecord(std::move(grant));
 }
-Result<void> HostPool::GenerateByMandate(const KeySpec& spec) { return lanes_[0]->ops->GenerateByMandate(spec); }
-Result<void> HostPool::EndDestruction(const KeyRef& key, DestructionEnd end) {
-  return lanes_[0]->ops->EndDestruction(key, end);
+Result<void> HostPool::GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) {
+  return lanes_[0]->ops->GenerateByMandate(std::move(grant), spec);
 }
+Result<void> HostPool::Destroy(crypto::StandingGrant grant, const KeyRef& key) {
+  return lanes_[0]->ops->Destroy(std::move(grant), key);
+}
+Result<void> HostPool::CancelDestruction(const KeyRef& key) { return lanes_[0]->ops->CancelDestruction(key); }
 Result<std::vector<KeyRecord>> HostPool::Inventory() { return Pick().ops->Inventory(); }
 
 Result<TokenIdentity> HostPool::Identity() {

@@ -12,6 +12,7 @@
 #include "crypto/anchor.h"
 #include "crypto/base/result.h"
 #include "crypto/base/secret.h"
+#include "crypto/custody.h"
 #include "crypto/digest.h"
 #include "crypto/envelope.h"
 #include "crypto/quorum.h"
@@ -131,7 +132,7 @@ class KeyOps {
   /// GenerateByMandate makes the next KEK of a keyring that a standing mandate lets be rotated (`keyring.set-policy`):
   /// at most one an interval, until the mandate's date, by the host's own record and clock. kForbidden: no-mandate,
   /// mandate-over, mandate-not-due.
-  virtual Result<void> GenerateByMandate(const KeySpec& spec) = 0;
+  virtual Result<void> GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) = 0;
   /// Inventory lists every secret-key object that lives in the token.
   virtual Result<std::vector<KeyRecord>> Inventory() = 0;
   /// SelfTest runs known answers of both suites through the token and compares its identity (K9).
@@ -153,9 +154,11 @@ class KeyOps {
   /// `version.destroy` (which begins its waiting period). kConflict (stale) when the record is not what the proposal
   /// says: so each works once.
   virtual Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) = 0;
-  /// EndDestruction destroys a KEK whose waiting period is over by the host's own clock, or takes back that it may go.
-  /// kForbidden: destruction-not-pending, destruction-not-due. A KEK that is gone already is no failure.
-  virtual Result<void> EndDestruction(const KeyRef& key, DestructionEnd end) = 0;
+  /// Destroy ends a KEK whose waiting period is over by the host's own clock and record. kForbidden:
+  /// destruction-not-pending, destruction-not-due, grant-mismatch. A KEK that is gone already is no failure.
+  virtual Result<void> Destroy(crypto::StandingGrant grant, const KeyRef& key) = 0;
+  /// CancelDestruction takes back that a KEK may go: always safe. kForbidden: destruction-not-pending.
+  virtual Result<void> CancelDestruction(const KeyRef& key) = 0;
   /// Links tells of each host of the token whether it can be reached now. Does not block.
   virtual std::vector<LinkState> Links() { return {LinkState::kUp}; }
 
@@ -192,6 +195,12 @@ inline Result<std::string> KeyringOfLabel(const KeySpec& spec) {
   if (!spec.label.starts_with(head) || !spec.label.ends_with(tail) || spec.label.size() <= head.size() + tail.size())
     return Forbidden("the label is not that of a KEK", "grant-mismatch");
   return spec.label.substr(head.size(), spec.label.size() - head.size() - tail.size());
+}
+
+/// CheckStanding: a standing grant is for one key and one thing.
+inline Result<void> CheckStanding(const crypto::StandingGrant& grant, const KeyRef& key, bool destroys) {
+  if (grant.key() == key.key && grant.destroys() == destroys) return {};
+  return Forbidden("the standing grant is for another key", "grant-mismatch");
 }
 
 /// CheckSeries: every KEK in the token that has a keyring's id must bear the keyring's name. Who may vote is told by

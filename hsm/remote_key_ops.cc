@@ -244,16 +244,27 @@ Result<void> RemoteKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   return response.outcome;
 }
 
-Result<void> RemoteKeyOps::GenerateByMandate(const KeySpec& spec) {
+Result<void> RemoteKeyOps::GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) {
+  const auto used = std::move(grant);
+  TRY(CheckStanding(used, spec.ref, /*destroys=*/false));
   TRY_ASSIGN(const auto response, Expect<MandateResponse>(Call([&](std::uint64_t id) {
                return EncodeRequest({id, MandateRequest{spec}});
              })));
   return response.outcome;
 }
 
-Result<void> RemoteKeyOps::EndDestruction(const KeyRef& key, DestructionEnd end) {
+Result<void> RemoteKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key) {
+  const auto used = std::move(grant);
+  TRY(CheckStanding(used, key, /*destroys=*/true));
   TRY_ASSIGN(const auto response, Expect<EndDestructionResponse>(Call([&](std::uint64_t id) {
-               return EncodeRequest({id, EndDestructionRequest{key, end}});
+               return EncodeRequest({id, EndDestructionRequest{key, DestructionEnd::kDestroy}});
+             })));
+  return response.outcome;
+}
+
+Result<void> RemoteKeyOps::CancelDestruction(const KeyRef& key) {
+  TRY_ASSIGN(const auto response, Expect<EndDestructionResponse>(Call([&](std::uint64_t id) {
+               return EncodeRequest({id, EndDestructionRequest{key, DestructionEnd::kCancel}});
              })));
   return response.outcome;
 }

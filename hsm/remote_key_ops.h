@@ -41,8 +41,9 @@ class RemoteKeyOps final : public KeyOps {
   Result<std::vector<CheckpointKey>> CheckpointKeys() override;
   Result<crypto::LedgerRecord> ReadLedgerRecord() override;
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
-  Result<void> GenerateByMandate(const KeySpec& spec) override;
-  Result<void> EndDestruction(const KeyRef& key, DestructionEnd end) override;
+  Result<void> GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) override;
+  Result<void> Destroy(crypto::StandingGrant grant, const KeyRef& key) override;
+  Result<void> CancelDestruction(const KeyRef& key) override;
 
   std::vector<LinkState> Links() override { return {Link()}; }
   LinkState Link() const EXCLUDES(mutex_);

@@ -14,7 +14,9 @@ Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& 
               [&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Spend(control_, used, clock_.Now()); });
 }
 
-Result<void> TokenKeyOps::GenerateByMandate(const KeySpec& spec) {
+Result<void> TokenKeyOps::GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) {
+  const auto used = std::move(grant);
+  TRY(CheckStanding(used, spec.ref, /*destroys=*/false));
   TRY_ASSIGN(const auto keyring, KeyringOfLabel(spec));
   return Make(keyring, spec, [&]() STRONGROOM_TSA(no_thread_safety_analysis) {
     return signer_.SpendMandate(control_, keyring, spec.ref, clock_.Now());

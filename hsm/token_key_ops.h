@@ -38,8 +38,9 @@ class TokenKeyOps final : public KeyOps {
   Result<std::vector<CheckpointKey>> CheckpointKeys() override EXCLUDES(mutex_);
   Result<crypto::LedgerRecord> ReadLedgerRecord() override EXCLUDES(mutex_);
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override EXCLUDES(mutex_);
-  Result<void> GenerateByMandate(const KeySpec& spec) override EXCLUDES(mutex_);
-  Result<void> EndDestruction(const KeyRef& key, DestructionEnd end) override EXCLUDES(mutex_);
+  Result<void> GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) override EXCLUDES(mutex_);
+  Result<void> Destroy(crypto::StandingGrant grant, const KeyRef& key) override EXCLUDES(mutex_);
+  Result<void> CancelDestruction(const KeyRef& key) override EXCLUDES(mutex_);
 
   bool Broken() const EXCLUDES(mutex_);
   /// Operations counts what has been executed since Open.

@@ -67,23 +67,33 @@ Result<void> TokenKeyOps::CheckCourse() const {
   return {};
 }
 
-Result<void> TokenKeyOps::EndDestruction(const KeyRef& key, DestructionEnd end) {
+Result<void> TokenKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key) {
+  const auto used = std::move(grant);
+  TRY(CheckStanding(used, key, /*destroys=*/true));
   if (key.token != identity_.serial) return NotFound("this host serves token " + identity_.serial, "key-missing");
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     ++operations_;
-    if (end == DestructionEnd::kDestroy) {
-      TRY(CheckCourse());
-      TRY(signer_.JudgeDestruction(control_, key.key, clock_.Now(), clock_.Steady()));
-      // The key first: one that is gone while its record says that it may go is found by the next attempt.
-      TRY_ASSIGN(
-          const auto found,
-          FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(key.key.begin(), key.key.end())}}, 2));
-      for (const auto object : found)
-        if (const CK_RV rv = module_->fn().C_DestroyObject(at_->handle(), object); rv != CKR_OK)
-          return Fault(rv, "C_DestroyObject", nullptr);
-      handles_.erase(key.key);
-      seen_.erase(key.key);
-    }
+    TRY(CheckCourse());
+    TRY(signer_.JudgeDestruction(control_, key.key, clock_.Now(), clock_.Steady()));
+    // The key first: one that is gone while its record says that it may go is found by the next attempt.
+    TRY_ASSIGN(
+        const auto found,
+        FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(key.key.begin(), key.key.end())}}, 2));
+    for (const auto object : found)
+      if (const CK_RV rv = module_->fn().C_DestroyObject(at_->handle(), object); rv != CKR_OK)
+        return Fault(rv, "C_DestroyObject", nullptr);
+    handles_.erase(key.key);
+    seen_.erase(key.key);
+    TRY(signer_.Forget(control_, key.key));
+    sync();
+    return {};
+  });
+}
+
+Result<void> TokenKeyOps::CancelDestruction(const KeyRef& key) {
+  if (key.token != identity_.serial) return NotFound("this host serves token " + identity_.serial, "key-missing");
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
+    ++operations_;
     TRY(signer_.Forget(control_, key.key));
     sync();
     return {};

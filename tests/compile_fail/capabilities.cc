@@ -1,5 +1,5 @@
-// What must not compile: an ExecutionGrant that nobody voted for, a second one made of it, an answer without its
-// evidence. ATTEMPT 0 is the control: the same file without an attempt compiles.
+// What must not compile: an ExecutionGrant that nobody voted for, a standing grant of no record, a second one made of
+// it, an answer without its evidence. ATTEMPT 0 is the control: the same file without an attempt compiles.
 
 #include "crypto/quorum.h"
 #include "hsm/key_ops.h"
@@ -19,6 +19,11 @@ using namespace strongroom;
 #elif ATTEMPT == 4
   const ledger::Committed committed(1);
   (void)std::move(staged).Open(committed);
+#elif ATTEMPT == 5
+  crypto::StandingGrant standing(spec.ref.key, true);
+  return ops.Destroy(std::move(standing), spec.ref);
+#elif ATTEMPT == 6
+  return ops.GenerateByMandate({}, spec);
 #endif
   (void)staged;
   return ops.Generate(std::move(given), spec);

@@ -1,6 +1,7 @@
 // What every implementation of the port does with the custody record: heads, keys, rosters, clocks, destructions.
 
 #include "tests/contract/key_ops_subjects.h"
+#include "tests/support/standing.h"
 
 namespace strongroom::hsm {
 namespace {
@@ -247,7 +248,8 @@ TEST_P(CustodyContract, Q11_AKekGoesOnlyWhenItsWaitingPeriodIsOver) {
                                {Ref(ring, version, Suite::kKwp), KekLabel("k", version)}));
   const auto key = Ref(ring, 1, Suite::kKwp), other = Ref(ring, 2, Suite::kKwp);
   const auto end = [&](const KeyRef& ref, DestructionEnd how) {
-    const auto ended = ops().EndDestruction(ref, how);
+    const auto ended = how == DestructionEnd::kDestroy ? ops().Destroy(tests::MadeUpDestruction(ref.key), ref)
+                                                       : ops().CancelDestruction(ref);
     return ended ? std::string("done") : std::string(ended.error().Slug());
   };
   const auto give_up = [&](const QuorumFixture& by, const std::string& days, const std::string& token) {
@@ -265,6 +267,7 @@ TEST_P(CustodyContract, Q11_AKekGoesOnlyWhenItsWaitingPeriodIsOver) {
   EXPECT_EQ(give_up(quorum, "7", token_), "done") << "given up again, it waits anew";
   EXPECT_EQ(end(key, DestructionEnd::kDestroy), "destruction-not-due");
   EXPECT_EQ(end(other, DestructionEnd::kDestroy), "destruction-not-pending");
+  EXPECT_EQ(ops().Destroy(tests::MadeUpDestruction(other.key), key).error().Slug(), "grant-mismatch");
   ContractClock::Offset() = 7 * kDay - 60'000;
   EXPECT_EQ(end(key, DestructionEnd::kDestroy), "destruction-not-due");
   ContractClock::Offset() = -3600'000;

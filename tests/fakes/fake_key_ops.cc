@@ -253,7 +253,9 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   return {};
 }
 
-Result<void> FakeKeyOps::GenerateByMandate(const hsm::KeySpec& spec) {
+Result<void> FakeKeyOps::GenerateByMandate(crypto::StandingGrant grant, const hsm::KeySpec& spec) {
+  const auto used = std::move(grant);
+  TRY(hsm::CheckStanding(used, spec.ref, /*destroys=*/false));
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
@@ -265,14 +267,22 @@ Result<void> FakeKeyOps::GenerateByMandate(const hsm::KeySpec& spec) {
   return {};
 }
 
-Result<void> FakeKeyOps::EndDestruction(const hsm::KeyRef& key, hsm::DestructionEnd end) {
+Result<void> FakeKeyOps::Destroy(crypto::StandingGrant grant, const hsm::KeyRef& key) {
+  const auto used = std::move(grant);
+  TRY(hsm::CheckStanding(used, key, /*destroys=*/true));
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (key.token != serial_) return NotFound("another token", "key-missing");
-  if (end == hsm::DestructionEnd::kDestroy) {
-    TRY(crypto::JudgeDestruction(record_, key.key, now(), steady()));
-    keks_.erase(key.key);
-  }
+  TRY(crypto::JudgeDestruction(record_, key.key, now(), steady()));
+  keks_.erase(key.key);
+  TRY_ASSIGN(record_, crypto::WithoutPending(record_, key.key));
+  return {};
+}
+
+Result<void> FakeKeyOps::CancelDestruction(const hsm::KeyRef& key) {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  if (key.token != serial_) return NotFound("another token", "key-missing");
   TRY_ASSIGN(record_, crypto::WithoutPending(record_, key.key));
   return {};
 }

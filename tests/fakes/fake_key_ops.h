@@ -23,8 +23,9 @@ class FakeKeyOps final : public hsm::KeyOps {
   Result<std::vector<hsm::CheckpointKey>> CheckpointKeys() override;
   Result<crypto::LedgerRecord> ReadLedgerRecord() override;
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
-  Result<void> GenerateByMandate(const hsm::KeySpec& spec) override;
-  Result<void> EndDestruction(const hsm::KeyRef& key, hsm::DestructionEnd end) override;
+  Result<void> GenerateByMandate(crypto::StandingGrant grant, const hsm::KeySpec& spec) override;
+  Result<void> Destroy(crypto::StandingGrant grant, const hsm::KeyRef& key) override;
+  Result<void> CancelDestruction(const hsm::KeyRef& key) override;
   void SetAway(bool away);
   /// Recall puts an earlier record back, as a token does that forgets; Lose destroys it.
   void Recall(crypto::LedgerRecord record);

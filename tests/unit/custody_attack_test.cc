@@ -8,6 +8,7 @@
 #include "appliance/ledger_clock.h"
 #include "crypto/custody.h"
 #include "tests/support/made_up_roster.h"
+#include "tests/support/standing.h"
 #include "tests/support/world.h"
 
 namespace strongroom::appliance {
@@ -166,7 +167,7 @@ TEST_F(CustodyUnderClock, Q11_AWrongClockAtTheStartEndsNoWaitingPeriod) {
   EXPECT_EQ(*w_.governance->RunDueDestructions(), 0);
   const auto& version = *w_.governance->Snapshot()->FindKeyring("install")->Find(1);
   const hsm::KeyRef ref{version.token, version.kek, version.suite};
-  EXPECT_EQ(w_.token.EndDestruction(ref, hsm::DestructionEnd::kDestroy).error().Slug(), "destruction-not-due");
+  EXPECT_EQ(w_.token.Destroy(tests::MadeUpDestruction(ref.key), ref).error().Slug(), "destruction-not-due");
   Pass(kDay);
   EXPECT_EQ(*w_.governance->RunDueDestructions(), 1);
 }
@@ -237,9 +238,10 @@ TEST(AfterARestore, Q11_AnAdoptionEndsWhatTheTokenWaitedFor) {
   ASSERT_EQ(*w.Done("ledger.adopt", ""), "executed");
   const auto version = *w.governance->Snapshot()->FindKeyring("org-a")->Find(1);
   w.clock.now += 8 * kDay;
-  EXPECT_EQ(
-      w.token.EndDestruction({version.token, version.kek, version.suite}, hsm::DestructionEnd::kDestroy).error().Slug(),
-      "destruction-not-pending");
+  EXPECT_EQ(w.token.Destroy(tests::MadeUpDestruction(version.kek), {version.token, version.kek, version.suite})
+                .error()
+                .Slug(),
+            "destruction-not-pending");
   EXPECT_EQ(*w.Done("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "30"}}), "executed");
 }
 

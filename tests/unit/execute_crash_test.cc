@@ -29,10 +29,13 @@ class DyingKeyOps final : public hsm::KeyOps {
     if (before_) return Invalid("the machine is down");
     return world_.token.ChangeLedgerRecord(std::move(grant));
   }
-  Result<void> GenerateByMandate(const hsm::KeySpec& spec) override { return world_.token.GenerateByMandate(spec); }
-  Result<void> EndDestruction(const hsm::KeyRef& key, hsm::DestructionEnd end) override {
-    return world_.token.EndDestruction(key, end);
+  Result<void> GenerateByMandate(crypto::StandingGrant grant, const hsm::KeySpec& spec) override {
+    return world_.token.GenerateByMandate(std::move(grant), spec);
   }
+  Result<void> Destroy(crypto::StandingGrant grant, const hsm::KeyRef& key) override {
+    return world_.token.Destroy(std::move(grant), key);
+  }
+  Result<void> CancelDestruction(const hsm::KeyRef& key) override { return world_.token.CancelDestruction(key); }
   Result<std::vector<hsm::KeyRecord>> Inventory() override { return world_.token.Inventory(); }
   Result<void> SelfTest() override { return world_.token.SelfTest(); }
   Result<hsm::TokenIdentity> Identity() override { return world_.token.Identity(); }

@@ -5,6 +5,7 @@
 
 #include "appliance/broker.h"
 #include "appliance/keyring_decisions.h"
+#include "tests/support/standing.h"
 #include "tests/support/world.h"
 
 namespace strongroom::appliance {
@@ -108,7 +109,7 @@ TEST_F(KeyringChange, L4_ADestructionThatWasCutOffIsSettledOnce) {
   ASSERT_EQ(*w_.Done("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "7"}}), "executed");
   w_.clock.now += 7 * kDay + 1000;
   const auto& version = At("org-a", 1);
-  ASSERT_TRUE(w_.token.EndDestruction({version.token, version.kek, version.suite}, hsm::DestructionEnd::kDestroy));
+  ASSERT_TRUE(w_.token.Destroy(tests::MadeUpDestruction(version.kek), {version.token, version.kek, version.suite}));
   w_.Boot();
   EXPECT_EQ(w_.governance->CancelDestruction("org-a", 1, "operator-1").error().Slug(), "version-destroyed");
   EXPECT_EQ(*w_.governance->RunDueDestructions(), 0) << "it came due while this was down: a day for people to look";

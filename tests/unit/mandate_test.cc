@@ -5,6 +5,7 @@
 #include "appliance/lifecycle.h"
 #include "appliance/policy_decisions.h"
 #include "crypto/custody.h"
+#include "tests/support/standing.h"
 #include "tests/support/world.h"
 
 namespace strongroom::appliance {
@@ -86,7 +87,7 @@ TEST_F(Mandates, Q9_TheTokenKeepsTheMandateItself) {
     return hsm::KeySpec{{"fake-token", crypto::MakeKeyId(Ring().id, version), suite}, hsm::KekLabel(name, version)};
   };
   const auto slug = [&](const hsm::KeySpec& s) {
-    const auto made = w_.token.GenerateByMandate(s);
+    const auto made = w_.token.GenerateByMandate(tests::MadeUpMandate(s), s);
     return made ? std::string("made") : std::string(made.error().Slug());
   };
   using enum crypto::Suite;
@@ -123,7 +124,7 @@ TEST_F(Mandates, L4_ARotationByMandateThatWasCutOffIsSettled) {
     State next = *state;
     intent.rows = RowsOf(next, *Apply(next, intent.control[0]));
     ASSERT_TRUE(w.ledger->Record(std::move(intent)));
-    if (made) ASSERT_TRUE(w.token.GenerateByMandate(*effect.generate));
+    if (made) ASSERT_TRUE(w.token.GenerateByMandate(tests::MadeUpMandate(*effect.generate), *effect.generate));
     w.Boot();
     EXPECT_EQ(*w.governance->RunMandates(), made ? 0 : 1) << "what was not done is done now";
     EXPECT_EQ(w.governance->Snapshot()->FindKeyring("org-a")->primary, 2U);
