@@ -5,11 +5,10 @@
 
 #include "appliance/checkpointer.h"
 #include "appliance/keyring_decisions.h"
-#include "appliance/ledger_clock.h"
 #include "crypto/custody.h"
+#include "tests/support/clock_world.h"
 #include "tests/support/made_up_roster.h"
 #include "tests/support/standing.h"
-#include "tests/support/world.h"
 
 namespace strongroom::appliance {
 namespace {
@@ -131,31 +130,7 @@ TEST_F(CustodyAttack, Q10_AnAcceptedClockIsNotAcceptedAgain) {
   EXPECT_EQ(adopted->custody.control_floor, 300U);
 }
 
-// A control plane under a ledger clock whose sources the test moves.
-class CustodyUnderClock : public testing::Test {
- protected:
-  CustodyUnderClock() {
-    w_.token.now = [this] { return reading_.host; };
-    w_.token.steady = [this] { return reading_.steady; };
-    Boot();
-    (void)w_.FirstBoot();
-    (void)*w_.Done("keyring.create", "install");
-  }
-  void Boot() {
-    w_.Close();
-    w_.ledger = *ledger::Ledger::Open({w_.dir.File("data"), std::size_t{1} << 30});
-    auto state = *Load(*w_.ledger);
-    clock_ = std::make_unique<LedgerClock>(*LastTime(*w_.ledger), state.clock_frozen, [this] { return reading_; });
-    w_.governance = std::make_unique<Governance>(*w_.ledger, w_.token, *clock_, std::move(state));
-  }
-  void Pass(Millis time) {
-    reading_.host += time;
-    reading_.steady += time;
-  }
-  World w_;
-  ClockReading reading_{kNow, 50 * kDay};
-  std::unique_ptr<LedgerClock> clock_;
-};
+class CustodyUnderClock : public tests::ClockWorld {};
 
 // Q11: a start with a clock a year ahead destroys nothing before people have had a day to see it, here or at the token.
 TEST_F(CustodyUnderClock, Q11_AWrongClockAtTheStartEndsNoWaitingPeriod) {

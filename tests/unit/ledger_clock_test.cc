@@ -4,7 +4,7 @@
 
 #include "appliance/break_glass.h"
 #include "appliance/ledger_clock.h"
-#include "tests/support/world.h"
+#include "tests/support/clock_world.h"
 
 namespace strongroom::appliance {
 namespace {
@@ -60,30 +60,7 @@ TEST(ClockCourse, Q10_AStartBehindTheLedgerIsFrozenAndSoIsOneAfterAFreeze) {
   EXPECT_EQ(behind.Advance({kNow + 1000, 1000}), kNow + kYear + 1000);
 }
 
-// The control plane under a ledger clock whose two sources the test moves.
-class FrozenWorld : public testing::Test {
- protected:
-  FrozenWorld() {
-    w_.token.now = [this] { return reading_.host; };
-    Boot();
-    (void)w_.FirstBoot();
-    (void)*w_.Done("keyring.create", "install");
-  }
-  void Boot() {
-    w_.Close();
-    w_.ledger = *ledger::Ledger::Open({w_.dir.File("data"), std::size_t{1} << 30});
-    auto state = *Load(*w_.ledger);
-    clock_ = std::make_unique<LedgerClock>(*LastTime(*w_.ledger), state.clock_frozen, [this] { return reading_; });
-    w_.governance = std::make_unique<Governance>(*w_.ledger, w_.token, *clock_, std::move(state));
-  }
-  void Pass(Millis time) {
-    reading_.host += time;
-    reading_.steady += time;
-  }
-  World w_;
-  ClockReading reading_{kNow, 0};
-  std::unique_ptr<LedgerClock> clock_;
-};
+class FrozenWorld : public tests::ClockWorld {};
 
 // A clock set back a year between approve and execute: nothing runs, nothing that expired comes back, a rejection still
 // counts, and a quorum ends it.

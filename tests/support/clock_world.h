@@ -1,0 +1,38 @@
+#pragma once
+#include <gtest/gtest.h>
+
+#include "appliance/ledger_clock.h"
+#include "tests/support/world.h"
+
+namespace strongroom::tests {
+
+/// ClockWorld is a control plane, and its token, under clocks that the test moves: `reading_` is what the machine says.
+class ClockWorld : public testing::Test {
+ protected:
+  static constexpr Millis kBegin = 1'800'000'000'000;
+  ClockWorld() {
+    w_.token.now = [this] { return reading_.host; };
+    w_.token.steady = [this] { return reading_.steady; };
+    Boot();
+    (void)w_.FirstBoot();
+    (void)*w_.Done("keyring.create", "install");
+  }
+  /// Boot starts the service anew on what is on disk, with the clocks as they are.
+  void Boot() {
+    w_.Close();
+    w_.ledger = *ledger::Ledger::Open({w_.dir.File("data"), std::size_t{1} << 30});
+    auto state = *appliance::Load(*w_.ledger);
+    clock_ = std::make_unique<appliance::LedgerClock>(*appliance::LastTime(*w_.ledger), state.clock_frozen,
+                                                      [this] { return reading_; });
+    w_.governance = std::make_unique<appliance::Governance>(*w_.ledger, w_.token, *clock_, std::move(state));
+  }
+  void Pass(Millis time) {
+    reading_.host += time;
+    reading_.steady += time;
+  }
+  World w_;
+  appliance::ClockReading reading_{kBegin, Millis{50} * 24 * 3600 * 1000};
+  std::unique_ptr<appliance::LedgerClock> clock_;
+};
+
+}  // namespace strongroom::tests
