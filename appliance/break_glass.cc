@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
+#include "appliance/proposal_params.h"
 #include "crypto/sshsig.h"
 #include "crypto/text_rules.h"
 
 namespace strongroom::appliance {
 namespace {
-
-using Params = std::map<std::string, std::string, std::less<>>;
 
 const Overridable* FindOverridable(std::string_view check) {
   const auto* at =

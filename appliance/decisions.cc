@@ -4,6 +4,7 @@
 #include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
 #include "appliance/policy_decisions.h"
+#include "appliance/proposal_params.h"
 #include "crypto/custody.h"
 
 #include <algorithm>
@@ -18,20 +19,6 @@ constexpr std::string_view kInstall = "install";
 constexpr std::string_view kByInstall = "keyring:install";
 constexpr std::string_view kTokenPrefix = "token:";
 constexpr std::size_t kNamesInText = 32;
-
-using Params = std::map<std::string, std::string, std::less<>>;
-
-Result<void> OnlyParams(const Params& params, std::initializer_list<std::string_view> allowed) {
-  for (const auto& [name, value] : params)
-    if (std::find(allowed.begin(), allowed.end(), name) == allowed.end())
-      return Invalid("unknown parameter '" + name.substr(0, 40) + "'", "unknown-parameter");
-  return {};
-}
-
-std::string Get(const Params& params, std::string_view name, std::string_view fallback) {
-  const auto at = params.find(name);
-  return at == params.end() ? std::string(fallback) : at->second;
-}
 
 // What custodians read of them: names, or number and digest where there are too many to read.
 std::string DescribeMoves(const std::vector<std::string>& names) {
@@ -117,8 +104,6 @@ Result<Params> DraftRotate(const State& state, const ProposalRequest& request) {
   params["moves"] = request.keyring == kInstall ? DescribeMoves(WrappedByInstall(state)) : "none";
   return params;
 }
-
-Error Stale(const std::string& why) { return Conflict(why + ": propose again", "stale"); }
 
 hsm::KeySpec SpecFor(const std::string& keyring, std::uint32_t version, const crypto::KeyId& kek, crypto::Suite suite,
                      std::string_view custody) {

@@ -3,29 +3,15 @@
 #include <algorithm>
 
 #include "appliance/ledger_decisions.h"
+#include "appliance/proposal_params.h"
 #include "crypto/custody.h"
 #include "crypto/text_rules.h"
 
 namespace strongroom::appliance {
 namespace {
 
-using Params = std::map<std::string, std::string, std::less<>>;
 using To = ledger::VersionMoved::To;
 constexpr std::string_view kTokenPrefix = "token:";
-
-Error Stale(const std::string& why) { return Conflict(why + ": propose again", "stale"); }
-
-Result<void> OnlyParams(const Params& params, std::initializer_list<std::string_view> allowed) {
-  for (const auto& [name, value] : params)
-    if (std::find(allowed.begin(), allowed.end(), name) == allowed.end())
-      return Invalid("unknown parameter '" + name.substr(0, 40) + "'", "unknown-parameter");
-  return {};
-}
-
-std::string Get(const Params& params, std::string_view name) {
-  const auto at = params.find(name);
-  return at == params.end() ? std::string() : at->second;
-}
 
 Result<const Keyring*> FindKeyring(const State& state, std::string_view name) {
   const auto* keyring = state.FindKeyring(name);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "appliance/proposal_params.h"
 #include "crypto/anchor.h"
 #include "crypto/custody.h"
 #include "crypto/text_rules.h"
@@ -9,15 +10,12 @@
 namespace strongroom::appliance {
 namespace {
 
-using Params = std::map<std::string, std::string, std::less<>>;
 constexpr std::string_view kInstall = "install";
 constexpr std::string_view kByInstall = "keyring:install";
 constexpr Millis kTokenSlack = Millis{5} * 60 * 1000;
 constexpr std::size_t kKeysInParam = 30;
 constexpr std::size_t kMaxKeys = 500;  // what a proposal's text can hold
 constexpr const char* kDefaultOverlapDays = "30";
-
-Error Stale(const std::string& why) { return Conflict(why + ": propose again", "stale"); }
 
 std::string LostRange(std::uint64_t kept, const std::optional<crypto::Anchor>& anchor, std::uint64_t epoch) {
   if (!anchor) return "unknown: the token remembers nothing";

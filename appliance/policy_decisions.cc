@@ -2,12 +2,12 @@
 
 #include <algorithm>
 
+#include "appliance/proposal_params.h"
 #include "crypto/custody.h"
 
 namespace strongroom::appliance {
 namespace {
 
-using Params = std::map<std::string, std::string, std::less<>>;
 constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr Millis kDefaultUntil = 365 * kDay;
 

@@ -30,6 +30,23 @@ class ClockWorld : public testing::Test {
     reading_.host += time;
     reading_.steady += time;
   }
+  /// CutOffAcceptance freezes the clock, has its acceptance voted for and done by the token, and leaves the ledger with
+  /// the intent alone, as a crash in between does. Yields the proposal's id.
+  std::string CutOffAcceptance() {
+    reading_.host += Millis{3600} * 1000;
+    EXPECT_TRUE(w_.governance->WatchClock());
+    const auto id = *w_.Approved("clock.accept", "");
+    const auto state = w_.governance->Snapshot();
+    auto grant = appliance::JudgeExecution(*state, *state->FindProposal(id), reading_.host);
+    EXPECT_TRUE(grant) << (grant ? "" : grant.error().Line());
+    ledger::Submission intent;
+    intent.control.push_back({clock_->Now(), ledger::ProposalConsumed{id, "operator-1"}});
+    appliance::State next = *state;
+    intent.rows = appliance::RowsOf(next, *appliance::Apply(next, intent.control[0]));
+    EXPECT_TRUE(w_.ledger->Record(std::move(intent)));
+    EXPECT_TRUE(w_.token.ChangeLedgerRecord(std::move(*grant)));
+    return id;
+  }
   World w_;
   appliance::ClockReading reading_{kBegin, Millis{50} * 24 * 3600 * 1000};
   std::unique_ptr<appliance::LedgerClock> clock_;

@@ -149,18 +149,7 @@ TEST_F(CustodyUnderClock, Q11_AWrongClockAtTheStartEndsNoWaitingPeriod) {
 
 // An acceptance that was cut off is not settled by another clock than the one that was voted for.
 TEST_F(CustodyUnderClock, Q10_ReconcilingAcceptsNoOtherClock) {
-  reading_.host += kHour;
-  ASSERT_TRUE(w_.governance->WatchClock());
-  const auto id = *w_.Approved("clock.accept", "");
-  const auto state = w_.governance->Snapshot();
-  auto grant = JudgeExecution(*state, *state->FindProposal(id), reading_.host);
-  ASSERT_TRUE(grant);
-  ledger::Submission intent;
-  intent.control.push_back({clock_->Now(), ledger::ProposalConsumed{id, "operator-1"}});
-  State next = *state;
-  intent.rows = RowsOf(next, *Apply(next, intent.control[0]));
-  ASSERT_TRUE(w_.ledger->Record(std::move(intent)));
-  ASSERT_TRUE(w_.token.ChangeLedgerRecord(std::move(*grant)));
+  const auto id = CutOffAcceptance();
   reading_ = {kNow - 5 * 365 * kDay, 0};  // the power went, and with it the time
   Boot();
   EXPECT_EQ(*w_.governance->Reconcile(), 1);

@@ -117,18 +117,7 @@ TEST_F(FrozenWorld, Q10_AClockThatRanAheadIsSetRightByQuorum) {
 
 // L4: cut off between the token's acceptance and the entry, it is settled at the next start.
 TEST_F(FrozenWorld, L4_AnAcceptanceThatWasCutOffIsSettled) {
-  reading_.host += kHour;
-  ASSERT_TRUE(w_.governance->WatchClock());
-  const auto id = *w_.Approved("clock.accept", "");
-  const auto state = w_.governance->Snapshot();
-  auto grant = JudgeExecution(*state, *state->FindProposal(id), reading_.host);
-  ASSERT_TRUE(grant) << grant.error().Line();
-  ledger::Submission intent;
-  intent.control.push_back({clock_->Now(), ledger::ProposalConsumed{id, "operator-1"}});
-  State next = *state;
-  intent.rows = RowsOf(next, *Apply(next, intent.control[0]));
-  ASSERT_TRUE(w_.ledger->Record(std::move(intent)));
-  ASSERT_TRUE(w_.token.ChangeLedgerRecord(std::move(*grant)));
+  const auto id = CutOffAcceptance();
   Boot();
   EXPECT_NE(clock_->Fault(), "");
   EXPECT_EQ(*w_.governance->Reconcile(), 1);
