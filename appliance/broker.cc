@@ -15,23 +15,20 @@ struct Broker::Worked {
   struct Item {
     DataAnswer answer;
     std::optional<Error> error;
-    std::ptrdiff_t op = -1;  // index into the group's operations, -1: none
-    std::uint32_t from = 0;  // version that the item came in under
-    bool rewraps = false;    // an unwrap that also wraps under the primary
+    std::ptrdiff_t op = -1;                  // index into the group's operations, -1: none
+    std::uint32_t from = 0;                  // version that the item came in under
+    bool rewraps = false;                    // an unwrap that also wraps under the primary
+    std::optional<ledger::DekWrite> change;  // of the inventory
   };
   std::vector<Item> items;
 };
 
 namespace {
 
-crypto::Envelope EnvelopeFor(const State& state, const Keyring& keyring, const Version& version, Bytes blob) {
-  return {version.suite, state.roster->instance(), keyring.id, version.number, version.kek, std::move(blob)};
-}
-
 hsm::KeyRef RefOf(const Version& version) { return {version.token, version.kek, version.suite}; }
 
 // What a version's state allows is no secret to whoever holds a wrapped DEK of it (K5).
-Result<void> MayProcess(const Version& version, Operation operation) {
+Result<void> MayProcess(const State& state, const Keyring& keyring, const Version& version, Operation operation) {
   using enum VersionState;
   const auto refused = [&](const char* slug) {
     return Conflict("version " + std::to_string(version.number) + " is " + std::string(ToString(version.state)) +
@@ -39,7 +36,9 @@ Result<void> MayProcess(const Version& version, Operation operation) {
                     slug);
   };
   if (version.state == kArchived) return refused("version-archived");
-  if (version.state == kCompromised && operation != Operation::kRewrap) return refused("version-compromised");
+  if (version.state == kCompromised &&
+      (operation != Operation::kRewrap || !state.EmergencyOpen(keyring.id, version.number)))
+    return refused("version-compromised");
   if (version.state == kPendingDestruction) return refused("version-pending-destruction");
   if (version.state == kDestroyed) return refused("version-destroyed");
   return {};
@@ -52,8 +51,20 @@ Result<const Version*> VersionFor(const State& state, const Keyring& keyring, co
   if (envelope.instance != state.roster->instance() || envelope.keyring != keyring.id || version == nullptr ||
       version->suite != envelope.suite || version->kek != envelope.kek || version->state == VersionState::kPreActive)
     return UnwrapFailed();
-  TRY(MayProcess(*version, operation));
+  TRY(MayProcess(state, keyring, *version, operation));
   return version;
+}
+
+// What an item of a request was, for whoever compares it with what he has sent or got.
+crypto::Digest DigestOf(Operation operation, const DataItem& asked, const DataAnswer& answer, bool failed) {
+  if (operation == Operation::kDekPut || operation == Operation::kDekDelete)
+    return failed ? crypto::Digest{} : crypto::Sha256({AsBytes(asked.dek), AsBytes("\n"), AsBytes(asked.wrapped)});
+  if (operation == Operation::kUnwrap) {
+    if (!asked.dek.empty()) return crypto::Sha256(AsBytes(asked.dek));
+    return asked.wrapped.empty() ? crypto::Digest{}
+                                 : crypto::Sha256({AsBytes(asked.wrapped), AsBytes(answer.rewrapped)});
+  }
+  return failed ? crypto::Digest{} : crypto::Sha256(AsBytes(answer.wrapped));
 }
 
 // Uses are summed by KEK and kind: a batch of a thousand is one line of evidence.
@@ -67,6 +78,10 @@ void AddUse(std::vector<ledger::KekUse>& uses, const crypto::KeyId& kek, ledger:
 }
 
 }  // namespace
+
+crypto::Envelope EnvelopeOf(const State& state, const Keyring& keyring, const Version& version, Bytes blob) {
+  return {version.suite, state.roster->instance(), keyring.id, version.number, version.kek, std::move(blob)};
+}
 
 Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
                                                  std::string_view keyring, Operation operation) {
@@ -105,6 +120,7 @@ void Broker::Drain() {
 
 void Broker::Submit(DataRequest request, Done done) {
   const auto items = std::max<std::size_t>(1, request.items.size());
+  if (request.lane == Lane::kInteractive) last_interactive_ = std::chrono::steady_clock::now();
   std::optional<Error> refused;
   {
     const MutexLock lock(mutex_);
@@ -121,6 +137,10 @@ void Broker::Submit(DataRequest request, Done done) {
     }
   }
   done(*refused);
+}
+
+bool Broker::InteractiveLately() const {
+  return std::chrono::steady_clock::now() - last_interactive_.load() < std::chrono::milliseconds(250);
 }
 
 std::size_t Broker::Queued(Lane lane) const {
@@ -247,6 +267,14 @@ void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {
   worked.items.resize(request.items.size());
   for (std::size_t i = 0; i < request.items.size(); ++i) {
     auto& item = worked.items[i];
+    if (request.operation == Operation::kDekPut || request.operation == Operation::kDekDelete) {
+      auto change = PrepareChange(worked, request.operation, request.items[i], item.answer);
+      if (change)
+        item.change = std::move(*change);
+      else
+        item.error = change.error();
+      continue;
+    }
     auto op = PrepareItem(worked, request.operation, request.items[i], item.answer);
     if (!op) {
       item.error = op.error();
@@ -279,12 +307,14 @@ Result<hsm::KeyOp> Broker::PrepareItem(const Worked& worked, Operation operation
         return Invalid("a data key has 16, 24, 32 or 64 bytes");
       return hsm::KeyOp(hsm::DataKeyOp{RefOf(primary), item.bytes, context, item.want_plaintext});
     case Operation::kUnwrap: {
-      TRY_ASSIGN(auto envelope, crypto::ParseEnvelope(item.wrapped));
+      TRY_ASSIGN(auto envelope, IncomingEnvelope(worked, item));
       TRY_ASSIGN(const Version* version, VersionFor(state, keyring, envelope, operation));
       answer.kek_version = version->number;
       answer.from_version = version->number;
       hsm::UnwrapOp op{RefOf(*version), std::move(envelope.blob), context, {}};
-      if (version->number != keyring.primary && worked.primary_budget) op.rewrap_to = RefOf(primary);
+      // What lies in the inventory is moved there, by a job.
+      if (version->number != keyring.primary && worked.primary_budget && item.dek.empty())
+        op.rewrap_to = RefOf(primary);
       return hsm::KeyOp(std::move(op));
     }
     case Operation::kRewrap: {
@@ -294,9 +324,44 @@ Result<hsm::KeyOp> Broker::PrepareItem(const Worked& worked, Operation operation
       return hsm::KeyOp(hsm::RewrapOp{RefOf(*version), RefOf(primary), std::move(envelope.blob)});
     }
     case Operation::kOther:
+    case Operation::kDekPut:
+    case Operation::kDekDelete:
       break;
   }
   return Invalid("no such operation");
+}
+
+// Of the caller, or from the inventory.
+Result<crypto::Envelope> Broker::IncomingEnvelope(const Worked& worked, const DataItem& item) {
+  if (item.dek.empty()) return crypto::ParseEnvelope(item.wrapped);
+  TRY_ASSIGN(auto record, ledger_.Deks().Find(worked.keyring->id, item.dek));
+  if (!record) return NotFound("the inventory has no DEK of this id", "dek-not-found");
+  const auto* version = worked.keyring->Find(record->version);
+  if (version == nullptr) return Integrity("a DEK of the inventory is under a version that there is not");
+  return EnvelopeOf(*worked.state, *worked.keyring, *version, std::move(record->blob));
+}
+
+Result<ledger::DekWrite> Broker::PrepareChange(const Worked& worked, Operation operation, const DataItem& item,
+                                               DataAnswer& answer) {
+  if (item.refused) return *item.refused;
+  if (!ledger::IsDekId(item.dek))
+    return Invalid(
+        "the id of a DEK is 1 to 128 characters of A-Z, a-z, 0-9 and . _ - : @ +, the first a letter or digit",
+        "bad-dek-id");
+  const auto& keyring = *worked.keyring;
+  answer.dek = item.dek;
+  if (operation == Operation::kDekDelete) {
+    TRY_ASSIGN(const auto record, ledger_.Deks().Find(keyring.id, item.dek));
+    if (!record) return NotFound("the inventory has no DEK of this id", "dek-not-found");
+    answer.kek_version = record->version;
+    return ledger::DekWrite{keyring.id, item.dek, std::nullopt};
+  }
+  TRY_ASSIGN(auto envelope, crypto::ParseEnvelope(item.wrapped));
+  // What a compromised version has wrapped may still be moved to another: it is taken in.
+  TRY_ASSIGN(const Version* version, VersionFor(*worked.state, keyring, envelope, Operation::kRewrap));
+  answer.kek_version = version->number;
+  const auto now = clock_.Now() / 1000 * 1000;
+  return ledger::DekWrite{keyring.id, item.dek, ledger::DekRecord{version->number, now, {}, std::move(envelope.blob)}};
 }
 
 Result<void> Broker::CheckGcmBudget(const Version& version) {
@@ -353,17 +418,13 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
         std::string text =
             output->blob.empty()
                 ? std::string()
-                : crypto::FormatEnvelope(EnvelopeFor(*worked.state, *worked.keyring, primary, std::move(output->blob)));
+                : crypto::FormatEnvelope(EnvelopeOf(*worked.state, *worked.keyring, primary, std::move(output->blob)));
         (request.operation == Operation::kUnwrap ? item.answer.rewrapped : item.answer.wrapped) = std::move(text);
         item.answer.plaintext = std::move(output->plaintext);
       }
     }
-    crypto::Digest digest{};
-    if (request.operation == Operation::kUnwrap && !asked.wrapped.empty())
-      digest = crypto::Sha256({AsBytes(asked.wrapped), AsBytes(item.answer.rewrapped)});
-    else if (request.operation != Operation::kUnwrap && !item.error)
-      digest = crypto::Sha256(AsBytes(item.answer.wrapped));
-    Append(digests, digest);
+    Append(digests, DigestOf(request.operation, asked, item.answer, item.error.has_value()));
+    if (item.change) submission.deks.push_back(std::move(*item.change));
     if (item.error) {
       ++entry.failed;
       if (entry.items == 1) entry.outcome = item.error->Slug();

@@ -1,6 +1,7 @@
 #pragma once
 // The data plane: wrap, unwrap, rewrap and data keys for services, each answer after its evidence.
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -23,7 +24,8 @@ using ledger::Operation;
 /// before it came here and gets its error as the answer.
 struct DataItem {
   SecretBytes plaintext;        // wrap
-  std::string wrapped;          // unwrap, rewrap
+  std::string dek;              // dek-put, dek-delete: the inventory's id; unwrap: instead of `wrapped`
+  std::string wrapped;          // unwrap, rewrap, dek-put
   Bytes aad;                    // wrap, unwrap, datakey; empty = none
   std::uint16_t bytes = 0;      // datakey
   bool want_plaintext = false;  // datakey
@@ -46,6 +48,7 @@ struct DataAnswer {
   std::uint32_t kek_version = 0;
   std::uint32_t from_version = 0;  // rewrap
   std::string rewrapped;           // unwrap under an older version
+  std::string dek;                 // dek-put, dek-delete
 };
 /// DataReply is the whole request's refusal, or one result for each item in order.
 using DataReply = Result<std::vector<Result<DataAnswer>>>;
@@ -54,6 +57,9 @@ using DataReply = Result<std::vector<Result<DataAnswer>>>;
 /// one that does not exist are the same answer (N5).
 Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
                                                  std::string_view keyring, Operation operation);
+
+/// EnvelopeOf is the wrapped DEK of a record of the inventory, as `version` of `keyring` makes it.
+crypto::Envelope EnvelopeOf(const State& state, const Keyring& keyring, const Version& version, Bytes blob);
 
 /// Broker queues requests and brings them to the token in groups of one lane: one frame and one synced commit serve
 /// many requests. Each lane has its own way to the token, so that an interactive group waits there for one bulk frame
@@ -96,6 +102,9 @@ class Broker {
   void RecordRefusal(const std::string& request_id, const std::string& principal, const std::string& keyring,
                      Operation operation, std::string_view slug) EXCLUDES(meter_mutex_);
 
+  /// InteractiveLately tells whether somebody waits, or waited within the last quarter of a second, for a single
+  /// answer.
+  bool InteractiveLately() const;
   /// Queued counts the items of a lane that wait.
   std::size_t Queued(Lane lane) const EXCLUDES(mutex_);
   /// Room judges whether `items` more of a tenant would be admitted now: a stream waits for it rather than fail its
@@ -113,6 +122,9 @@ class Broker {
   void RunGroup(Lane lane, std::vector<Pending> group);
   void Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops);
   Result<hsm::KeyOp> PrepareItem(const Worked& worked, Operation operation, DataItem& item, DataAnswer& answer);
+  Result<ledger::DekWrite> PrepareChange(const Worked& worked, Operation operation, const DataItem& item,
+                                         DataAnswer& answer);
+  Result<crypto::Envelope> IncomingEnvelope(const Worked& worked, const DataItem& item);
   Result<void> CheckGcmBudget(const Version& version);
   void Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outputs, ledger::Submission& submission);
 
@@ -122,6 +134,7 @@ class Broker {
   const Snapshot snapshot_;
   const Options options_;
 
+  std::atomic<std::chrono::steady_clock::time_point> last_interactive_{std::chrono::steady_clock::time_point()};
   mutable Mutex mutex_;
   CondVar work_;
   AdmissionQueue<Pending> queue_ GUARDED_BY(mutex_);

@@ -5,6 +5,7 @@
 #include "appliance/ledger_decisions.h"
 #include "appliance/policy_decisions.h"
 #include "appliance/proposal_params.h"
+#include "appliance/rewrap_decisions.h"
 #include "crypto/custody.h"
 
 #include <algorithm>
@@ -210,6 +211,7 @@ Result<Params> DraftParams(const State& state, const ProposalRequest& request, c
   if (operation == "clock.accept") return DraftClock(request, drawn);
   if (operation == "break-glass.open") return DraftBreakGlass(state, request, drawn);
   if (operation == "keyring.set-policy") return DraftPolicy(state, request, drawn);
+  if (operation.starts_with("rewrap.")) return DraftRewrap(state, request);
   return DraftKeyringChange(state, request);
 }
 
@@ -352,6 +354,7 @@ Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal
   if (proposal.operation == "clock.accept") return EffectOfClock(proposal);
   if (proposal.operation == "break-glass.open") return EffectOfBreakGlass(state, proposal);
   if (proposal.operation == "keyring.set-policy") return EffectOfPolicy(state, proposal);
+  if (proposal.operation.starts_with("rewrap.")) return EffectOfRewrap(state, proposal);
   return EffectOfKeyringChange(state, proposal);
 }
 

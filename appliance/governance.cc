@@ -3,6 +3,7 @@
 #include <set>
 
 #include "appliance/checkpointer.h"
+#include "appliance/emergency_report.h"
 #include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
 #include "appliance/state_rows.h"
@@ -18,10 +19,11 @@ bool RecordLost(const Error& error) { return error.Slug() == "anchor-missing" ||
 
 }  // namespace
 
-Governance::Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Clock& clock, State state)
+Governance::Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Clock& clock, State state, Millis rotation_pace)
     : ledger_(ledger),
       key_ops_(key_ops),
       clock_(clock),
+      rotation_pace_(rotation_pace),
       began_(clock.Now()),
       overrides_([this] { return Snapshot(); }, clock),
       snapshot_(std::make_shared<const State>(std::move(state))) {
@@ -124,22 +126,7 @@ Result<void> Governance::CheckClock(const std::string& operation) {
 }
 
 Result<std::uint64_t> Governance::UsesInEvidence(const BreakGlass& opened) const {
-  const auto time_of = [&](std::uint64_t index) {
-    Millis time = 0;
-    (void)ledger_.Read(ledger::Log::kEvidence, index, [&](std::uint64_t, ByteView raw) {
-      if (const auto entry = ledger::DecodeEvidence(raw)) time = entry->time;
-      return false;
-    });
-    return time;
-  };
-  std::uint64_t low = 0, high = ledger_.HeadOf(ledger::Log::kEvidence).size;
-  while (low < high) {
-    const auto middle = low + (high - low) / 2;
-    if (time_of(middle) + 1000 < opened.opened)  // entries of one moment may stand in another order
-      low = middle + 1;
-    else
-      high = middle;
-  }
+  const auto low = FirstSince(ledger_, opened.opened);
   std::uint64_t uses = 0;
   const auto outcome = "break-glass " + opened.id;
   TRY(ledger_.Read(ledger::Log::kEvidence, low, [&](std::uint64_t, ByteView raw) {
@@ -230,6 +217,7 @@ Result<ProposalView> Governance::File(const std::string& requester, const Propos
     TRY_ASSIGN(drawn.recovery, LookForRecovery(*Snapshot(), drawn.token));
   }
   TRY_ASSIGN(const auto draft, DraftProposal(*Snapshot(), requester, request, drawn));
+  TRY(CheckTurn(*Snapshot(), draft, drawn.now));
   TRY_ASSIGN(auto text, draft.Render());
   const auto id = crypto::ProposalId(text);
   TRY(RecordBodies({ledger::ProposalFiled{std::move(text)}}));
@@ -274,6 +262,7 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   const auto now = clock_.Now();
   TRY_ASSIGN(auto grant, JudgeExecution(*state, *proposal, AcceptsClock(proposal->parsed) ? clock_.Host() : now));
   TRY_ASSIGN(const auto effect, EffectOf(*state, proposal->parsed));
+  TRY(CheckTurn(*state, proposal->parsed, now));
   if (effect.generate) {
     // K3: an unknown or drifted key stops ceremonies before anything is consumed.
     TRY_ASSIGN(const auto records, key_ops_.Inventory());
@@ -432,7 +421,7 @@ Result<void> Governance::AskOutcome(const crypto::ProposalText& proposal, const 
   }
   TRY_ASSIGN(const auto record, read);
   if (proposal.operation == "clock.accept" || proposal.operation == "version.destroy" ||
-      proposal.operation == "keyring.set-policy") {
+      proposal.operation == "rewrap.reverse" || proposal.operation == "keyring.set-policy") {
     TRY_ASSIGN(const auto text, proposal.Render());
     if (!crypto::IsSpent(record, text)) outcome = interrupted;
     return {};

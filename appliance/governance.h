@@ -8,6 +8,7 @@
 #include "appliance/break_glass.h"
 #include "appliance/decisions.h"
 #include "appliance/overrides.h"
+#include "appliance/rewrap_decisions.h"
 #include "appliance/state.h"
 #include "crypto/base/mutex.h"
 #include "hsm/key_ops.h"
@@ -25,7 +26,8 @@ struct ProposalView {
 /// plane is small, and order is what makes a proposal run once. Readers take snapshots and never wait.
 class Governance {
  public:
-  Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Clock& clock, State state);
+  /// A keyring is rotated at most once in `rotation_pace`, but in an emergency (F13).
+  Governance(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Clock& clock, State state, Millis rotation_pace = 0);
 
   std::shared_ptr<const State> Snapshot() const EXCLUDES(snapshot_mutex_);
 
@@ -88,10 +90,27 @@ class Governance {
   /// ClockFault is why approvals and executions are frozen, empty when they are not.
   std::string ClockFault() const { return clock_.Fault(); }
 
+  /// StartOwedJobs begins the jobs that rotations ask for, of keyrings that have something to move. Returns how many.
+  Result<int> StartOwedJobs() EXCLUDES(mutex_);
+  /// SwitchJob changes a job's state, with its progress so far. kNotFound, kConflict (job-state).
+  Result<void> SwitchJob(const std::string& id, JobState to, const std::string& by, const std::string& reason)
+      EXCLUDES(mutex_);
+  /// Acknowledge records a service's word that it keeps nothing under a version, or an older one, any more.
+  Result<void> Acknowledge(const std::string& service, std::string_view keyring, std::uint64_t version,
+                           std::uint64_t count) EXCLUDES(mutex_);
+  /// CloseEmergency ends what a compromise still allowed, and keeps the report (JSON).
+  Result<void> CloseEmergency(std::string_view keyring, std::uint64_t version, const std::string& by,
+                              const std::string& report) EXCLUDES(mutex_);
+  /// FactsOf is what is known of a version's use: inventory and counts of all that share its KEK.
+  Result<UseFacts> FactsOf(const State& state, const Keyring& keyring, const Version& version) const;
+
+  /// Now is the ledger's time.
+  Millis Now() const { return clock_.Now(); }
   /// RecordCeremony keeps a ceremony's script and transcript in the ledger.
   Result<void> RecordCeremony(ledger::CeremonyRecorded ceremony) EXCLUDES(mutex_);
 
  private:
+  Result<void> CheckTurn(const State& state, const crypto::ProposalText& proposal, Millis now) const;
   Result<void> EndAtToken(const hsm::KeyRef& key) REQUIRES(mutex_);
   Result<void> RunMandate(const Keyring& keyring) REQUIRES(mutex_);
   Result<int> ReconcileMandates() REQUIRES(mutex_);
@@ -120,6 +139,7 @@ class Governance {
   ledger::Ledger& ledger_;
   hsm::KeyOps& key_ops_;
   Clock& clock_;
+  const Millis rotation_pace_;
   const Millis began_;
   Overrides overrides_;
   std::map<std::string, std::uint64_t> earlier_uses_;                     // of what was open when this began

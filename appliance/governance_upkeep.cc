@@ -22,6 +22,8 @@ Result<int> Governance::RunMandates() {
     if (keyring->policy.days == 0 || now < NextRotation(*keyring)) continue;
     if (const auto retry = mandate_retry_.find(keyring->id); retry != mandate_retry_.end() && now < retry->second)
       continue;
+    // A rotation waits for the job of the one before it.
+    if (!CheckNoJob(*state, *keyring)) continue;
     mandate_retry_[keyring->id] = now + kRetryAfter;
     TRY(RunMandate(*keyring));
     ++rotated;

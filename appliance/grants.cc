@@ -58,6 +58,9 @@ std::string Grants::Text() const {
 bool Grants::Allows(std::string_view service, ledger::Operation operation) const {
   const auto at = by_service_.find(service);
   if (at == by_service_.end()) return false;
+  // Who may wrap may also leave what is wrapped here, and take it away again.
+  if (operation == ledger::Operation::kDekPut || operation == ledger::Operation::kDekDelete)
+    operation = ledger::Operation::kWrap;
   for (std::size_t i = 0; i < kNames.size(); ++i)
     if (kNames[i].second == operation) return (at->second & 1U << i) != 0;
   return false;

@@ -4,6 +4,7 @@
 
 #include "appliance/ledger_decisions.h"
 #include "appliance/proposal_params.h"
+#include "appliance/rewrap_decisions.h"
 #include "crypto/custody.h"
 #include "crypto/text_rules.h"
 
@@ -71,8 +72,16 @@ Result<void> CheckDestroyable(const State& state, const Keyring& keyring, const 
   return {};
 }
 
+// What custodians sign about who still has to say that he keeps nothing, and how long the version was not used.
+Result<void> PutCensusTerms(const Params& given, Params& params) {
+  TRY(CensusTermsOf(given));
+  params["waive"] = Get(given, "waive", "none");
+  params["quiet-hours"] = Get(given, "quiet-hours", std::to_string(kDefaultQuietHours));
+  return {};
+}
+
 Result<Params> DraftDestroy(const State& state, const ProposalRequest& request, const Keyring& keyring) {
-  TRY(OnlyParams(request.params, {"version", "waiting-days"}));
+  TRY(OnlyParams(request.params, {"version", "waiting-days", "waive", "quiet-hours"}));
   TRY_ASSIGN(const Version* version, FindVersion(keyring, Get(request.params, "version")));
   TRY(CheckDestroyable(state, keyring, *version));
   Params params;
@@ -83,6 +92,7 @@ Result<Params> DraftDestroy(const State& state, const ProposalRequest& request, 
   params["with"] = NamesOf(SharersOf(state, keyring, *version));
   params["waiting-days"] = request.params.contains("waiting-days") ? Get(request.params, "waiting-days")
                                                                    : std::to_string(crypto::kDefaultWaitingDays);
+  TRY(PutCensusTerms(request.params, params));
   crypto::ProposalText probe;
   probe.operation = request.operation;
   probe.params = params;
@@ -147,6 +157,14 @@ Result<Effect> EffectOfEmergency(const State& state, const crypto::ProposalText&
   effect.generate = hsm::KeySpec{{token, kek, *suite}, hsm::KekLabel(keyring.name, next)};
   if (primary.state == VersionState::kActive)
     effect.at_once = MovesOf(state, keyring, primary, To::kCompromised, 0, {});
+  // What moved things to the version that is now lost has no aim any more.
+  const auto cancel = [&](const Keyring& of) {
+    if (const auto* job = state.LiveJob(of.id); job != nullptr && primary.state == VersionState::kActive)
+      effect.at_once.emplace_back(ledger::JobSwitched{job->id, JobState::kCancelled, {}, "emergency", 0, 0});
+  };
+  cancel(keyring);
+  for (const auto& [other, version] : sharers)
+    if (version->number == other->primary) cancel(*other);
   effect.entries = {ledger::VersionAnnounced{keyring.id, next, *suite, primary.custody, kek, token},
                     ledger::VersionActivated{keyring.id, next}};
   for (const auto& [other, version] : sharers) {
@@ -202,10 +220,13 @@ Result<Params> DraftKeyringChange(const State& state, const ProposalRequest& req
     if (params["grants"] == params["grants-before"]) return Conflict("these are its grants already", "nothing-changes");
     return params;
   }
-  TRY(OnlyParams(request.params, {"version"}));
+  const bool archives = operation == "version.archive";
+  TRY(archives ? OnlyParams(request.params, {"version", "waive", "quiet-hours"})
+               : OnlyParams(request.params, {"version"}));
   TRY_ASSIGN(const Version* version, FindVersion(*keyring, Get(request.params, "version")));
   TRY(CheckState(*version, StartsFrom(operation)));
   params["version"] = std::to_string(version->number);
+  if (archives) TRY(PutCensusTerms(request.params, params));
   return params;
 }
 

@@ -9,9 +9,10 @@ namespace strongroom::appliance {
 /// DraftKeyringChange fills in a proposal of one of
 ///   keyring.enable
 ///   grant.change              grants
-///   version.archive           version
+///   version.archive           version, waive (services that need not acknowledge; none unless given), quiet-hours (24
+///                             unless given)
 ///   version.restore           version
-///   version.destroy           version, waiting-days (7 to 365, 30 unless given)
+///   version.destroy           version, waiting-days (7 to 365, 30 unless given), waive, quiet-hours
 ///   keyring.emergency-rotate  suite
 /// kNotFound (keyring-not-found, version-not-found), kConflict (version-state: not from this state; keyring-enabled;
 /// no-own-kek), kInvalid.

@@ -4,12 +4,27 @@
 
 #include "appliance/proposal_params.h"
 #include "crypto/custody.h"
+#include "crypto/text_rules.h"
 
 namespace strongroom::appliance {
 namespace {
 
 constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr Millis kDefaultUntil = 365 * kDay;
+constexpr std::uint32_t kLeastExpiry = 30, kMostExpiry = 3650;
+
+// What the policy says of the time that a version has, and of what follows a rotation. The token knows nothing of it.
+Result<std::uint32_t> ExpiryOf(const Params& params) {
+  if (const auto rewrap = Get(params, "rewrap", "yes"); rewrap != "yes" && rewrap != "no")
+    return Invalid("rewrap is yes or no");
+  const auto text = Get(params, "expire-days", "none");
+  if (text == "none") return 0U;
+  const auto days = crypto::ParseNumber(text);
+  if (!days || *days < kLeastExpiry || *days > kMostExpiry)
+    return Invalid("expire-days is " + std::to_string(kLeastExpiry) + " to " + std::to_string(kMostExpiry) +
+                   ", or none");
+  return static_cast<std::uint32_t>(*days);
+}
 
 }  // namespace
 
@@ -20,9 +35,9 @@ Result<Params> DraftPolicy(const State& state, const ProposalRequest& request, c
     return Conflict("keyring '" + keyring->name + "' has no KEK of its own: its rotation is that of 'install'",
                     "no-own-kek");
   if (drawn.token.empty()) return Unavailable("no token to keep the mandate");
-  Params params = {{"enforce", "no"}};
+  Params params = {{"enforce", "no"}, {"expire-days", "none"}, {"rewrap", "yes"}};
   for (const auto& [name, value] : request.params) {
-    if (name != "rotate-days" && name != "until" && name != "enforce")
+    if (name != "rotate-days" && name != "until" && name != "enforce" && name != "rewrap" && name != "expire-days")
       return Invalid("unknown parameter '" + name.substr(0, 40) + "'", "unknown-parameter");
     params[name] = value;
   }
@@ -37,6 +52,7 @@ Result<Params> DraftPolicy(const State& state, const ProposalRequest& request, c
   probe.created = drawn.now / 1000 * 1000;
   probe.params = params;
   TRY(crypto::RotationPolicyOf(probe));
+  TRY(ExpiryOf(params));
   return params;
 }
 
@@ -47,14 +63,20 @@ Result<Effect> EffectOfPolicy(const State& state, const crypto::ProposalText& p)
     return Conflict("keyring '" + p.keyring + "' has changed: propose again", "stale");
   Effect effect;
   effect.changes_record = true;
-  effect.entries = {
-      ledger::PolicySet{keyring->id, static_cast<std::uint32_t>(policy.days), policy.until, policy.enforce}};
+  TRY_ASSIGN(const auto expiry, ExpiryOf(p.params));
+  effect.entries = {ledger::PolicySet{keyring->id, static_cast<std::uint32_t>(policy.days), policy.until,
+                                      policy.enforce, Get(p.params, "rewrap", "yes") == "yes", expiry}};
   return effect;
 }
 
 Millis NextRotation(const Keyring& keyring) {
   if (keyring.policy.days == 0 || keyring.Primary() == nullptr) return 0;
   return std::max(keyring.policy.set, keyring.Primary()->activated) + Millis{keyring.policy.days} * kDay;
+}
+
+Millis ExpiryOf(const Keyring& keyring, const Version& version) {
+  if (keyring.policy.expire_days == 0 || version.activated == 0) return 0;
+  return version.activated + Millis{keyring.policy.expire_days} * kDay;
 }
 
 bool IsOverdue(const Keyring& keyring, Millis now) {

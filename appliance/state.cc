@@ -127,8 +127,10 @@ struct Applier {
   Result<Changed> operator()(const ledger::VersionActivated& e) const {
     return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
       const auto next = k.versions.find(e.version);
-      if (next == k.versions.end() || next->second.state != VersionState::kPreActive)
-        return Misfit("a version activated that is not pre-active");
+      // A version that was deactivated comes back by an approved reverse.
+      if (next == k.versions.end() ||
+          (next->second.state != VersionState::kPreActive && next->second.state != VersionState::kDeactivated))
+        return Misfit("a version activated that is neither pre-active nor deactivated");
       if (const auto former = k.versions.find(k.primary); former != k.versions.end()) {
         if (former->second.state == VersionState::kActive) former->second.state = VersionState::kDeactivated;
         former->second.deactivated = time;
@@ -136,6 +138,7 @@ struct Applier {
       }
       next->second.state = VersionState::kActive;
       next->second.activated = time;
+      next->second.deactivated = 0;
       k.primary = e.version;
       return {};
     });
@@ -157,7 +160,7 @@ struct Applier {
   }
 
   Result<Changed> operator()(const ledger::VersionMoved& e) const {
-    return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
+    auto changed = OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
       const auto at = k.versions.find(e.version);
       if (at == k.versions.end()) return Misfit("an unknown version moved");
       auto& v = at->second;
@@ -196,6 +199,11 @@ struct Applier {
       }
       return fits ? Result<void>() : Misfit("a version moved to a state that does not follow from its own");
     });
+    if (changed && e.to == ledger::VersionMoved::To::kCompromised) {
+      state.emergencies[{e.keyring, e.version}] = {time, 0, {}, {}};
+      changed->emergencies.emplace_back(e.keyring, e.version);
+    }
+    return changed;
   }
 
   Result<Changed> operator()(const ledger::BreakGlassOpened& e) const {
@@ -250,7 +258,7 @@ struct Applier {
 
   Result<Changed> operator()(const ledger::PolicySet& e) const {
     return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
-      k.policy = {e.days, e.until, e.enforce, time};
+      k.policy = {e.days, e.until, e.enforce, time, e.rewrap, e.expire_days};
       return {};
     });
   }
@@ -270,7 +278,60 @@ struct Applier {
     });
   }
 
+  Result<Changed> operator()(const ledger::JobStarted& e) const {
+    const auto* keyring = state.FindKeyring(e.keyring);
+    if (keyring == nullptr || keyring->primary != e.target || state.LiveJob(e.keyring) != nullptr)
+      return Misfit("a job that cannot begin");
+    auto job = std::make_shared<Job>();
+    job->id = e.id;
+    job->kind = e.kind;
+    job->keyring = e.keyring;
+    job->target = e.target;
+    job->retry = e.retry;
+    job->started = job->switched = time;
+    if (!state.jobs.emplace(e.id, std::move(job)).second) return Misfit("a job started twice");
+    return OfJob(e.id);
+  }
+  Result<Changed> operator()(const ledger::JobSwitched& e) const {
+    const auto at = state.jobs.find(e.id);
+    if (at == state.jobs.end() || !at->second->Live() || at->second->state == e.to)
+      return Misfit("a job switched out of order");
+    auto copy = std::make_shared<Job>(*at->second);
+    copy->state = e.to;
+    copy->switched = time;
+    copy->by = e.by;
+    copy->reason = e.reason;
+    at->second = std::move(copy);
+    return OfJob(e.id);
+  }
+  Result<Changed> operator()(const ledger::CensusAcknowledged& e) const {
+    const auto* keyring = state.FindKeyring(e.keyring);
+    if (keyring == nullptr || keyring->Find(e.version) == nullptr)
+      return Misfit("an acknowledgement of an unknown version");
+    const std::pair key(e.keyring, e.service);
+    state.acknowledged[key] = {e.version, e.count, time};
+    Changed changed;
+    changed.acknowledged = {key};
+    return changed;
+  }
+  Result<Changed> operator()(const ledger::EmergencyClosed& e) const {
+    const std::pair key(e.keyring, e.version);
+    const auto at = state.emergencies.find(key);
+    if (at == state.emergencies.end() || at->second.closed != 0) return Misfit("an emergency closed that is not open");
+    at->second.closed = time;
+    at->second.by = e.by;
+    at->second.report = e.report;
+    Changed changed;
+    changed.emergencies = {key};
+    return changed;
+  }
+
  private:
+  static Changed OfJob(const std::string& id) {
+    Changed changed;
+    changed.jobs = {id};
+    return changed;
+  }
   static Changed OfBreakGlass(const std::string& id) {
     Changed changed;
     changed.break_glass = {id};
@@ -356,6 +417,22 @@ const Keyring* State::FindKeyring(std::string_view name) const {
 const Proposal* State::FindProposal(std::string_view id) const {
   const auto at = proposals.find(id);
   return at == proposals.end() ? nullptr : at->second.get();
+}
+
+const Keyring* State::FindKeyring(const crypto::KeyringId& id) const {
+  const auto name = keyring_names.find(id);
+  return name == keyring_names.end() ? nullptr : FindKeyring(name->second);
+}
+
+const Job* State::LiveJob(const crypto::KeyringId& keyring) const {
+  for (const auto& [id, job] : jobs)
+    if (job->keyring == keyring && job->Live()) return job.get();
+  return nullptr;
+}
+
+bool State::EmergencyOpen(const crypto::KeyringId& keyring, std::uint32_t version) const {
+  const auto at = emergencies.find({keyring, version});
+  return at != emergencies.end() && at->second.closed == 0;
 }
 
 Result<Changed> Apply(State& state, const ledger::ControlEntry& entry) {

@@ -51,6 +51,8 @@ struct KeyringPolicy {
   Millis until = 0;
   bool enforce = false;  // an overdue rotation stops new wraps
   Millis set = 0;
+  bool rewrap = true;             // a rotation is followed by a job
+  std::uint32_t expire_days = 0;  // after a version's activation; 0: never
   bool operator==(const KeyringPolicy&) const = default;
 };
 
@@ -112,6 +114,39 @@ struct BreakGlass {
   std::string finding;
 };
 
+/// JobState: queued is a running job whose turn has not come; only the runner knows.
+using JobState = ledger::JobSwitched::To;
+
+/// Job moves what the inventory of a keyring has under other versions to `target`.
+struct Job {
+  std::string id;
+  ledger::JobStarted::Kind kind = ledger::JobStarted::Kind::kRewrap;
+  crypto::KeyringId keyring{};
+  std::uint32_t target = 0;
+  bool retry = false;
+  JobState state = JobState::kRunning;
+  Millis started = 0;
+  Millis switched = 0;  // when it came into its state
+  std::string by;
+  std::string reason;
+  bool Live() const { return state == JobState::kRunning || state == JobState::kPaused; }
+};
+
+/// Acknowledgement is a service's last word on what it keeps itself (census).
+struct Acknowledgement {
+  std::uint32_t version = 0;
+  std::uint64_t count = 0;
+  Millis time = 0;
+};
+
+/// Emergency lasts from a version's compromise until somebody closes it: so long what it has wrapped may be rewrapped.
+struct Emergency {
+  Millis opened = 0;
+  Millis closed = 0;  // 0: open
+  std::string by;
+  std::string report;
+};
+
 /// LedgerFacts is what the log says about itself: its epoch, and the keys that sign it.
 struct LedgerFacts {
   std::uint64_t epoch = 1;
@@ -131,9 +166,16 @@ struct State {
   std::map<std::string, std::shared_ptr<const BreakGlass>, std::less<>> break_glass;
   bool clock_frozen = false;
   LedgerFacts ledger;
+  std::map<std::string, std::shared_ptr<const Job>, std::less<>> jobs;
+  std::map<std::pair<crypto::KeyringId, std::string>, Acknowledgement> acknowledged;  // keyring and service
+  std::map<std::pair<crypto::KeyringId, std::uint32_t>, Emergency> emergencies;       // keyring and version
 
   const Keyring* FindKeyring(std::string_view name) const;
   const Proposal* FindProposal(std::string_view id) const;
+  const Keyring* FindKeyring(const crypto::KeyringId& id) const;
+  /// LiveJob is the one job of a keyring that has not ended, null when there is none.
+  const Job* LiveJob(const crypto::KeyringId& keyring) const;
+  bool EmergencyOpen(const crypto::KeyringId& keyring, std::uint32_t version) const;
 };
 
 /// Changed names what an entry touched, so that its rows can be written.
@@ -144,6 +186,9 @@ struct Changed {
   bool ledger = false;
   bool clock = false;
   std::vector<std::string> break_glass;
+  std::vector<std::string> jobs;
+  std::vector<std::pair<crypto::KeyringId, std::string>> acknowledged;
+  std::vector<std::pair<crypto::KeyringId, std::uint32_t>> emergencies;
 };
 
 /// Apply changes the state by one entry of the log. kIntegrity when the entry does not fit the state: the log is then

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "crypto/base/wire.h"
+#include "crypto/text_rules.h"
 
 namespace strongroom::appliance {
 namespace {
@@ -12,7 +13,10 @@ constexpr std::string_view kKeyring = "keyring/";
 constexpr std::string_view kProposal = "proposal/";
 constexpr std::string_view kLedger = "ledger";
 constexpr std::string_view kBreakGlass = "break-glass/";
-constexpr std::string_view kClock = "clock";  // there while it is frozen
+constexpr std::string_view kJob = "job/";
+constexpr std::string_view kCensus = "census/";        // keyring id, service
+constexpr std::string_view kEmergency = "emergency/";  // keyring id, version
+constexpr std::string_view kClock = "clock";           // there while it is frozen
 constexpr std::uint8_t kFormat = 1;
 
 Bytes EncodeKeyring(const Keyring& k) {
@@ -52,6 +56,9 @@ Bytes EncodeKeyring(const Keyring& k) {
   out.U8(k.policy.enforce ? 1 : 0);
   out.U64(static_cast<std::uint64_t>(k.policy.set));
   out.U32(k.mandated);
+  if (k.policy.rewrap && k.policy.expire_days == 0) return std::move(out).Take();
+  out.U8(k.policy.rewrap ? 1 : 0);
+  out.U32(k.policy.expire_days);
   return std::move(out).Take();
 }
 
@@ -100,6 +107,10 @@ Result<Keyring> DecodeKeyring(std::string_view key, ByteView bytes) {
     k.policy.enforce = in.U8() == 1;
     k.policy.set = static_cast<Millis>(in.U64());
     k.mandated = in.U32();
+    if (in.ok() && in.remaining() > 0) {
+      k.policy.rewrap = in.U8() == 1;
+      k.policy.expire_days = in.U32();
+    }
   }
   if (format != kFormat || !in.Complete() || !grants) return Damaged(key);
   k.grants = *grants;
@@ -193,6 +204,91 @@ Result<BreakGlass> DecodeBreakGlass(std::string_view key, ByteView bytes) {
   return b;
 }
 
+Bytes EncodeJob(const Job& j) {
+  WireWriter out;
+  out.U8(kFormat);
+  out.U8(static_cast<std::uint8_t>(j.kind));
+  out.Raw(j.keyring);
+  out.U32(j.target);
+  out.U8(j.retry ? 1 : 0);
+  out.U8(static_cast<std::uint8_t>(j.state));
+  for (const auto at : {j.started, j.switched}) out.U64(static_cast<std::uint64_t>(at));
+  out.Text(j.by);
+  out.Text(j.reason);
+  return std::move(out).Take();
+}
+
+Result<Job> DecodeJob(std::string_view key, ByteView bytes) {
+  WireReader in(bytes);
+  Job j;
+  const auto format = in.U8(), kind = in.U8();
+  j.keyring = in.Array<16>();
+  j.target = in.U32();
+  j.retry = in.U8() == 1;
+  const auto state = in.U8();
+  for (auto* at : {&j.started, &j.switched}) *at = static_cast<Millis>(in.U64());
+  j.by = in.Text();
+  j.reason = in.Text();
+  if (format != kFormat || kind < 1 || kind > 3 || state < 1 || state > 6 || !in.Complete()) return Damaged(key);
+  j.id = key.substr(kJob.size());
+  j.kind = static_cast<ledger::JobStarted::Kind>(kind);
+  j.state = static_cast<JobState>(state);
+  return j;
+}
+
+// The rest of a row's name behind its prefix: a keyring's id and what stands behind the slash.
+Result<std::pair<crypto::KeyringId, std::string>> SplitName(std::string_view key, std::string_view prefix) {
+  const auto rest = key.substr(prefix.size());
+  const auto id = rest.size() > 33 && rest[32] == '/' ? FromHexArray<16>(rest.substr(0, 32)) : std::nullopt;
+  if (!id) return Damaged(key);
+  return std::pair(*id, std::string(rest.substr(33)));
+}
+
+ledger::Row CensusRow(const std::pair<crypto::KeyringId, std::string>& key, const Acknowledgement& a) {
+  WireWriter out;
+  out.U8(kFormat);
+  out.U32(a.version);
+  out.U64(a.count);
+  out.U64(static_cast<std::uint64_t>(a.time));
+  return {std::string(kCensus) + ToHex(key.first) + "/" + key.second, std::move(out).Take()};
+}
+
+ledger::Row EmergencyRow(const std::pair<crypto::KeyringId, std::uint32_t>& key, const Emergency& e) {
+  WireWriter out;
+  out.U8(kFormat);
+  for (const auto at : {e.opened, e.closed}) out.U64(static_cast<std::uint64_t>(at));
+  out.Text(e.by);
+  out.Text(e.report);
+  return {std::string(kEmergency) + ToHex(key.first) + "/" + std::to_string(key.second), std::move(out).Take()};
+}
+
+Result<void> LoadCensusRow(State& state, std::string_view key, ByteView value) {
+  TRY_ASSIGN(const auto name, SplitName(key, kCensus));
+  WireReader in(value);
+  Acknowledgement a;
+  const auto format = in.U8();
+  a.version = in.U32();
+  a.count = in.U64();
+  a.time = static_cast<Millis>(in.U64());
+  if (format != kFormat || !in.Complete()) return Damaged(key);
+  state.acknowledged[name] = a;
+  return {};
+}
+
+Result<void> LoadEmergencyRow(State& state, std::string_view key, ByteView value) {
+  TRY_ASSIGN(const auto name, SplitName(key, kEmergency));
+  TRY_ASSIGN(const auto version, crypto::ParseNumber(name.second));
+  WireReader in(value);
+  Emergency e;
+  const auto format = in.U8();
+  for (auto* at : {&e.opened, &e.closed}) *at = static_cast<Millis>(in.U64());
+  e.by = in.Text();
+  e.report = in.Text();
+  if (format != kFormat || !in.Complete()) return Damaged(key);
+  state.emergencies[{name.first, static_cast<std::uint32_t>(version)}] = e;
+  return {};
+}
+
 ledger::Row RosterRow(const State& state) {
   const auto text = AsBytes(state.roster->text());
   return {std::string(kRoster), Bytes(text.begin(), text.end())};
@@ -208,6 +304,9 @@ std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
     rows.push_back({std::string(kProposal) + id, EncodeProposal(*state.FindProposal(id))});
   for (const auto& id : changed.break_glass)
     rows.push_back({std::string(kBreakGlass) + id, EncodeBreakGlass(*state.break_glass.at(id))});
+  for (const auto& id : changed.jobs) rows.push_back({std::string(kJob) + id, EncodeJob(*state.jobs.at(id))});
+  for (const auto& key : changed.acknowledged) rows.push_back(CensusRow(key, state.acknowledged.at(key)));
+  for (const auto& key : changed.emergencies) rows.push_back(EmergencyRow(key, state.emergencies.at(key)));
   if (changed.clock)
     rows.push_back({std::string(kClock), state.clock_frozen ? std::optional<Bytes>(Bytes{kFormat}) : std::nullopt});
   if (changed.ledger) rows.push_back(LedgerRow(state));
@@ -221,6 +320,9 @@ std::vector<ledger::Row> AllRows(const State& state) {
   all.ledger = state.ledger != LedgerFacts();
   all.clock = state.clock_frozen;
   for (const auto& [id, opened] : state.break_glass) all.break_glass.push_back(id);
+  for (const auto& [id, job] : state.jobs) all.jobs.push_back(id);
+  for (const auto& [key, acknowledged] : state.acknowledged) all.acknowledged.push_back(key);
+  for (const auto& [key, emergency] : state.emergencies) all.emergencies.push_back(key);
   for (const auto& [name, keyring] : state.keyrings) all.keyrings.push_back(name);
   for (const auto& [id, proposal] : state.proposals) all.proposals.push_back(id);
   return RowsOf(state, all);
@@ -239,6 +341,14 @@ Result<void> LoadRow(State& state, std::string_view key, ByteView value) {
   if (key == kClock) {
     if (value.size() != 1 || value[0] != kFormat) return Damaged(key);
     state.clock_frozen = true;
+    return {};
+  }
+  if (key.starts_with(kCensus)) return LoadCensusRow(state, key, value);
+  if (key.starts_with(kEmergency)) return LoadEmergencyRow(state, key, value);
+  if (key.starts_with(kJob)) {
+    TRY_ASSIGN(auto job, DecodeJob(key, value));
+    const auto id = job.id;
+    state.jobs[id] = std::make_shared<const Job>(std::move(job));
     return {};
   }
   if (key.starts_with(kBreakGlass)) {

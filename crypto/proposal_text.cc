@@ -16,7 +16,7 @@ struct OperationRule {
   std::string_view name, policy_class;
   bool about_a_keyring;
 };
-constexpr std::array<OperationRule, 14> kOperations = {{
+constexpr std::array<OperationRule, 16> kOperations = {{
     {"break-glass.open", "break-glass", false},
     {"clock.accept", "recovery", false},
     {"grant.change", "ceremony", true},
@@ -27,6 +27,8 @@ constexpr std::array<OperationRule, 14> kOperations = {{
     {"keyring.set-policy", "rotation", true},
     {"ledger.adopt", "recovery", false},
     {"ledger.rotate-key", "rotation", false},
+    {"rewrap.reverse", "rotation", true},
+    {"rewrap.start", "rotation", true},
     {"roster.change", "roster", false},
     {"version.archive", "destruction", true},
     {"version.destroy", "destruction", true},

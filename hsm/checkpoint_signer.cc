@@ -254,7 +254,9 @@ Result<void> CheckpointSigner::Change(const Session& session, const crypto::Exec
     TRY_ASSIGN(const auto next, crypto::MandateRecord(spent, proposal, now));
     return Replace(session, *stored, next);
   }
-  if (proposal.operation == "clock.accept") return Replace(session, *stored, spent);
+  // Which version a keyring wraps under is no key's matter: the token remembers that it was asked for, once.
+  if (proposal.operation == "clock.accept" || proposal.operation == "rewrap.reverse")
+    return Replace(session, *stored, spent);
   if (proposal.operation == "version.destroy") {
     TRY_ASSIGN(const auto next, crypto::PendingRecord(spent, proposal, now));
     return Replace(session, *stored, next);

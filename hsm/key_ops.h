@@ -150,8 +150,8 @@ class KeyOps {
   /// `anchor-damaged`, when it should and does not.
   virtual Result<crypto::LedgerRecord> ReadLedgerRecord() = 0;
   /// ChangeLedgerRecord carries out an approved `ledger.adopt`, `ledger.rotate-key`, `roster.change`, `clock.accept` or
-  /// `keyring.set-policy` or
-  /// `version.destroy` (which begins its waiting period). kConflict (stale) when the record is not what the proposal
+  /// `keyring.set-policy`, `rewrap.reverse` (which it only remembers) or `version.destroy` (which begins its waiting
+  /// period). kConflict (stale) when the record is not what the proposal
   /// says: so each works once.
   virtual Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) = 0;
   /// Destroy ends a KEK whose waiting period is over by the host's own clock and record. kForbidden:
@@ -230,15 +230,17 @@ inline Result<void> CheckGrantNamesKey(const crypto::ProposalText& proposal, con
 }
 
 /// CheckChangeNamesKeyring: an approved change of the record that is about a keyring's KEKs (`version.destroy`,
-/// `keyring.set-policy`) must name the keyring that they belong to, and a destruction a KEK that is there.
+/// `rewrap.reverse`, `keyring.set-policy`) must name the keyring that they belong to, and the first two a KEK that is
+/// there.
 inline Result<void> CheckChangeNamesKeyring(const crypto::ProposalText& proposal,
                                             const std::vector<KeyRecord>& records) {
-  if (proposal.operation != "version.destroy" && proposal.operation != "keyring.set-policy") return {};
+  const bool about_a_kek = proposal.operation == "version.destroy" || proposal.operation == "rewrap.reverse";
+  if (!about_a_kek && proposal.operation != "keyring.set-policy") return {};
   const auto param = proposal.params.find("keyring-id");
   const auto id = param == proposal.params.end() ? std::nullopt : FromHexArray<16>(param->second);
   if (!id) return Invalid("the proposal names no keyring id");
   TRY(CheckSeries(proposal.keyring, *id, records));
-  if (proposal.operation != "version.destroy") return {};
+  if (!about_a_kek) return {};
   TRY_ASSIGN(const auto key, crypto::NamedKey(proposal));
   for (const auto& record : records)
     if (record.id.size() == key.size() && std::equal(key.begin(), key.end(), record.id.begin())) return {};

@@ -122,6 +122,9 @@ struct Writer {
     out.U32(e.days);
     out.U64(static_cast<std::uint64_t>(e.until));
     out.U8(e.enforce ? 1 : 0);
+    if (e.rewrap && e.expire_days == 0) return;  // as entries of earlier versions end
+    out.U8(e.rewrap ? 1 : 0);
+    out.U32(e.expire_days);
   }
   void operator()(const MandateUsed& e) const {
     out.Raw(e.keyring);
@@ -133,6 +136,33 @@ struct Writer {
     out.U8(e.ok ? 1 : 0);
     out.Text(e.slug);
     out.Text(e.detail);
+  }
+  void operator()(const JobStarted& e) const {
+    out.Text(e.id);
+    out.Raw(e.keyring);
+    out.U8(static_cast<std::uint8_t>(e.kind));
+    out.U32(e.target);
+    out.U8(e.retry ? 1 : 0);
+  }
+  void operator()(const JobSwitched& e) const {
+    out.Text(e.id);
+    out.U8(static_cast<std::uint8_t>(e.to));
+    out.Text(e.by);
+    out.Text(e.reason);
+    out.U64(e.done);
+    out.U64(e.quarantined);
+  }
+  void operator()(const CensusAcknowledged& e) const {
+    out.Raw(e.keyring);
+    out.U32(e.version);
+    out.Text(e.service);
+    out.U64(e.count);
+  }
+  void operator()(const EmergencyClosed& e) const {
+    out.Raw(e.keyring);
+    out.U32(e.version);
+    out.Text(e.by);
+    out.Text(e.report);
   }
 };
 
@@ -217,6 +247,11 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       e.days = in.U32();
       e.until = static_cast<Millis>(in.U64());
       e.enforce = GetFlag(in);
+      if (in.ok() && in.remaining() > 0) {
+        e.rewrap = GetFlag(in);
+        e.expire_days = in.U32();
+        if (e.rewrap && e.expire_days == 0) in.Fail();
+      }
       return e;
     }
     case 23: {
@@ -232,6 +267,45 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       e.ok = GetFlag(in);
       e.slug = in.Text();
       e.detail = in.Text();
+      return e;
+    }
+    case 25: {
+      JobStarted e;
+      e.id = in.Text();
+      e.keyring = in.Array<16>();
+      const auto kind_of_job = in.U8();
+      if (kind_of_job < 1 || kind_of_job > 3) in.Fail();
+      e.kind = static_cast<JobStarted::Kind>(kind_of_job);
+      e.target = in.U32();
+      e.retry = GetFlag(in);
+      return e;
+    }
+    case 26: {
+      JobSwitched e;
+      e.id = in.Text();
+      const auto to = in.U8();
+      if (to < 1 || to > 6) in.Fail();
+      e.to = static_cast<JobSwitched::To>(to);
+      e.by = in.Text();
+      e.reason = in.Text();
+      e.done = in.U64();
+      e.quarantined = in.U64();
+      return e;
+    }
+    case 27: {
+      CensusAcknowledged e;
+      e.keyring = in.Array<16>();
+      e.version = in.U32();
+      e.service = in.Text();
+      e.count = in.U64();
+      return e;
+    }
+    case 28: {
+      EmergencyClosed e;
+      e.keyring = in.Array<16>();
+      e.version = in.U32();
+      e.by = in.Text();
+      e.report = in.Text();
       return e;
     }
     default:
@@ -347,8 +421,19 @@ std::string_view ToString(VersionMoved::To to) {
   return kTo[static_cast<std::size_t>(to)];
 }
 
+std::string_view ToString(JobStarted::Kind kind) {
+  constexpr std::array<std::string_view, 4> kKinds = {"?", "rewrap", "reverse", "emergency"};
+  return kKinds[static_cast<std::size_t>(kind)];
+}
+
+std::string_view ToString(JobSwitched::To to) {
+  constexpr std::array<std::string_view, 7> kTo = {
+      "?", "paused", "running", "cancelled", "complete", "complete-with-quarantine", "failed"};
+  return kTo[static_cast<std::size_t>(to)];
+}
+
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 24> kNames = {"genesis",
+  constexpr std::array<std::string_view, 28> kNames = {"genesis",
                                                        "proposal-filed",
                                                        "vote-cast",
                                                        "proposal-withdrawn",
@@ -371,7 +456,11 @@ std::string_view KindName(const ControlBody& body) {
                                                        "ceremony-recorded",
                                                        "policy-set",
                                                        "mandate-used",
-                                                       "mandate-settled"};
+                                                       "mandate-settled",
+                                                       "job-started",
+                                                       "job-switched",
+                                                       "census-acknowledged",
+                                                       "emergency-closed"};
   return kNames[body.index()];
 }
 

@@ -153,6 +153,8 @@ struct PolicySet {
   std::uint32_t days = 0;
   Millis until = 0;
   bool enforce = false;
+  bool rewrap = true;             // after a rotation a job moves the inventory
+  std::uint32_t expire_days = 0;  // how long after its activation a version is past its time; 0: never
 };
 /// MandateUsed is the intent of a rotation by such a policy, MandateSettled its outcome, with what it changed before
 /// it.
@@ -167,11 +169,53 @@ struct MandateSettled {
   std::string slug;
   std::string detail;
 };
+/// JobStarted begins a job that moves a keyring's inventory to its primary version, `target`. By a proposal it stands
+/// in the settlement and has the proposal's id; after a rotation the appliance begins it by itself.
+struct JobStarted {
+  enum class Kind : std::uint8_t { kRewrap = 1, kReverse = 2, kEmergency = 3 };
+  std::string id;
+  crypto::KeyringId keyring{};
+  Kind kind = Kind::kRewrap;
+  std::uint32_t target = 0;
+  bool retry = false;  // what was quarantined before is tried again
+};
+/// JobSwitched is a change of a job's state: by somebody, or by what came of it.
+struct JobSwitched {
+  enum class To : std::uint8_t {
+    kPaused = 1,
+    kRunning = 2,
+    kCancelled = 3,
+    kComplete = 4,
+    kCompleteWithQuarantine = 5,
+    kFailed = 6,
+  };
+  std::string id;
+  To to = To::kPaused;
+  std::string by;      // empty when nobody did
+  std::string reason;  // of a failure, or why it was cancelled
+  std::uint64_t done = 0;
+  std::uint64_t quarantined = 0;
+};
+/// CensusAcknowledged: a service says that nothing which it keeps itself is wrapped under `version` or an older one.
+struct CensusAcknowledged {
+  crypto::KeyringId keyring{};
+  std::uint32_t version = 0;
+  std::string service;
+  std::uint64_t count = 0;  // how many it has rewrapped
+};
+/// EmergencyClosed: from here on what the compromised version has wrapped cannot be rewrapped any more.
+struct EmergencyClosed {
+  crypto::KeyringId keyring{};
+  std::uint32_t version = 0;
+  std::string by;
+  std::string report;  // JSON
+};
 using ControlBody =
     std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
                  VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged, RosterChanged,
                  KeyringSwitched, GrantsChanged, VersionMoved, BreakGlassOpened, BreakGlassClosed, BreakGlassReviewed,
-                 ClockFrozen, ClockAccepted, CeremonyRecorded, PolicySet, MandateUsed, MandateSettled>;
+                 ClockFrozen, ClockAccepted, CeremonyRecorded, PolicySet, MandateUsed, MandateSettled, JobStarted,
+                 JobSwitched, CensusAcknowledged, EmergencyClosed>;
 
 struct ControlEntry {
   Millis time = 0;
@@ -179,6 +223,9 @@ struct ControlEntry {
 };
 
 std::string_view ToString(VersionMoved::To to);
+std::string_view ToString(JobStarted::Kind kind);
+/// ToString names the state that a job comes into.
+std::string_view ToString(JobSwitched::To to);
 
 /// KindName is the entry's name in FORMAT.md, for people and JSON.
 std::string_view KindName(const ControlBody& body);

@@ -28,8 +28,9 @@ Error MdbError(int rc, const char* what) {
 MDB_val ToVal(ByteView bytes) { return {bytes.size(), const_cast<std::uint8_t*>(bytes.data())}; }
 ByteView FromVal(const MDB_val& val) { return {static_cast<const std::uint8_t*>(val.mv_data), val.mv_size}; }
 
-constexpr std::array<const char*, 7> kNames = {"control", "evidence", "state",      "counters",
-                                               "meta",    "tiles",    "checkpoints"};
+constexpr std::array<const char*, kTables> kNames = {"control",    "evidence",   "state",       "counters",
+                                                     "meta",       "tiles",      "checkpoints", "deks",
+                                                     "deks-under", "dek-counts", "jobs"};
 
 }  // namespace
 
@@ -129,7 +130,7 @@ Result<std::unique_ptr<Env>> Env::Open(const std::string& directory, std::size_t
     return Conflict("another strongroomd uses the data directory " + directory + ": stop it first", "already-running");
   (void)chmod(directory.c_str(), 0700);
   if (const int rc = mdb_env_create(&env->env_); rc != 0) return MdbError(rc, "open");
-  (void)mdb_env_set_maxdbs(env->env_, 8);
+  (void)mdb_env_set_maxdbs(env->env_, kTables);
   (void)mdb_env_set_mapsize(env->env_, map_bytes);
   // NOTLS: read transactions belong to objects, not to threads. Syncing stays at LMDB's safest: every commit, data and
   // meta page.

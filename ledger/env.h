@@ -16,7 +16,20 @@ struct MDB_txn;
 namespace strongroom::ledger {
 
 /// Table is one of the environment's tables; FORMAT.md says what each holds.
-enum class Table : unsigned { kControl, kEvidence, kState, kCounters, kMeta, kTiles, kCheckpoints };
+enum class Table : unsigned {
+  kControl,
+  kEvidence,
+  kState,
+  kCounters,
+  kMeta,
+  kTiles,
+  kCheckpoints,
+  kDeks,
+  kDeksUnder,
+  kDekCounts,
+  kJobs
+};
+inline constexpr unsigned kTables = 11;
 
 /// Txn is a transaction; it aborts when it goes unless Commit was called. Views that it returns live as long as it
 /// does.
@@ -70,7 +83,7 @@ class Env {
   std::string directory_;
   MDB_env* env_ = nullptr;
   int lock_fd_ = -1;
-  unsigned tables_[7] = {};
+  unsigned tables_[kTables] = {};
 };
 
 /// IndexKey is the big-endian key of a log entry.

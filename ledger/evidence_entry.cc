@@ -22,6 +22,10 @@ std::string_view ToString(Operation operation) {
       return "datakey";
     case Operation::kOther:
       return "other";
+    case Operation::kDekPut:
+      return "dek-put";
+    case Operation::kDekDelete:
+      return "dek-delete";
   }
   return "other";
 }
@@ -60,7 +64,7 @@ Result<EvidenceEntry> DecodeEvidence(ByteView bytes) {
   entry.request_id = in.Text();
   entry.principal = in.Text();
   const auto operation = in.U8();
-  if (operation < 1 || operation > 5) in.Fail();
+  if (operation < 1 || operation > 7) in.Fail();
   entry.operation = static_cast<Operation>(operation);
   entry.keyring = in.Text();
   entry.keyring_id = in.Array<16>();

@@ -11,7 +11,16 @@
 
 namespace strongroom::ledger {
 
-enum class Operation : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4, kOther = 5 };
+/// kDekPut and kDekDelete change the inventory; everything else that asks the token is one of the first four.
+enum class Operation : std::uint8_t {
+  kWrap = 1,
+  kUnwrap = 2,
+  kRewrap = 3,
+  kDataKey = 4,
+  kOther = 5,
+  kDekPut = 6,
+  kDekDelete = 7
+};
 std::string_view ToString(Operation operation);
 
 enum class Use : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrapTo = 3, kRewrapFrom = 4 };

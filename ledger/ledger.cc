@@ -15,7 +15,9 @@ constexpr std::size_t kGroupEntries = 4096;
 // disk.
 constexpr auto kGather = std::chrono::microseconds(400);
 
-std::size_t EntriesOf(const Submission& s) { return s.control.size() + s.evidence.size() + s.checkpoints.size() + 1; }
+std::size_t EntriesOf(const Submission& s) {
+  return s.control.size() + s.evidence.size() + s.checkpoints.size() + s.deks.size() + 1;
+}
 Head HeadFor(const crypto::MerkleFrontier& tree) { return {tree.size(), tree.Root()}; }
 
 Result<void> CheckFormat(Txn& txn) {
@@ -34,6 +36,12 @@ Result<void> CheckFormat(Txn& txn) {
 Bytes CheckpointKey(Log log, std::uint64_t size) {
   Bytes key = {static_cast<std::uint8_t>(log)};
   Append(key, IndexKey(size));
+  return key;
+}
+
+Bytes CountersKey(const crypto::KeyId& kek, const crypto::KeyringId& keyring) {
+  Bytes key(kek.begin(), kek.end());
+  Append(key, keyring);
   return key;
 }
 
@@ -172,7 +180,7 @@ void Ledger::WriteLoop() {
 
 Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
   TRY_ASSIGN(auto txn, env_->Write());
-  std::map<crypto::KeyId, KekCounters> counters;
+  std::map<Bytes, KekCounters> counters;
   for (const auto& queued : group) {
     for (const auto& entry : queued.submission.control) TRY(control_tree_.Append(txn, Encode(entry)));
     for (const auto& row : queued.submission.rows) {
@@ -183,17 +191,20 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
     }
     for (const auto& entry : queued.submission.evidence) {
       TRY(evidence_tree_.Append(txn, Encode(entry)));
-      for (const auto& use : entry.uses) {
-        auto [at, fresh] = counters.try_emplace(use.kek);
-        if (fresh) {
-          TRY_ASSIGN(const auto stored, txn.Get(Table::kCounters, use.kek));
-          if (stored) {
-            TRY_ASSIGN(at->second, DecodeCounters(*stored));
+      for (const auto& use : entry.uses)
+        for (const auto& key : {Bytes(use.kek.begin(), use.kek.end()), CountersKey(use.kek, entry.keyring_id)}) {
+          auto [at, fresh] = counters.try_emplace(key);
+          if (fresh) {
+            TRY_ASSIGN(const auto stored, txn.Get(Table::kCounters, key));
+            if (stored) {
+              TRY_ASSIGN(at->second, DecodeCounters(*stored));
+            }
           }
+          at->second.Add(use, entry.time);
         }
-        at->second.Add(use, entry.time);
-      }
     }
+    if (!queued.submission.deks.empty()) TRY(ApplyDeks(txn, queued.submission.deks));
+    for (const auto& step : queued.submission.steps) TRY(AddStep(txn, step));
   }
   for (const auto& queued : group)
     for (const auto& head : queued.submission.checkpoints) {
@@ -261,9 +272,14 @@ Result<std::optional<SignedHead>> Ledger::LatestCheckpoint(Log log) const {
   return std::optional<SignedHead>(SignedHead{log, IndexOf(last->first.subspan(1)), std::string(AsText(last->second))});
 }
 
-Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek) const {
+Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek) const { return CountersAt(kek); }
+Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const {
+  return CountersAt(CountersKey(kek, keyring));
+}
+
+Result<KekCounters> Ledger::CountersAt(ByteView key) const {
   TRY_ASSIGN(const auto txn, env_->Read());
-  TRY_ASSIGN(const auto stored, txn.Get(Table::kCounters, kek));
+  TRY_ASSIGN(const auto stored, txn.Get(Table::kCounters, key));
   if (!stored) return KekCounters();
   return DecodeCounters(*stored);
 }

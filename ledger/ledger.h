@@ -14,6 +14,7 @@
 #include "ledger/control_entry.h"
 #include "ledger/env.h"
 #include "ledger/evidence_entry.h"
+#include "ledger/inventory.h"
 #include "ledger/log_tree.h"
 #include "ledger/staged.h"
 
@@ -38,6 +39,8 @@ struct Submission {
   std::vector<Row> rows;  // what `control` does to the state
   std::vector<EvidenceEntry> evidence;
   std::vector<SignedHead> checkpoints;
+  std::vector<DekWrite> deks;  // carried out in order
+  std::vector<JobStep> steps;
 };
 
 struct Head {
@@ -76,7 +79,10 @@ class Ledger {
   Result<void> CheckSpace() const;
   /// HeadOf is the durable head of a log.
   Head HeadOf(Log log) const EXCLUDES(mutex_);
+  /// CountersOf tells what a KEK has done: all of it, or what one keyring has asked of it.
   Result<KekCounters> CountersOf(const crypto::KeyId& kek) const;
+  Result<KekCounters> CountersOf(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const;
+  Inventory Deks() const { return Inventory(*env_); }
 
   /// Read visits entries from index `from` on, in order, until `visit` returns false. Bytes are as stored.
   Result<void> Read(Log log, std::uint64_t from,
@@ -103,6 +109,7 @@ class Ledger {
   explicit Ledger(std::unique_ptr<Env> env) : env_(std::move(env)) {}
   void WriteLoop() EXCLUDES(mutex_);
   Result<void> WriteGroup(const std::vector<Queued>& group);
+  Result<KekCounters> CountersAt(ByteView key) const;
   Result<void> CheckSize(Log log, std::uint64_t size) const EXCLUDES(mutex_);
 
   const std::unique_ptr<Env> env_;

@@ -4,6 +4,7 @@
 #include <boost/json/array.hpp>
 #include <functional>
 
+#include "appliance/policy_decisions.h"
 #include "crypto/text_rules.h"
 #include "netapi/keyring_json.h"
 #include "netapi/problem.h"
@@ -152,7 +153,7 @@ Reply Api::Control(const Matched& matched, const Caller& caller, std::string_vie
     }
     return {200, false, SecretText(text->begin(), text->end()), type};
   }
-  const auto value = Answer(matched, caller, body, status);
+  const auto value = Answer(matched, caller, body, request_id, status);
   if (!value) {
     Refused(&matched, caller.name, request_id, value.error());
     return ProblemReply(value.error(), request_id);
@@ -160,7 +161,8 @@ Reply Api::Control(const Matched& matched, const Caller& caller, std::string_vie
   return {status, false, WriteJson(*value)};
 }
 
-Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std::string_view body, unsigned& status) {
+Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std::string_view body,
+                              const std::string& request_id, unsigned& status) {
   const auto view = [](Result<appliance::ProposalView> v) -> Result<bj::value> {
     if (!v) return std::move(v).error();
     return bj::value(ProposalJson(*v));
@@ -176,6 +178,19 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
       return Keyrings(matched.query, caller);
     case Endpoint::kKeyringShow:
       return KeyringShow(matched.values[0], caller);
+    case Endpoint::kDekList:
+    case Endpoint::kDekShow:
+    case Endpoint::kPlan:
+    case Endpoint::kCensus:
+    case Endpoint::kAcknowledge:
+    case Endpoint::kReport:
+    case Endpoint::kCloseEmergency:
+    case Endpoint::kJobList:
+    case Endpoint::kJobShow:
+    case Endpoint::kJobPause:
+    case Endpoint::kJobResume:
+    case Endpoint::kJobCancel:
+      return AnswerRotation(matched, caller, body, request_id);
     case Endpoint::kProposalFile:
       status = 201;
       return FileProposal(body, caller);
@@ -264,15 +279,18 @@ bj::object Api::KeyringJson(const appliance::Keyring& keyring, const Caller& cal
     auto& object = (version++)->get_object();
     if (service) {
       for (const auto* hidden : {"custody", "kek", "token"}) object.erase(hidden);
-    } else if (const auto counts = ledger_.CountersOf(v.kek)) {
-      // Counts are of the KEK: keyrings that the install keyring wraps for share its.
-      object["kek_counts"] = bj::object{{"wraps", counts->wraps},
-                                        {"unwraps", counts->unwraps},
-                                        {"rewraps_to", counts->rewraps_to},
-                                        {"rewraps_from", counts->rewraps_from},
-                                        {"last_use", TimeOrNull(counts->last_use)}};
+    } else {
+      PutUse(object, keyring, v);
     }
   }
+  if (service) return out;
+  const auto now = governance_.Now();
+  out["age_seconds"] = (now - keyring.Primary()->activated) / 1000;
+  const auto next = appliance::NextRotation(keyring);
+  out["next_rotation"] = TimeOrNull(next);
+  out["rotation_lag_seconds"] = next == 0 ? 0 : std::max<Millis>(0, now - next) / 1000;
+  const auto state = governance_.Snapshot();
+  if (const auto* job = state->LiveJob(keyring.id)) out["job"] = job->id;
   return out;
 }
 

@@ -9,6 +9,7 @@
 #include "appliance/broker.h"
 #include "appliance/governance.h"
 #include "appliance/lifecycle.h"
+#include "appliance/rewrap_jobs.h"
 #include "netapi/json.h"
 #include "netapi/router.h"
 
@@ -36,12 +37,14 @@ struct Caller {
 class Api {
  public:
   Api(ledger::Ledger& ledger, appliance::Governance& governance, appliance::Broker& broker,
-      appliance::Lifecycle& lifecycle, appliance::Checkpointer& checkpointer, std::function<std::string()> tls_fault)
+      appliance::Lifecycle& lifecycle, appliance::Checkpointer& checkpointer, appliance::RewrapJobs& jobs,
+      std::function<std::string()> tls_fault)
       : ledger_(ledger),
         governance_(governance),
         broker_(broker),
         lifecycle_(lifecycle),
         checkpointer_(checkpointer),
+        jobs_(jobs),
         tls_fault_(std::move(tls_fault)) {}
 
   /// Identify finds the principal of a certificate key; kForbidden (slug unknown-principal) when the roster has none.
@@ -64,7 +67,9 @@ class Api {
 
  private:
   Result<boost::json::value> Answer(const Matched& matched, const Caller& caller, std::string_view body,
-                                    unsigned& status);
+                                    const std::string& request_id, unsigned& status);
+  Result<boost::json::value> AnswerRotation(const Matched& matched, const Caller& caller, std::string_view body,
+                                            const std::string& request_id);
   Result<boost::json::value> Keyrings(std::string_view query, const Caller& caller) const;
   Result<boost::json::value> KeyringShow(const std::string& name, const Caller& caller) const;
   // In rollback the only proposal that anyone may do something about is one of ledger.adopt (L8).
@@ -74,6 +79,17 @@ class Api {
   boost::json::object KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const;
   Result<boost::json::value> FileProposal(std::string_view body, const Caller& caller);
   Result<boost::json::value> Vote(const std::string& id, std::string_view body);
+  Result<boost::json::value> DekList(const Matched& matched, const Caller& caller) const;
+  Result<boost::json::value> DekShow(const Matched& matched, const Caller& caller) const;
+  Result<boost::json::value> Jobs(std::string_view query) const;
+  Result<boost::json::value> SwitchJob(const std::string& id, appliance::JobState to, const Caller& caller);
+  Result<boost::json::value> Plan(const std::string& keyring, const Caller& caller,
+                                  const std::string& request_id) const;
+  Result<boost::json::value> Census(const std::string& keyring, const Caller& caller) const;
+  Result<boost::json::value> Acknowledge(const std::string& keyring, std::string_view body, const Caller& caller);
+  Result<boost::json::object> Report(const std::string& keyring, const std::string& version) const;
+  Result<boost::json::value> CloseEmergency(const Matched& matched, const Caller& caller);
+  void PutUse(boost::json::object& version, const appliance::Keyring& keyring, const appliance::Version& v) const;
   Result<boost::json::value> Proposals(std::string_view query) const;
   Result<boost::json::value> Entries(const Matched& matched) const;
   // Checkpoint, proof and tiles: text or bytes, not JSON.
@@ -91,6 +107,7 @@ class Api {
   appliance::Broker& broker_;
   appliance::Lifecycle& lifecycle_;
   appliance::Checkpointer& checkpointer_;
+  appliance::RewrapJobs& jobs_;
   const std::function<std::string()> tls_fault_;  // why no new connection can be made, empty when one can
 };
 

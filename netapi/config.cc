@@ -57,7 +57,7 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
     std::int64_t low, high;
     unsigned* to;
   };
-  const std::array<Number, 11> numbers = {{{"server.io-threads", 1, 16, &config.io_threads},
+  const std::array<Number, 14> numbers = {{{"server.io-threads", 1, 16, &config.io_threads},
                                            {"server.token-hosts", 1, 16, &config.token_hosts},
                                            {"server.canary-seconds", 1, 60, &config.canary_seconds},
                                            {"server.sweep-seconds", 1, 3600, &config.sweep_seconds},
@@ -67,9 +67,12 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
                                            {"server.tokend-uid", 0, 4294967295, &config.tokend_uid},
                                            {"ledger.checkpoint-seconds", 1, 3600, &config.checkpoint_seconds},
                                            {"ledger.heartbeat-seconds", 1, 3600, &config.heartbeat_seconds},
-                                           {"ledger.map-gib", 1, 4096, &map_gib}}};
+                                           {"ledger.map-gib", 1, 4096, &map_gib},
+                                           {"rotation.pace-minutes", 0, 10080, &config.pace_minutes},
+                                           {"rotation.batch", 1, 1000, &config.job_batch},
+                                           {"rotation.concurrency", 0, 16, &config.job_concurrency}}};
   for (const auto& [name, value] : root) {
-    if ((name != "tokend" && name != "server" && name != "ledger") || !value.is_table())
+    if ((name != "tokend" && name != "server" && name != "ledger" && name != "rotation") || !value.is_table())
       return At(path, value, "unknown entry '" + std::string(name.str()) + "'");
     if (name == "tokend") continue;
     for (const auto& [key, node] : *value.as_table()) {

@@ -7,7 +7,7 @@
 
 namespace strongroom::netapi {
 
-/// ServerConfig is the [server] and [ledger] tables of a configuration file:
+/// ServerConfig is the [server], [ledger] and [rotation] tables of a configuration file:
 ///   [server] listen ("127.0.0.1:8443"), certificate, client-ca (PEM files), identity (the PKCS#11 URI of the token
 ///   that
 ///            holds the TLS key), identity-so-pin-file (for --make-identity), identity-softhsm-conf (SoftHSM's own, for
@@ -21,6 +21,10 @@ namespace strongroom::netapi {
 ///   [ledger] directory, map-gib (1 to 4096, default 64: the most that the database may grow to),
 ///            checkpoint-seconds (1 to 3600, default 2: how soon what was recorded is signed), heartbeat-seconds (1 to
 ///            3600, default 60: how often an idle log says so)
+///   [rotation] pace-minutes (0 to 10080, default 60: a keyring is rotated at most once in so long, but in an
+///   emergency),
+///              batch (1 to 1000, default 256: records of an inventory in one transaction), concurrency (0 to 16,
+///              default 0: one more than token-hosts; batches of a job under way)
 struct ServerConfig {
   std::string address;
   unsigned short port = 0;
@@ -43,6 +47,9 @@ struct ServerConfig {
   std::size_t map_bytes = 0;
   unsigned checkpoint_seconds = 2;
   unsigned heartbeat_seconds = 60;
+  unsigned pace_minutes = 60;
+  unsigned job_batch = 256;
+  unsigned job_concurrency = 0;
 };
 
 /// ReadServerConfig reads and checks; [tokend] belongs to strongroom-tokend and is passed over. Fails with kInvalid,

@@ -42,6 +42,13 @@ Result<DataItem> ParseItem(Operation operation, const bj::value& value) {
       TRY_ASSIGN(item.want_plaintext, in.Flag("plaintext", false));
       break;
     }
+    case Operation::kDekPut: {
+      TRY_ASSIGN(const auto in, Fields::Of(value, {"id", "wrapped"}));
+      TRY_ASSIGN(item.dek, in.Text("id", ledger::kMaxDekIdBytes));
+      TRY_ASSIGN(item.wrapped, in.Text("wrapped", crypto::kMaxEnvelopeText));
+      break;
+    }
+    case Operation::kDekDelete:
     case Operation::kOther:
       return Invalid("no such operation");
   }
@@ -58,7 +65,9 @@ bj::string SecretString(const SecretBytes& secret) {
 
 bj::object AnswerObject(Operation operation, const appliance::DataAnswer& answer) {
   bj::object out(SecretJsonStorage());
-  if (operation != Operation::kUnwrap) out["wrapped"] = answer.wrapped;
+  if (!answer.dek.empty()) out["id"] = answer.dek;
+  const bool wraps = operation != Operation::kUnwrap && answer.dek.empty();
+  if (wraps) out["wrapped"] = answer.wrapped;
   if (!answer.plaintext.empty()) out["plaintext"] = SecretString(answer.plaintext);
   out["kek_version"] = answer.kek_version;
   if (operation == Operation::kRewrap) out["from_version"] = answer.from_version;
@@ -91,6 +100,28 @@ Result<DataBody> ParseDataBody(Operation operation, std::string_view body) {
   }
   TRY_ASSIGN(auto item, ParseItem(operation, value));
   parsed.items.push_back(std::move(item));
+  return parsed;
+}
+
+Result<DataBody> ParseDekBody(Operation operation, const std::string& id, std::string_view body) {
+  DataBody parsed;
+  auto& item = parsed.items.emplace_back();
+  if (operation == Operation::kDekDelete && body.empty()) body = "{}";
+  TRY_ASSIGN(const auto value, ParseJson(body));
+  if (operation == Operation::kDekPut) {
+    TRY_ASSIGN(const auto in, Fields::Of(value, {"wrapped"}));
+    TRY_ASSIGN(item.wrapped, in.Text("wrapped", crypto::kMaxEnvelopeText));
+  } else if (operation == Operation::kUnwrap) {
+    TRY_ASSIGN(const auto in, Fields::Of(value, {"aad"}));
+    TRY_ASSIGN(item.aad, in.Base64Bytes("aad", crypto::kMaxAadBytes, true));
+  } else {
+    TRY(Fields::Of(value, {}));
+  }
+  if (!ledger::IsDekId(id))
+    return Invalid(
+        "the id of a DEK is 1 to 128 characters of A-Z, a-z, 0-9 and . _ - : @ +, the first a letter or digit",
+        "bad-dek-id");
+  item.dek = id;
   return parsed;
 }
 

@@ -20,6 +20,10 @@ struct DataBody {
 /// bad item fails only itself. Fails with kInvalid.
 Result<DataBody> ParseDataBody(ledger::Operation operation, std::string_view body);
 
+/// ParseDekBody reads the body of a request about one DEK of the inventory, whose id stands in its path: dek-put
+/// {"wrapped"}, dek-delete nothing, unwrap {"aad"?}. Fails with kInvalid (bad-dek-id).
+Result<DataBody> ParseDekBody(ledger::Operation operation, const std::string& id, std::string_view body);
+
 /// ParseDataLine reads one line of a stream; a bad one becomes an item that carries its own error, so that the stream
 /// goes on.
 appliance::DataItem ParseDataLine(ledger::Operation operation, std::string_view line, bool too_long);

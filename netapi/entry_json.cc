@@ -140,6 +140,8 @@ struct Body {
     out["rotate_days"] = e.days;
     out["until"] = FormatTime(e.until);
     out["enforce"] = e.enforce;
+    out["rewrap"] = e.rewrap;
+    out["expire_days"] = e.expire_days;
   }
   void operator()(const ledger::MandateUsed& e) const {
     out["keyring_id"] = ToHex(e.keyring);
@@ -153,6 +155,33 @@ struct Body {
       out["problem"] = e.slug;
       out["detail"] = e.detail;
     }
+  }
+  void operator()(const ledger::JobStarted& e) const {
+    out["job"] = e.id;
+    out["keyring_id"] = ToHex(e.keyring);
+    out["kind_of_job"] = ledger::ToString(e.kind);
+    out["to_version"] = e.target;
+    out["retry_quarantined"] = e.retry;
+  }
+  void operator()(const ledger::JobSwitched& e) const {
+    out["job"] = e.id;
+    out["state"] = ledger::ToString(e.to);
+    if (!e.by.empty()) out["by"] = e.by;
+    if (!e.reason.empty()) out["reason"] = e.reason;
+    out["done"] = e.done;
+    out["quarantined"] = e.quarantined;
+  }
+  void operator()(const ledger::CensusAcknowledged& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["version"] = e.version;
+    out["service"] = e.service;
+    out["count"] = e.count;
+  }
+  void operator()(const ledger::EmergencyClosed& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["version"] = e.version;
+    out["by"] = e.by;
+    out["report"] = e.report;
   }
 };
 

@@ -25,11 +25,15 @@ bj::object KeyringObject(const appliance::Keyring& keyring) {
   out["last_rotation"] = TimeOrNull(keyring.last_rotation);
   out["id"] = ToHex(keyring.id);
   out["grants"] = keyring.grants.Text();
+  bj::object policy;
   if (keyring.policy.days != 0)
-    out["policy"] = bj::object{{"rotate_days", keyring.policy.days},
-                               {"until", FormatTime(keyring.policy.until)},
-                               {"enforce", keyring.policy.enforce},
-                               {"next_rotation", FormatTime(appliance::NextRotation(keyring))}};
+    policy = {{"rotate_days", keyring.policy.days},
+              {"until", FormatTime(keyring.policy.until)},
+              {"enforce", keyring.policy.enforce},
+              {"next_rotation", FormatTime(appliance::NextRotation(keyring))}};
+  if (!keyring.policy.rewrap) policy["rewrap"] = false;
+  if (keyring.policy.expire_days != 0) policy["expire_days"] = keyring.policy.expire_days;
+  if (!policy.empty()) out["policy"] = std::move(policy);
   bj::array versions;
   for (const auto& [number, v] : keyring.versions) {
     bj::object version{{"version", number},

@@ -24,6 +24,12 @@ const std::vector<Route>& Routes() {
       {"POST", "/v1/keyrings/{keyring}/unwrap", Endpoint::kData, kService, Gate::kOpen, Operation::kUnwrap},
       {"POST", "/v1/keyrings/{keyring}/rewrap", Endpoint::kData, kService, Gate::kOpen, Operation::kRewrap},
       {"POST", "/v1/keyrings/{keyring}/datakey", Endpoint::kData, kService, Gate::kOpen, Operation::kDataKey},
+      {"POST", "/v1/keyrings/{keyring}/deks", Endpoint::kData, kService, Gate::kOpen, Operation::kDekPut},
+      {"PUT", "/v1/keyrings/{keyring}/deks/{dek}", Endpoint::kData, kService, Gate::kOpen, Operation::kDekPut},
+      {"DELETE", "/v1/keyrings/{keyring}/deks/{dek}", Endpoint::kData, kService, Gate::kOpen, Operation::kDekDelete},
+      {"POST", "/v1/keyrings/{keyring}/deks/{dek}/unwrap", Endpoint::kData, kService, Gate::kOpen, Operation::kUnwrap},
+      {"GET", "/v1/keyrings/{keyring}/deks", Endpoint::kDekList, kRead | kService, Gate::kInitialised},
+      {"GET", "/v1/keyrings/{keyring}/deks/{dek}", Endpoint::kDekShow, kRead | kService, Gate::kInitialised},
       {"GET", "/v1/keyrings", Endpoint::kKeyringList, kAll, Gate::kInitialised},
       {"GET", "/v1/keyrings/{keyring}", Endpoint::kKeyringShow, kAll, Gate::kInitialised},
       {"POST", "/v1/proposals", Endpoint::kProposalFile, kGovern, Gate::kInitialised},
@@ -35,6 +41,17 @@ const std::vector<Route>& Routes() {
       {"POST", "/v1/keyrings/{keyring}/disable", Endpoint::kKeyringDisable, kGovern, Gate::kInitialised},
       {"POST", "/v1/keyrings/{keyring}/versions/{version}/cancel-destruction", Endpoint::kCancelDestruction, kGovern,
        Gate::kOpen},
+      {"POST", "/v1/keyrings/{keyring}/rewrap-plan", Endpoint::kPlan, kRead, Gate::kOpen},
+      {"GET", "/v1/keyrings/{keyring}/census", Endpoint::kCensus, kRead | kService, Gate::kInitialised},
+      {"POST", "/v1/keyrings/{keyring}/census", Endpoint::kAcknowledge, kService, Gate::kInitialised},
+      {"GET", "/v1/keyrings/{keyring}/versions/{version}/report", Endpoint::kReport, kRead, Gate::kInitialised},
+      {"POST", "/v1/keyrings/{keyring}/versions/{version}/close-emergency", Endpoint::kCloseEmergency, kGovern,
+       Gate::kInitialised},
+      {"GET", "/v1/jobs", Endpoint::kJobList, kSee, Gate::kInitialised},
+      {"GET", "/v1/jobs/{id}", Endpoint::kJobShow, kSee, Gate::kInitialised},
+      {"POST", "/v1/jobs/{id}/pause", Endpoint::kJobPause, kGovern, Gate::kInitialised},
+      {"POST", "/v1/jobs/{id}/resume", Endpoint::kJobResume, kGovern, Gate::kInitialised},
+      {"POST", "/v1/jobs/{id}/cancel", Endpoint::kJobCancel, kGovern, Gate::kInitialised},
       {"GET", "/v1/break-glass", Endpoint::kBreakGlassList, kSee, Gate::kInitialised},
       {"POST", "/v1/break-glass/{id}/close", Endpoint::kBreakGlassClose, kGovern, Gate::kInitialised},
       {"POST", "/v1/break-glass/{id}/review", Endpoint::kBreakGlassReview, kRead, Gate::kInitialised},
@@ -74,7 +91,8 @@ Result<Matched> Match(std::string_view method, std::string_view target) {
         break;
       }
       if (pattern[i].starts_with('{')) {
-        same = crypto::IsName(segments[i]);
+        // The id of a DEK is its service's: judged with the request, whatever it is.
+        same = pattern[i] == "{dek}" ? !segments[i].empty() : crypto::IsName(segments[i]);
         matched.values.emplace_back(segments[i]);
       } else {
         same = pattern[i] == segments[i];
@@ -118,12 +136,17 @@ Result<std::uint64_t> QueryNumber(std::string_view query, std::string_view name,
   return crypto::ParseNumber(*value);
 }
 
-Result<std::string> QueryText(std::string_view query, std::string_view name,
-                              std::initializer_list<std::string_view> allowed) {
+Result<std::string> QueryWord(std::string_view query, std::string_view name,
+                              std::initializer_list<std::string_view> allowed, bool (*judge)(std::string_view)) {
   TRY_ASSIGN(const auto value, QueryValue(query, name, allowed));
   if (!value) return std::string();
-  if (!crypto::IsName(*value)) return Invalid("query parameter '" + std::string(name) + "' is not one of ours");
+  if (!judge(*value)) return Invalid("query parameter '" + std::string(name) + "' is not one of ours");
   return std::string(*value);
+}
+
+Result<std::string> QueryText(std::string_view query, std::string_view name,
+                              std::initializer_list<std::string_view> allowed) {
+  return QueryWord(query, name, allowed, crypto::IsName);
 }
 
 }  // namespace strongroom::netapi

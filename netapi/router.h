@@ -14,6 +14,18 @@ namespace strongroom::netapi {
 
 enum class Endpoint : std::uint8_t {
   kData,
+  kDekList,
+  kDekShow,
+  kPlan,
+  kCensus,
+  kAcknowledge,
+  kReport,
+  kCloseEmergency,
+  kJobList,
+  kJobShow,
+  kJobPause,
+  kJobResume,
+  kJobCancel,
   kKeyringList,
   kKeyringShow,
   kProposalFile,
@@ -72,6 +84,10 @@ Result<Matched> Match(std::string_view method, std::string_view target);
 /// are refused, as are values that are not names (text_rules.h).
 Result<std::string> QueryText(std::string_view query, std::string_view name,
                               std::initializer_list<std::string_view> allowed);
+
+/// QueryWord is QueryText for values that `judge` knows.
+Result<std::string> QueryWord(std::string_view query, std::string_view name,
+                              std::initializer_list<std::string_view> allowed, bool (*judge)(std::string_view));
 
 /// Allows tells whether a role may use the route.
 bool Allows(const Route& route, crypto::Role role);

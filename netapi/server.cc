@@ -316,7 +316,7 @@ class Server::Impl {
   }
 
   static bool IsStream(const Matched& matched, const RequestParser& parser) {
-    return matched.route->endpoint == Endpoint::kData &&
+    return matched.route->endpoint == Endpoint::kData && matched.values.size() == 1 &&
            View(parser.get()[http::field::content_type]) == "application/x-ndjson";
   }
 
@@ -351,7 +351,9 @@ class Server::Impl {
     const auto items = std::clamp<std::size_t>(braces, 2, kMaxBatchItems + 1) - 1;
     if (const auto room = api_.broker().Room(caller.name, items); !room)
       co_return co_await Overload(room.error(), request_id);
-    auto parsed = ParseDataBody(matched.route->operation, {body.data(), body.size()});
+    const std::string_view text(body.data(), body.size());
+    auto parsed = matched.values.size() > 1 ? ParseDekBody(matched.route->operation, matched.values[1], text)
+                                            : ParseDataBody(matched.route->operation, text);
     if (!parsed) {
       api_.Refused(&matched, caller.name, request_id, parsed.error());
       co_return ProblemReply(parsed.error(), request_id);

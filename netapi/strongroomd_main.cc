@@ -13,6 +13,7 @@
 #include <iterator>
 
 #include "appliance/ledger_clock.h"
+#include "appliance/rewrap_jobs.h"
 #include "appliance/state_rows.h"
 #include "crypto/base/secret.h"
 #include "hsm/host_pool.h"
@@ -109,7 +110,7 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   // another's queue (P2).
   hsm::HostPool control(remote, config.token_hosts), interactive(remote, config.token_hosts),
       bulk(remote, config.token_hosts);
-  appliance::Governance governance(**ledger, control, clock, std::move(*state));
+  appliance::Governance governance(**ledger, control, clock, std::move(*state), Millis{config.pace_minutes} * 60'000);
   if (!first_boot.empty()) {
     const auto done = FirstBoot(governance, first_boot);
     if (!done) return Complain(done.error());
@@ -130,6 +131,16 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   broker_options.workers = 2 + config.token_hosts;  // one group in each host, others waiting for the disk
   appliance::Broker broker(
       **ledger, {interactive, bulk}, clock, [&] { return governance.Snapshot(); }, broker_options);
+  appliance::RewrapJobs::Options job_options;
+  job_options.batch = config.job_batch;
+  job_options.hosts = config.token_hosts;
+  job_options.concurrency = config.job_concurrency == 0 ? config.token_hosts + 1 : config.job_concurrency;
+  job_options.busy = [&] { return broker.InteractiveLately(); };
+  job_options.hindrance = [&] {
+    if (!lifecycle.DataPlaneOpen()) return "the appliance is " + std::string(appliance::ToString(lifecycle.State()));
+    return lifecycle.ProviderPasses() ? std::string() : std::string("the token is not healthy");
+  };
+  appliance::RewrapJobs jobs(**ledger, bulk, clock, governance, job_options);
   std::unique_ptr<hsm::IdentityKey> identity;
   netapi::ServerTls tls{config.certificate, config.client_ca, {}, {}};
   if (config.identity.empty()) {
@@ -143,7 +154,7 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
     tls.key = [&key = *identity] { return key.Take(); };
     tls.suspect = [&key = *identity] { key.Suspect(); };
   }
-  netapi::Api api(**ledger, governance, broker, lifecycle, checkpointer,
+  netapi::Api api(**ledger, governance, broker, lifecycle, checkpointer, jobs,
                   [&] { return identity ? identity->Fault() : std::string(); });
   netapi::Server::Options options;
   options.address = config.address;
@@ -160,6 +171,7 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   (void)sigwait(&stop_signals, &signal_number);
   spdlog::info("stopping: requests under way are finished first");
   (void)sd_notify(0, "STOPPING=1");
+  jobs.Stop();
   (*server)->Stop();
   spdlog::info("stopped");
   return 0;

@@ -86,6 +86,17 @@ constexpr auto kNextSteps = std::to_array<NextStep>({
     {"still-open", "strongroom break-glass close ID"},
     {"own-review", "let a custodian review it who neither asked for it nor opened it"},
     {"break-glass-not-found", "see strongroom break-glass list"},
+    {"job-running", "strongroom job list shows it; strongroom job watch ID waits for it, job cancel ID ends it"},
+    {"job-not-found", "see strongroom job list"},
+    {"job-state", "see strongroom job show ID for what became of it"},
+    {"rotated-recently", "wait, or in an emergency: strongroom propose keyring.emergency-rotate"},
+    {"dek-not-found", "see strongroom dek list --keyring NAME"},
+    {"bad-dek-id", "give it another id"},
+    {"census-inventory", "strongroom propose rewrap.start moves them; see strongroom rewrap-plan NAME"},
+    {"census-awaited", "they run strongroom census acknowledge, or the proposal names them: --param waive=NAME,NAME"},
+    {"census-quiet", "wait, or propose it with --param quiet-hours=N and say why"},
+    {"no-emergency", "nothing is left to do: strongroom keyring show NAME"},
+    {"gcm-exhausted", "rotate the keyring: strongroom propose keyring.rotate"},
     {"token-inventory", "have the key removed or explained before any ceremony goes on: strongroom status"},
 });
 
@@ -111,11 +122,12 @@ Result<boost::json::value> CliSession::Ask(std::string_view method, std::string_
   return netapi::ParseAnswer(answer);
 }
 
-Result<boost::json::value> AskAll(const CliSession& session, const std::string& target) {
+Result<boost::json::value> AskAll(const CliSession& session, const std::string& target, const std::string& query) {
   boost::json::array items;
   std::string cursor;
   do {
-    TRY_ASSIGN(auto page, session.Ask("GET", target + "?limit=1000" + (cursor.empty() ? "" : "&after=" + cursor)));
+    TRY_ASSIGN(auto page,
+               session.Ask("GET", target + "?limit=1000" + query + (cursor.empty() ? "" : "&after=" + cursor)));
     const auto* list = page.is_object() ? page.get_object().if_contains("items") : nullptr;
     if (list == nullptr || !list->is_array()) return Integrity("the server answered something else than a list");
     for (auto& item : page.get_object().at("items").get_array()) items.push_back(std::move(item));

@@ -23,8 +23,9 @@ struct CliSession {
   Result<boost::json::value> Ask(std::string_view method, std::string_view target, std::string_view body = {}) const;
 };
 
-/// AskAll follows a list's cursors to its end and returns one list with everything in it.
-Result<boost::json::value> AskAll(const CliSession& session, const std::string& target);
+/// AskAll follows a list's cursors to its end and returns one list with everything in it. `query` is what else is
+/// asked, like "&kek_version=2".
+Result<boost::json::value> AskAll(const CliSession& session, const std::string& target, const std::string& query = {});
 
 /// Fail prints an error on one line of stderr, what to do next on a second where there is something to do, and returns
 /// the exit status.

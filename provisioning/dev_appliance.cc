@@ -411,6 +411,9 @@ class DevAppliance {
             "identity-softhsm-conf = " + quoted("token/identity.conf") +
             "tokend-socket = " + quoted("token/tokend.sock") + "token-hosts = " + hosts;
     text += "\n[ledger]\ndirectory = " + quoted("data");
+    text +=
+        "\n[rotation]\n# Elsewhere a keyring is rotated once an hour at most; here as often as a developer "
+        "likes.\npace-minutes = 0\n";
     text += "\n[tokend]\nuri = \"pkcs11:token=strongroom-kek?module-path=" + std::string(kModule) +
             "&pin-source=file:" + PercentEncode(Path("token/kek.pin")) + "\"\n";
     text += "socket = " + quoted("token/tokend.sock") + "state-dir = " + quoted("token/state") +

@@ -189,6 +189,26 @@ class ControlAuditor {
       for (std::size_t i = 1; i < moves.size(); ++i) announced_.push_back(ledger::Encode({0, moves[i]}));
       return false;
     }
+    if (const auto* started = std::get_if<ledger::JobStarted>(&entry.body)) {
+      // One that was asked for has its proposal's id; after a rotation the appliance begins one by itself.
+      const auto* proposal = state_.FindProposal(started->id);
+      return proposal != nullptr && proposal->fate == appliance::ProposalFate::kConsumed;
+    }
+    if (const auto* switched = std::get_if<ledger::JobSwitched>(&entry.body)) {
+      if (!switched->by.empty()) TRY(CheckPerson(switched->by));
+      return false;
+    }
+    if (const auto* closed = std::get_if<ledger::EmergencyClosed>(&entry.body)) {
+      TRY(CheckPerson(closed->by));
+      return false;
+    }
+    if (const auto* said = std::get_if<ledger::CensusAcknowledged>(&entry.body)) {
+      const auto* keyring = state_.FindKeyring(said->keyring);
+      if (keyring == nullptr || !keyring->grants.Knows(said->service))
+        return Integrity("it is by '" + said->service.substr(0, 64) + "', to whom the keyring is not granted",
+                         "unvoted-change");
+      return false;
+    }
     return std::holds_alternative<ledger::KeyringCreated>(entry.body) ||
            std::holds_alternative<ledger::VersionAnnounced>(entry.body) ||
            std::holds_alternative<ledger::VersionActivated>(entry.body) ||

@@ -11,6 +11,7 @@
 
 #include "crypto/spoken.h"
 #include "provisioning/process.h"
+#include "provisioning/table.h"
 
 namespace strongroom::provisioning {
 namespace {
@@ -22,21 +23,6 @@ Result<bj::value> CallFor(netapi::Client& client, std::string_view method, std::
   const auto text = body == nullptr ? netapi::SecretText() : netapi::WriteJson(*body);
   TRY_ASSIGN(const auto answer, client.Call(method, target, {text.data(), text.size()}));
   return netapi::ParseAnswer(answer);
-}
-
-// Prints rows in columns as wide as their widest cell.
-void PrintTable(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i)
-      line += row[i] + (i + 1 < row.size() ? std::string(widths[i] - row[i].size() + 2, ' ') : "");
-    std::cout << line << "\n";
-  }
 }
 
 const bj::array& Items(const bj::value& list) { return list.get_object().at("items").get_array(); }
@@ -59,9 +45,9 @@ std::vector<std::string> KeyringRow(const bj::value& k) {
 const std::vector<std::string> kKeyringHead = {"NAME",    "SUITE",    "CUSTODY",      "STATE",
                                                "PRIMARY", "VERSIONS", "LAST ROTATION"};
 
-// What the KEK of a version has done, as far as the caller may see it.
+// What a version has done for its keyring, as far as the caller may see it.
 std::string CountsOf(const bj::value& version) {
-  const auto* counts = version.get_object().if_contains("kek_counts");
+  const auto* counts = version.get_object().if_contains("counts");
   if (counts == nullptr) return "-";
   std::string out;
   for (const auto* name : {"wraps", "unwraps", "rewraps_to", "rewraps_from"}) {
@@ -72,6 +58,27 @@ std::string CountsOf(const bj::value& version) {
     out += (out.empty() ? "" : ", ") + count + " " + words;
   }
   return out.empty() ? "none" : out;
+}
+
+std::string InventoryOf(const bj::value& version) {
+  const auto* inventory = version.get_object().if_contains("inventory");
+  if (inventory == nullptr) return "-";
+  const auto quarantined = TextOf(*inventory, "quarantined");
+  return TextOf(*inventory, "records") + (quarantined == "0" ? "" : " (" + quarantined + " quarantined)");
+}
+
+void PrintPolicy(const bj::value& policy) {
+  const auto has = [&](const char* name) { return policy.get_object().contains(name); };
+  std::cout << "policy:";
+  if (has("rotate_days"))
+    std::cout << " rotated every " << TextOf(policy, "rotate_days") << " days until " << TextOf(policy, "until")
+              << ", next " << TextOf(policy, "next_rotation")
+              << (TextOf(policy, "enforce") == "true" ? "; when overdue, nothing new is wrapped" : "");
+  if (has("rewrap")) std::cout << (has("rotate_days") ? ";" : "") << " no job follows a rotation";
+  if (has("expire_days"))
+    std::cout << (has("rotate_days") || has("rewrap") ? ";" : "") << " a version's time is "
+              << TextOf(policy, "expire_days") << " days";
+  std::cout << "\n";
 }
 
 void PrintProposal(const bj::value& p) {
@@ -127,17 +134,20 @@ int ShowKeyring(const CliSession& session, const std::string& name) {
   return Print(session, session.Ask("GET", "/v1/keyrings/" + name), [](const bj::value& k) {
     PrintTable({kKeyringHead, KeyringRow(k)});
     if (k.get_object().contains("grants")) std::cout << "grants: " << TextOf(k, "grants") << "\n";
-    if (k.get_object().contains("policy")) {
-      const auto& policy = k.get_object().at("policy");
-      std::cout << "policy: rotated every " << TextOf(policy, "rotate_days") << " days until "
-                << TextOf(policy, "until") << ", next " << TextOf(policy, "next_rotation")
-                << (TextOf(policy, "enforce") == "true" ? "; when overdue, nothing new is wrapped" : "") << "\n";
-    }
-    std::vector<std::vector<std::string>> rows = {
-        {"VERSION", "STATE", "SUITE", "ANNOUNCED", "ACTIVATED", "DEACTIVATED", "USES OF ITS KEK"}};
+    if (k.get_object().contains("policy")) PrintPolicy(k.get_object().at("policy"));
+    if (TextOf(k, "rotation_lag_seconds") != "0" && k.get_object().contains("rotation_lag_seconds"))
+      std::cout << "ROTATION IS DUE since " << TextOf(k, "next_rotation") << "\n";
+    if (k.get_object().contains("age_seconds"))
+      std::cout << "age of the primary: " << k.get_object().at("age_seconds").to_number<long>() / 86400 << " days\n";
+    if (k.get_object().contains("job"))
+      std::cout << "its inventory is being moved: strongroom job watch " << TextOf(k, "job") << "\n";
+    std::vector<std::vector<std::string>> rows = {{"VERSION", "STATE", "SUITE", "ANNOUNCED", "ACTIVATED", "DEACTIVATED",
+                                                   "EXPIRES", "INVENTORY", "USES", "LAST USE"}};
     for (const auto& v : k.get_object().at("versions").get_array())
       rows.push_back({TextOf(v, "version"), TextOf(v, "state"), TextOf(v, "suite"), TextOf(v, "announced"),
-                      TextOf(v, "activated"), TextOf(v, "deactivated"), CountsOf(v)});
+                      TextOf(v, "activated"), TextOf(v, "deactivated"),
+                      v.get_object().contains("expires") ? TextOf(v, "expires") : "-", InventoryOf(v), CountsOf(v),
+                      v.get_object().contains("counts") ? TextOf(v.get_object().at("counts"), "last_use") : "-"});
     PrintTable(rows);
   });
 }

@@ -27,6 +27,7 @@ using hsm::UniqueFd;
 using Clock = std::chrono::steady_clock;
 constexpr auto kResendFor = std::chrono::seconds(25);  // shorter than the server waits for a reader
 constexpr std::size_t kResendLines = 500;
+constexpr long kNamedLines = 20;
 
 // Progress draws a bar on a terminal, at most five times a second; for input of unknown size it counts.
 class Progress {
@@ -127,6 +128,8 @@ class Exchange {
     progress_.Finish();
   }
   long lines() const { return progress_.lines(); }
+  void NameRefusedLines() { names_refused_ = true; }
+  long refused() const { return refused_; }
 
  private:
   // A 503 of one line: by contract nothing was handed out for it.
@@ -175,11 +178,22 @@ class Exchange {
   }
 
   Result<void> Write(std::string_view answer, std::size_t line_bytes) {
+    ++written_;
+    if (answer.starts_with("{\"error\":")) NameRefused(answer);
     pending_.append(answer.data(), answer.size());
     pending_ += '\n';
     progress_.Count(line_bytes);
     return pending_.size() < 65536 ? Result<void>() : Flush();
   }
+  // Of an import somebody has to mend the bad lines: they are named as they come, the first ones in full.
+  void NameRefused(std::string_view answer) {
+    ++refused_;
+    if (!names_refused_ || refused_ > kNamedLines) return;
+    const auto value = netapi::ParseJson(answer);
+    std::cerr << (isatty(STDERR_FILENO) == 1 ? "\r" : "") << "line " << written_ << ": "
+              << (value ? TextOf(value->get_object().at("error"), "detail") : std::string("refused")) << "\n";
+  }
+
   Result<void> Flush() {
     std::string_view rest(pending_.data(), pending_.size());
     while (!rest.empty()) {
@@ -198,6 +212,8 @@ class Exchange {
   const UniqueFd in_, out_;
   const UniqueFd interrupt_{eventfd(0, EFD_CLOEXEC)};
   Progress progress_;
+  bool names_refused_ = false;
+  long written_ = 0, refused_ = 0;
   std::mutex mutex_;
   std::deque<netapi::SecretText> under_way_;  // guarded by mutex_
   netapi::LineSplitter splitter_;             // of the source's thread
@@ -224,14 +240,22 @@ int RunStream(const CliSession& session, ledger::Operation operation, const Data
                    "; a stream's output is a new file"));
   struct stat status {};
   const off_t total = fstat(in->get(), &status) == 0 && S_ISREG(status.st_mode) ? status.st_size : 0;
-  const auto target = "/v1/keyrings/" + options.keyring + "/" + std::string(ledger::ToString(operation));
+  const bool imports = operation == ledger::Operation::kDekPut;
+  const auto target =
+      "/v1/keyrings/" + options.keyring + "/" + (imports ? "deks" : std::string(ledger::ToString(operation)));
   const auto client = session.Connect();
   if (!client) return Fail(client.error());
   Exchange exchange(session, target, std::move(*in), std::move(out), total);
+  if (imports) exchange.NameRefusedLines();
   auto streamed = (*client)->Stream(
       target, [&](std::span<char> buffer) { return exchange.Read(buffer); },
       [&](std::string_view line) { return exchange.Take(line); }, [&] { exchange.Interrupt(); });
   if (streamed) streamed = exchange.Finish();
+  if (streamed && exchange.refused() > 0 && imports) {
+    std::cerr << "strongroom: " << exchange.refused() << " of " << exchange.lines()
+              << " lines were refused, the rest is in\nnext: mend the lines named above and put them again\n";
+    return kExitRefused;
+  }
   if (streamed) return kExitDone;
   exchange.Abandon();
   auto error = streamed.error();

@@ -16,6 +16,7 @@
 #include "provisioning/ledger_commands.h"
 #include "provisioning/ledger_export.h"
 #include "provisioning/principal_commands.h"
+#include "provisioning/rotation_commands.h"
 
 namespace {
 
@@ -33,6 +34,8 @@ struct Arguments {
   CeremonyOptions ceremony;
   std::vector<std::string> members;
   DataOptions data;
+  DekOptions dek;
+  std::uint64_t count = 0;
   ProposeOptions propose;
   VoteOptions vote;
   LedgerShowOptions ledger;
@@ -117,6 +120,17 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   cancel->add_option("version", a.number, "the version's number")->required();
   cancel->callback([&] { run = [&] { return CancelDestruction(a.session, a.name, a.number); }; });
 
+  const auto add_emergency = [&](const char* name, const char* help,
+                                 int (*command)(const CliSession&, const std::string&, std::uint64_t)) {
+    auto* one = version->add_subcommand(name, help);
+    one->add_option("name", a.name, "the keyring's name")->required();
+    one->add_option("version", a.number, "the version's number")->required();
+    one->callback([&a, &run, command] { run = [&a, command] { return command(a.session, a.name, a.number); }; });
+  };
+  add_emergency("report", "what happened to a version that was compromised", ShowReport);
+  add_emergency("close-emergency", "end an emergency: what is still wrapped under the version is lost from then on",
+                CloseEmergency);
+
   auto* propose = app.add_subcommand("propose", "ask for a change of custody, which custodians then vote on");
   propose
       ->add_option("operation", a.propose.operation,
@@ -157,6 +171,66 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
   auto* execute = app.add_subcommand("execute", "run an approved proposal, once, and wait for the outcome");
   execute->add_option("id", a.id, "the proposal's id")->required();
   execute->callback([&] { run = [&] { return Execute(a.session, a.id); }; });
+}
+
+void AddInventory(CLI::App& app, Arguments& a, Command& run) {
+  auto& o = a.dek;
+  auto* dek =
+      app.add_subcommand("dek", "wrapped DEKs that are kept in the appliance's inventory")->require_subcommand(1);
+  const auto add = [&](const char* name, const char* help, bool takes_id) {
+    auto* command = dek->add_subcommand(name, help);
+    if (takes_id) command->add_option("id", o.id, "the DEK's id")->required();
+    command->add_option("--keyring", o.data.keyring, "the keyring")->required();
+    return command;
+  };
+  auto* put = add("put", "leave one wrapped DEK, or with --ndjson many: an import", false);
+  put->add_option("id", o.id, "the DEK's id");
+  put->add_option("--in", o.data.in, "the wrapped DEK, default standard input");
+  put->add_flag("--ndjson", o.data.ndjson, "one {\"id\",\"wrapped\"} a line in, one answer a line out");
+  put->add_option("--out", o.data.out, "with --ndjson: file for the answers (mode 0600), default standard output");
+  put->callback([&] { run = [&] { return PutDek(a.session, o); }; });
+  add("get", "print one", true)->callback([&] { run = [&] { return GetDek(a.session, o); }; });
+  add("delete", "take one away", true)->callback([&] { run = [&] { return DeleteDek(a.session, o); }; });
+  auto* list = add("list", "list them, or with --ndjson write them as lines that dek put takes: an export", false);
+  list->add_option("--version", o.version, "only those under this version");
+  list->add_flag("--quarantined", o.quarantined, "only those that a job could not move; goes with --version");
+  list->add_flag("--ndjson", o.data.ndjson, "one {\"id\",\"wrapped\"} a line");
+  list->add_option("--out", o.data.out, "with --ndjson: a new file, default standard output");
+  list->callback([&] { run = [&] { return ListDeks(a.session, o); }; });
+  auto* unwrap = add("unwrap", "unwrap one (base64 out)", true);
+  unwrap->add_option("--aad", o.data.aad, "the additional data in base64 that it was wrapped with");
+  unwrap->add_option("--out", o.data.out, "output file (mode 0600), default standard output");
+  unwrap->callback([&] { run = [&] { return UnwrapDek(a.session, o); }; });
+}
+
+void AddRotation(CLI::App& app, Arguments& a, Command& run) {
+  auto* plan = app.add_subcommand("rewrap-plan", "what a rewrap of an inventory would do: a dry run");
+  plan->add_option("name", a.name, "the keyring's name")->required();
+  plan->callback([&] { run = [&] { return ShowPlan(a.session, a.name); }; });
+  auto* job = app.add_subcommand("job", "jobs that move an inventory to its primary version")->require_subcommand(1);
+  job->add_subcommand("list", "all jobs, the newest first")->callback([&] {
+    run = [&] { return ListJobs(a.session); };
+  });
+  const auto add_job = [&](const char* name, const char* help, std::function<int()> command) {
+    auto* one = job->add_subcommand(name, help);
+    one->add_option("id", a.id, "the job's id")->required();
+    one->callback([&run, command = std::move(command)] { run = command; });
+  };
+  add_job("show", "one job", [&] { return ShowJob(a.session, a.id); });
+  add_job("watch", "follow one to its end", [&] { return WatchJob(a.session, a.id); });
+  add_job("pause", "let it stand at the next batch", [&] { return SwitchJob(a.session, a.id, "pause"); });
+  add_job("resume", "let a paused one go on", [&] { return SwitchJob(a.session, a.id, "resume"); });
+  add_job("cancel", "end it at the next batch; what it moved stays moved",
+          [&] { return SwitchJob(a.session, a.id, "cancel"); });
+  auto* census = app.add_subcommand("census", "who still keeps something under former versions")->require_subcommand(1);
+  auto* show = census->add_subcommand("show", "inventory, acknowledgements and last use of each former version");
+  show->add_option("name", a.name, "the keyring's name")->required();
+  show->callback([&] { run = [&] { return ShowCensus(a.session, a.name); }; });
+  auto* acknowledge = census->add_subcommand("acknowledge", "a service says that it keeps nothing under a version");
+  acknowledge->add_option("name", a.name, "the keyring's name")->required();
+  acknowledge->add_option("--version", a.number, "this version, and all before it")->required();
+  acknowledge->add_option("--count", a.count, "how many it has rewrapped")->required();
+  acknowledge->callback([&] { run = [&] { return Acknowledge(a.session, a.name, a.number, a.count); }; });
 }
 
 void AddBreakGlass(CLI::App& app, Arguments& a, Command& run) {
@@ -342,6 +416,8 @@ int main(int argc, char** argv) {
   AddDev(app, a, run);
   AddData(app, a, run);
   AddGovernance(app, a, run);
+  AddInventory(app, a, run);
+  AddRotation(app, a, run);
   AddBreakGlass(app, a, run);
   AddCeremony(app, a, run);
   AddPrincipals(app, a, run);

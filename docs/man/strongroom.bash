@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'version report' 'version close-emergency' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'dek' 'dek put' 'dek get' 'dek delete' 'dek list' 'dek unwrap' 'rewrap-plan' 'job' 'job list' 'job show' 'job watch' 'job pause' 'job resume' 'job cancel' 'census' 'census show' 'census acknowledge' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -13,7 +13,7 @@ _strongroom() {
     done
   done
   case $path in
-    '') words='dev wrap unwrap rewrap datakey inspect status keyring version propose proposal approve reject execute break-glass ceremony principal ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
+    '') words='dev wrap unwrap rewrap datakey inspect status keyring version propose proposal approve reject execute dek rewrap-plan job census break-glass ceremony principal ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
     'dev') words='up down issue env --help' ;;
     'dev up') words='--help --dir --port --token-hosts --blank' ;;
     'dev down') words='--help --dir' ;;
@@ -29,8 +29,10 @@ _strongroom() {
     'keyring list') words='--help' ;;
     'keyring show') words='--help' ;;
     'keyring disable') words='--help' ;;
-    'version') words='cancel-destruction --help' ;;
+    'version') words='cancel-destruction report close-emergency --help' ;;
     'version cancel-destruction') words='--help' ;;
+    'version report') words='--help' ;;
+    'version close-emergency') words='--help' ;;
     'propose') words='--help --keyring --param --reason' ;;
     'proposal') words='list show withdraw --help' ;;
     'proposal list') words='--help' ;;
@@ -39,6 +41,23 @@ _strongroom() {
     'approve') words='--help --key --signature --custodian' ;;
     'reject') words='--help --key --signature --custodian' ;;
     'execute') words='--help' ;;
+    'dek') words='put get delete list unwrap --help' ;;
+    'dek put') words='--help --keyring --in --ndjson --out' ;;
+    'dek get') words='--help --keyring' ;;
+    'dek delete') words='--help --keyring' ;;
+    'dek list') words='--help --keyring --version --quarantined --ndjson --out' ;;
+    'dek unwrap') words='--help --keyring --aad --out' ;;
+    'rewrap-plan') words='--help' ;;
+    'job') words='list show watch pause resume cancel --help' ;;
+    'job list') words='--help' ;;
+    'job show') words='--help' ;;
+    'job watch') words='--help' ;;
+    'job pause') words='--help' ;;
+    'job resume') words='--help' ;;
+    'job cancel') words='--help' ;;
+    'census') words='show acknowledge --help' ;;
+    'census show') words='--help' ;;
+    'census acknowledge') words='--help --version --count' ;;
     'break-glass') words='list close review --help' ;;
     'break-glass list') words='--help' ;;
     'break-glass close') words='--help' ;;

@@ -147,9 +147,9 @@ TEST_F(BreakGlassE2e, F27_EveryOperationOfAKeyringIsInAnExportThatVerifies) {
     return Governed(f_, all);
   };
   op("keyring.rotate", "org-a");
-  op("version.archive", "org-a", {"version=1"});
+  op("version.archive", "org-a", {"version=1", "waive=service-1,service-2", "quiet-hours=0"});
   op("version.restore", "org-a", {"version=1"});
-  op("version.destroy", "org-a", {"version=1", "waiting-days=7"});
+  op("version.destroy", "org-a", {"version=1", "waive=service-1,service-2", "quiet-hours=0", "waiting-days=7"});
   ASSERT_EQ(f_.Run("custodian-1", {"version", "cancel-destruction", "org-a", "1"}).status, 0);
   op("grant.change", "org-a", {"grants=service-1,service-2=unwrap"});
   ASSERT_EQ(f_.Run("operator-2", {"keyring", "disable", "org-a"}).status, 0);
@@ -162,7 +162,7 @@ TEST_F(BreakGlassE2e, F27_EveryOperationOfAKeyringIsInAnExportThatVerifies) {
   EXPECT_EQ(opened.status, 1);
   EXPECT_NE(opened.err.find("compromised"), std::string::npos) << opened.err;
   EXPECT_EQ(f_.Run("service-1", {"rewrap", "--keyring", "install"}, before).status, 0);
-  op("version.destroy", "install", {"version=1"});
+  op("version.destroy", "install", {"version=1", "waive=service-1,service-2", "quiet-hours=0"});
   op("keyring.set-policy", "install", {"rotate-days=90"});
   op("keyring.set-policy", "org-a", {"rotate-days=30", "enforce=yes"});
   op("keyring.set-policy", "org-a", {"rotate-days=none"});
@@ -207,7 +207,8 @@ TEST_F(BreakGlassE2e, Q3_AnOrganisationsOwnCustodiansDecideAboutItsKeyring) {
   EXPECT_NE(foreign.err.find("another organisation"), std::string::npos) << foreign.err;
   ApproveBy(f_, id, {"custodian-4", "custodian-6"});
   ASSERT_EQ(f_.Run("operator-1", {"execute", id}).status, 0);
-  id = Filed(f_, {"propose", "version.destroy", "--keyring", "org-a", "--param", "version=1", "--reason", "old"});
+  id = Filed(f_, {"propose", "version.destroy", "--keyring", "org-a", "--param", "version=1", "--param",
+                  "waive=service-1,service-2", "--param", "quiet-hours=0", "--reason", "old"});
   ApproveBy(f_, id, {"custodian-4", "custodian-5"});
   const auto missing = f_.Run("operator-1", {"execute", id});
   EXPECT_NE(missing.err.find("security-lead"), std::string::npos) << missing.err;

@@ -175,10 +175,10 @@ TEST_F(Ceremonies, ACustodianElsewhereVotesWhileTheCeremonyWaits) {
 
 TEST_F(Ceremonies, Q11_DestructionRosterChangeAndRecoveryDrill) {
   ASSERT_EQ(Run("rotation", Two({"--set", "keyring=install", "--set", "next=2"}), Yes(4)).status, 0);
-  auto ran =
-      Run("destruction",
-          Two({"--set", "keyring=install", "--set", "version=1", "--set", "waiting-days=7", "--set", "reason=a test"}),
-          Yes(6));
+  auto ran = Run("destruction",
+                 Two({"--set", "keyring=install", "--set", "version=1", "--set", "waiting-days=7", "--set",
+                      "waive=service-1,service-2", "--set", "quiet-hours=0", "--set", "reason=a test"}),
+                 Yes(6));
   EXPECT_EQ(Result(ran), "completed") << ran.err;
   fs::create_directories(out_.File("drill"));
   ran = Run("recovery-drill",

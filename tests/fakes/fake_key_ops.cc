@@ -121,6 +121,7 @@ Result<hsm::KeyOpOutput> FakeKeyOps::Run(const hsm::KeyOp& op) {
 }
 
 std::vector<Result<hsm::KeyOpOutput>> FakeKeyOps::Execute(std::span<const hsm::KeyOp> ops) {
+  if (const auto hook = before_execute) hook();
   const MutexLock lock(mutex_);
   std::vector<Result<hsm::KeyOpOutput>> results;
   for (const auto& op : ops) {
@@ -239,7 +240,7 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
     TRY_ASSIGN(record_, crypto::MandateRecord(spent, used.proposal(), now()));
     return {};
   }
-  if (used.proposal().operation == "clock.accept") {
+  if (used.proposal().operation == "clock.accept" || used.proposal().operation == "rewrap.reverse") {
     record_ = spent;
     return {};
   }

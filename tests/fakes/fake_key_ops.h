@@ -33,6 +33,8 @@ class FakeKeyOps final : public hsm::KeyOps {
   /// The time by which an overlap of two checkpoint keys ends; the system's clock unless a test says otherwise.
   std::function<Millis()> now = [] { return SystemClock().Now(); };
   std::function<Millis()> steady = [] { return SystemClock().Steady(); };
+  /// Called before each Execute, in its thread; a test that wants to stand between two frames.
+  std::function<void()> before_execute = nullptr;
   /// Generated counts the keys that were ever made.
   std::size_t Generated() const;
 

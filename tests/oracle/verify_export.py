@@ -65,6 +65,9 @@ class Reader:
     def text(self):
         return self.take(self.number(4)).decode()
 
+    def rest(self):
+        return len(self.data) - self.at
+
     def end(self):
         if self.at != len(self.data):
             raise Bad("bytes behind its end")
@@ -227,11 +230,11 @@ def ssh_verify(signers, who, namespace, message, signature):
 CLASSES = {"break-glass.open": "break-glass", "clock.accept": "recovery", "grant.change": "ceremony",
            "keyring.create": "ceremony", "keyring.emergency-rotate": "emergency", "keyring.enable": "ceremony",
            "keyring.rotate": "rotation", "ledger.adopt": "recovery", "ledger.rotate-key": "rotation",
-           "keyring.set-policy": "rotation", "roster.change": "roster", "version.archive": "destruction", "version.destroy": "destruction",
+           "keyring.set-policy": "rotation", "rewrap.reverse": "rotation", "rewrap.start": "rotation", "roster.change": "roster", "version.archive": "destruction", "version.destroy": "destruction",
            "version.restore": "ceremony"}
 
 
-KEYRING_OPERATIONS = [o for o in CLASSES if o.split(".")[0] in ("keyring", "grant", "version")]
+KEYRING_OPERATIONS = [o for o in CLASSES if o.split(".")[0] in ("keyring", "grant", "rewrap", "version")]
 
 
 def accepts_clock(p):
@@ -248,6 +251,7 @@ class Control:
         self.epoch, self.checkpoint_keys, self.epochs = 1, [], []
         self.signers_of, self.former_roster = {}, None
         self.last, self.frozen, self.at_once, self.break_glass = 0, False, [], {}
+        self.jobs = {}
 
     def about(self, operation):
         return operation in KEYRING_OPERATIONS
@@ -269,9 +273,9 @@ class Control:
                 raise Bad("another clock than the one voted for")
         self.last = time
         self.expected = self.at_once.pop(0) if self.at_once else None
-        if self.expected and kind != 15:
+        if self.expected and kind not in (15, 26):
             raise Bad("not what the execution before it does at once")
-        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24):
+        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24, 25):
             raise Bad("keyrings were changed before it without an execution")
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
@@ -370,6 +374,9 @@ class Control:
             if self.keyrings[ring]["versions"][version]["state"] == "active":
                 self.at_once = [("moved", i, n, "compromised", 0) for i, n in self.sharing(ring, version)
                                 if self.keyrings[i]["versions"][n]["state"] != "compromised"]
+                self.at_once += [("job-switched", j, 3, "emergency") for i, n in self.sharing(ring, version)
+                                 if self.keyrings[i]["primary"] == n for j, job in sorted(self.jobs.items())
+                                 if job["ring"] == i and job["state"] in (1, 2)]
         self.executions += 1
 
     def may_stop(self, who):
@@ -438,6 +445,7 @@ class Control:
         if v["state"] not in allowed:
             raise Bad(f"a version that was {v['state']} became {name}")
         v["compromised"] = v.get("compromised") or name == "compromised"
+        v["emergency"] = v.get("emergency") or name == "compromised"
         v["state"] = {"restored": "deactivated", "kept": "compromised" if v["compromised"] else "archived"}.get(name, name)
         v["moved"], v["due"] = time, time + days * 86400000 if name == "pending-destruction" else 0
 
@@ -482,8 +490,10 @@ class Control:
 
     def kind_22(self, r, time):
         ring, days, until, enforce = r.take(16).hex(), r.number(4), r.number(8), r.number(1)
-        self.changes.append(("policy", ring, days, until, enforce))
-        self.keyrings[ring]["policy"] = {"days": days, "until": until, "enforce": enforce, "set": time}
+        rewrap, expire = (r.number(1), r.number(4)) if r.rest() else (1, 0)
+        self.changes.append(("policy", ring, days, until, enforce, rewrap, expire))
+        self.keyrings[ring]["policy"] = {"days": days, "until": until, "enforce": enforce, "set": time, "rewrap": rewrap,
+                                         "expire": expire}
 
     def kind_23(self, r, time):
         ring, version = r.take(16).hex(), r.number(4)
@@ -500,7 +510,7 @@ class Control:
         k = self.keyrings[ring]
         wanted = []
         if ok:
-            before = k["versions"][version - 1]
+            before = k["versions"][k["former_primary"]]
             wanted = self.rotated(ring, version, before["suite"], before["custody"])
         if k.get("mandated") != version or self.changes != wanted:
             raise Bad("the changes before it are not what its mandate allows")
@@ -524,6 +534,57 @@ class Control:
     def kind_21(self, r, time):
         _ = [r.text() for _ in range(5)]
 
+    def kind_25(self, r, time):
+        id, ring, kind, target, retry = r.text(), r.take(16).hex(), r.number(1), r.number(4), r.number(1)
+        if self.proposals.get(id, {}).get("fate") == "consumed":
+            self.changes.append(("job", id, ring, kind, target, retry))
+        elif self.changes:
+            raise Bad("keyrings were changed before it without an execution")
+        live = any(j["ring"] == ring and j["state"] in (1, 2) for j in self.jobs.values())
+        if id in self.jobs or live or self.keyrings[ring]["primary"] != target:
+            raise Bad("a job that cannot begin")
+        self.jobs[id] = {"ring": ring, "state": 2}
+
+    def kind_26(self, r, time):
+        id, to, by, reason, _, _ = r.text(), r.number(1), r.text(), r.text(), r.number(8), r.number(8)
+        if self.jobs[id]["state"] not in (1, 2) or self.jobs[id]["state"] == to or (by and not self.may_stop(by)):
+            raise Bad("a job switched out of order, or by nobody")
+        if self.expected and self.expected != ("job-switched", id, to, reason):
+            raise Bad("not what the execution before it does at once")
+        self.jobs[id]["state"] = to
+
+    def kind_27(self, r, time):
+        ring, version, service, _ = r.take(16).hex(), r.number(4), r.text(), r.number(8)
+        granted = [part.split("=")[0] for part in self.keyrings[ring]["grants"].split(",")]
+        if version not in self.keyrings[ring]["versions"] or service not in granted:
+            raise Bad("an acknowledgement by somebody to whom the keyring is not granted")
+
+    def kind_28(self, r, time):
+        ring, version, by, _ = r.take(16).hex(), r.number(4), r.text(), r.text()
+        v = self.keyrings[ring]["versions"][version]
+        if not v.get("emergency") or not self.may_stop(by):
+            raise Bad("an emergency closed that is not open, or by nobody")
+        v["emergency"] = False
+
+    def wanted_of_reverse(self, id, ring, former, number):
+        """The older version is primary again, and of all that shared the former KEK the one that goes with it."""
+        target = self.keyrings[ring]["versions"][number]
+        out = [("activated", ring, number)]
+        made = {(c[1], c[2]) for c in self.changes if c[0] == "announced"}
+        for other, n in self.sharing(ring, former)[1:]:
+            k = self.keyrings[other]
+            if k["former_primary"] != n:
+                continue
+            there = [m for m, v in k["versions"].items() if v["kek"] == target["kek"] and (other, m) not in made
+                     and (v["state"] == "deactivated" or m == k["primary"])]
+            if there:
+                out.append(("activated", other, max(there)))
+            else:
+                m = len(k["versions"])
+                out += [("announced", other, m, target["suite"], k["versions"][n]["custody"], target["kek"], target["token"]),
+                        ("activated", other, m)]
+        return out + [("job", id, ring, 2, number, 0)]
+
     def kind_6(self, r, time):
         ring, name = r.take(16).hex(), r.text()
         suite, custody = {1: "kwp", 2: "gcm"}[r.number(1)], r.text()
@@ -542,11 +603,14 @@ class Control:
         ring_id, number = r.take(16).hex(), r.number(4)
         self.changes.append(("activated", ring_id, number))
         ring = self.keyrings[ring_id]
+        if ring["versions"][number]["state"] not in ("pre-active", "deactivated"):
+            raise Bad("a version activated that is neither pre-active nor deactivated")
+        ring["former_primary"] = ring["primary"]
         if ring["primary"]:
             former = ring["versions"][ring["primary"]]
             former |= {"state": "deactivated" if former["state"] == "active" else former["state"], "deactivated": when(time)}
             ring["rotated"] = time
-        ring["versions"][number] |= {"state": "active", "activated": when(time)}
+        ring["versions"][number] |= {"state": "active", "activated": when(time), "deactivated": None}
         ring["activated_ms"] = time
         ring["primary"] = number
 
@@ -609,7 +673,14 @@ class Control:
             until = self.keyrings[ring]["policy"]["until"]
             if (when(until) if until else None) != params.get("until"):
                 raise Bad("a policy until another time than its proposal's")
-            return [("policy", ring, days, until, 1 if params["enforce"] == "yes" else 0)]
+            expire = params.get("expire-days", "none")
+            return [("policy", ring, days, until, 1 if params["enforce"] == "yes" else 0,
+                     1 if params.get("rewrap", "yes") == "yes" else 0, 0 if expire == "none" else int(expire))]
+        id = hashlib.sha256(p["text"].encode()).hexdigest()[:32]
+        if f["operation"] == "rewrap.start":
+            return [("job", id, ring, 1, int(params["to-version"]), 1 if params["quarantined"] == "retry" else 0)]
+        if f["operation"] == "rewrap.reverse":
+            return self.wanted_of_reverse(id, ring, int(params["from-version"]), int(params["version"]))
         if f["operation"] == "keyring.enable":
             return [("enabled", ring)]
         if f["operation"] == "grant.change":
@@ -711,12 +782,23 @@ class Control:
         return out
 
     def version_json(self, v):
-        out = {k: x for k, x in v.items() if k not in ("compromised", "moved", "due")}
+        out = {k: x for k, x in v.items() if k not in ("compromised", "moved", "due", "emergency")}
         if v.get("moved"):
             out["moved"] = when(v["moved"])
         if v.get("due"):
             out["destruction_due"] = when(v["due"])
         return out
+
+    def policy_json(self, k):
+        policy, out = k.get("policy", {}), {}
+        if policy.get("days"):
+            out = {"rotate_days": policy["days"], "until": when(policy["until"]), "enforce": bool(policy["enforce"]),
+                   "next_rotation": when(self.next_rotation(k))}
+        if not policy.get("rewrap", 1):
+            out["rewrap"] = False
+        if policy.get("expire"):
+            out["expire_days"] = policy["expire"]
+        return {"policy": out} if out else {}
 
     def keyrings_json(self):
         out = []
@@ -725,9 +807,7 @@ class Control:
             out.append({"name": k["name"], "suite": primary["suite"], "custody": primary["custody"],
                         "state": "enabled" if k.get("enabled", True) else "disabled",
                         "primary": k["primary"], "created": when(k["created"]), "last_rotation": when(k["rotated"]),
-                        "id": ring, "grants": k["grants"], **({"policy": {"rotate_days": k["policy"]["days"], "until": when(k["policy"]["until"]),
-                                        "enforce": bool(k["policy"]["enforce"]), "next_rotation": when(self.next_rotation(k))}}
-                           if k.get("policy", {}).get("days") else {}),
+                        "id": ring, "grants": k["grants"], **self.policy_json(k),
                         "versions": [self.version_json(v) for _, v in sorted(k["versions"].items())]})
         return json.dumps(out, separators=(",", ":")) + "\n"
 

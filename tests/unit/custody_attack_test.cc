@@ -135,7 +135,10 @@ class CustodyUnderClock : public tests::ClockWorld {};
 // Q11: a start with a clock a year ahead destroys nothing before people have had a day to see it, here or at the token.
 TEST_F(CustodyUnderClock, Q11_AWrongClockAtTheStartEndsNoWaitingPeriod) {
   (void)*w_.Done("keyring.rotate", "install");
-  ASSERT_EQ(*w_.Done("version.destroy", "install", {{"version", "1"}, {"waiting-days", "365"}}), "executed");
+  ASSERT_EQ(
+      *w_.Done("version.destroy", "install",
+               {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "365"}}),
+      "executed");
   reading_ = {kNow + 366 * kDay, 1000};
   Boot();
   EXPECT_EQ(clock_->Fault(), "") << "nobody can tell that from a year in a cupboard";
@@ -196,7 +199,9 @@ TEST(AfterARestore, Q11_AnAdoptionEndsWhatTheTokenWaitedFor) {
   };
   sign();
   w.KeepCopy();
-  ASSERT_EQ(*w.Done("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "7"}}), "executed");
+  ASSERT_EQ(*w.Done("version.destroy", "org-a",
+                    {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "7"}}),
+            "executed");
   sign();
   w.PutCopyBack();
   ASSERT_EQ(*w.Done("ledger.adopt", ""), "executed");
@@ -206,7 +211,9 @@ TEST(AfterARestore, Q11_AnAdoptionEndsWhatTheTokenWaitedFor) {
                 .error()
                 .Slug(),
             "destruction-not-pending");
-  EXPECT_EQ(*w.Done("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "30"}}), "executed");
+  EXPECT_EQ(*w.Done("version.destroy", "org-a",
+                    {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "30"}}),
+            "executed");
 }
 
 // An emergency that was cut off leaves a compromised primary: nothing is made under it, and it is not given up.
@@ -220,7 +227,11 @@ TEST(AfterAnEmergency, F19_ACompromisedPrimaryIsNeitherUsedNorGivenUp) {
   w.token.now = real;
   ASSERT_EQ(w.governance->Snapshot()->FindKeyring("install")->Find(1)->state, VersionState::kCompromised);
   EXPECT_EQ(w.File("keyring.create", "fresh").error().Slug(), "version-state");
-  EXPECT_EQ(w.File("version.destroy", "install", {{"version", "1"}}).error().Slug(), "version-state");
+  EXPECT_EQ(
+      w.File("version.destroy", "install", {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}})
+          .error()
+          .Slug(),
+      "version-state");
   ASSERT_EQ(*w.Done("keyring.emergency-rotate", "install"), "executed");
   EXPECT_EQ(*w.Done("keyring.create", "fresh"), "executed");
   EXPECT_TRUE(LoadVerified(*w.ledger));

@@ -68,10 +68,10 @@ const std::vector<Operation>& Operations() {
       {"keyring.create", "org-x", {{"custody", "token"}}, true},
       {"keyring.rotate", "install", {}, true},
       {"keyring.emergency-rotate", "install", {}, true},
-      {"version.destroy", "org-a", {{"version", "1"}}, true},
+      {"version.destroy", "org-a", {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}, true},
       {"roster.change", "", {{"remove-service-2", "yes"}}, true},
       {"ledger.rotate-key", "", {}, true},
-      {"version.archive", "org-a", {{"version", "1"}}, false},
+      {"version.archive", "org-a", {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}, false},
       {"grant.change", "org-a", {{"grants", "service-1"}}, false},
       {"break-glass.open", "", {{"check", "witness"}, {"scope", "ceremonies"}, {"drill", "yes"}}, false},
   };

@@ -37,16 +37,32 @@ TEST_F(KeyringChange, WhatDoesNotFollowFromTheStateIsNotFiled) {
   EXPECT_EQ(Refused("grant.change", "org-a", {{"grants", "custodian-1"}}), "invalid-request");
   EXPECT_EQ(Refused("grant.change", "org-a", {{"grants", "service-2"}}), "nothing-changes");
   EXPECT_EQ(Refused("grant.change", "org-a"), "invalid-request");
-  EXPECT_EQ(Refused("version.archive", "org-a", {{"version", "2"}}), "version-state") << "it is active";
-  EXPECT_EQ(Refused("version.archive", "org-a", {{"version", "9"}}), "version-not-found");
+  EXPECT_EQ(
+      Refused("version.archive", "org-a", {{"version", "2"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}),
+      "version-state")
+      << "it is active";
+  EXPECT_EQ(
+      Refused("version.archive", "org-a", {{"version", "9"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}),
+      "version-not-found");
   EXPECT_EQ(Refused("version.archive", "org-a", {{"version", "-1"}}), "version-not-found");
   EXPECT_EQ(Refused("version.archive", "org-a"), "version-not-found");
   EXPECT_EQ(Refused("version.restore", "org-a", {{"version", "1"}}), "version-state");
-  EXPECT_EQ(Refused("version.destroy", "org-a", {{"version", "2"}}), "version-state");
-  EXPECT_EQ(Refused("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "6"}}), "invalid-request");
-  EXPECT_EQ(Refused("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "366"}}), "invalid-request");
-  EXPECT_EQ(Refused("version.destroy", "org-b", {{"version", "1"}}), "no-own-kek");
-  EXPECT_EQ(Refused("version.destroy", "org-a", {{"version", "1"}, {"token", "x"}}), "unknown-parameter");
+  EXPECT_EQ(
+      Refused("version.destroy", "org-a", {{"version", "2"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}),
+      "version-state");
+  EXPECT_EQ(Refused("version.destroy", "org-a",
+                    {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "6"}}),
+            "invalid-request");
+  EXPECT_EQ(
+      Refused("version.destroy", "org-a",
+              {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "366"}}),
+      "invalid-request");
+  EXPECT_EQ(
+      Refused("version.destroy", "org-b", {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}),
+      "no-own-kek");
+  EXPECT_EQ(Refused("version.destroy", "org-a",
+                    {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"token", "x"}}),
+            "unknown-parameter");
   EXPECT_EQ(Refused("keyring.emergency-rotate", "org-b"), "no-own-kek");
   EXPECT_EQ(Refused("keyring.rotate", "org-a", {{"ceremony", "abc"}}), "invalid-request") << "no script's hash";
 }
@@ -76,7 +92,9 @@ TEST_F(KeyringChange, F11_GrantsChangeByQuorum) {
 }
 
 TEST_F(KeyringChange, ArchivedVersionsComeBackByQuorum) {
-  ASSERT_EQ(*w_.Done("version.archive", "org-a", {{"version", "1"}}), "executed");
+  ASSERT_EQ(
+      *w_.Done("version.archive", "org-a", {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}),
+      "executed");
   EXPECT_EQ(At("org-a", 1).state, VersionState::kArchived);
   ASSERT_EQ(*w_.Done("version.restore", "org-a", {{"version", "1"}}), "executed");
   EXPECT_EQ(At("org-a", 1).state, VersionState::kDeactivated);
@@ -85,16 +103,23 @@ TEST_F(KeyringChange, ArchivedVersionsComeBackByQuorum) {
 
 // Q11: a waiting period that one person may end for good, and nothing gone before it is over.
 TEST_F(KeyringChange, Q11_DestructionWaitsAndCanBeTakenBack) {
-  ASSERT_EQ(*w_.Done("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "7"}}), "executed");
+  ASSERT_EQ(*w_.Done("version.destroy", "org-a",
+                     {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "7"}}),
+            "executed");
   EXPECT_EQ(At("org-a", 1).state, VersionState::kPendingDestruction);
   EXPECT_EQ(*w_.governance->RunDueDestructions(), 0);
-  EXPECT_EQ(Refused("version.destroy", "org-a", {{"version", "1"}}), "version-state") << "it waits already";
+  EXPECT_EQ(
+      Refused("version.destroy", "org-a", {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}),
+      "version-state")
+      << "it waits already";
   ASSERT_TRUE(w_.governance->CancelDestruction("org-a", 1, "custodian-3"));
   EXPECT_EQ(w_.governance->CancelDestruction("org-a", 1, "custodian-3").error().Slug(), "version-state") << "twice";
   EXPECT_EQ(At("org-a", 1).state, VersionState::kArchived);
   w_.clock.now += 8 * kDay;
   EXPECT_EQ(*w_.governance->RunDueDestructions(), 0);
-  ASSERT_EQ(*w_.Done("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "7"}}), "executed");
+  ASSERT_EQ(*w_.Done("version.destroy", "org-a",
+                     {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "7"}}),
+            "executed");
   w_.clock.now += 7 * kDay + 1000;
   EXPECT_EQ(*w_.governance->RunDueDestructions(), 1);
   EXPECT_EQ(*w_.governance->RunDueDestructions(), 0) << "once";
@@ -106,7 +131,9 @@ TEST_F(KeyringChange, Q11_DestructionWaitsAndCanBeTakenBack) {
 
 // L4: cut off between the token's doing and the entry, a destruction is found at the next look.
 TEST_F(KeyringChange, L4_ADestructionThatWasCutOffIsSettledOnce) {
-  ASSERT_EQ(*w_.Done("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "7"}}), "executed");
+  ASSERT_EQ(*w_.Done("version.destroy", "org-a",
+                     {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "7"}}),
+            "executed");
   w_.clock.now += 7 * kDay + 1000;
   const auto& version = At("org-a", 1);
   ASSERT_TRUE(w_.token.Destroy(tests::MadeUpDestruction(version.kek), {version.token, version.kek, version.suite}));
@@ -120,7 +147,9 @@ TEST_F(KeyringChange, L4_ADestructionThatWasCutOffIsSettledOnce) {
 
 // A token that remembers nothing of it (its record was made anew) destroys nothing.
 TEST_F(KeyringChange, Q9_WithoutTheTokensRecordNothingIsDestroyed) {
-  ASSERT_EQ(*w_.Done("version.destroy", "org-a", {{"version", "1"}, {"waiting-days", "7"}}), "executed");
+  ASSERT_EQ(*w_.Done("version.destroy", "org-a",
+                     {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "7"}}),
+            "executed");
   auto record = *w_.token.ReadLedgerRecord();
   record.custody.pending.clear();
   w_.token.Recall(record);
@@ -133,7 +162,9 @@ TEST_F(KeyringChange, Q9_WithoutTheTokensRecordNothingIsDestroyed) {
 // The install keyring's KEK goes with every version that it wraps for, and only when none of them is in use.
 TEST_F(KeyringChange, DestructionTakesWhatSharesTheKek) {
   ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
-  ASSERT_EQ(*w_.Done("version.destroy", "install", {{"version", "1"}}), "executed");
+  ASSERT_EQ(*w_.Done("version.destroy", "install",
+                     {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}),
+            "executed");
   EXPECT_EQ(At("org-b", 1).state, VersionState::kPendingDestruction);
   EXPECT_EQ(w_.governance->CancelDestruction("org-b", 1, "operator-1").error().Slug(), "no-own-kek");
   ASSERT_TRUE(w_.governance->CancelDestruction("install", 1, "operator-1"));
@@ -155,7 +186,9 @@ TEST_F(KeyringChange, F19_AnEmergencyCompromisesFirst) {
   EXPECT_EQ(At("org-b", 2).state, VersionState::kActive);
   EXPECT_EQ(Refused("version.restore", "install", {{"version", "1"}}), "version-state");
   // Cancelled, the destruction of a compromised version makes it compromised again, never anything that unwraps.
-  ASSERT_EQ(*w_.Done("version.destroy", "install", {{"version", "1"}}), "executed");
+  ASSERT_EQ(*w_.Done("version.destroy", "install",
+                     {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}}),
+            "executed");
   ASSERT_TRUE(w_.governance->CancelDestruction("install", 1, "operator-1"));
   EXPECT_EQ(At("install", 1).state, VersionState::kCompromised);
   EXPECT_EQ(At("org-b", 1).state, VersionState::kCompromised);

@@ -115,18 +115,23 @@ TEST(Router, N2_RolesAreAsTheContractSays) {
     EXPECT_EQ(Allows(route, Role::kService),
               data || route.endpoint == Endpoint::kKeyringList || route.endpoint == Endpoint::kKeyringShow ||
                   route.endpoint == Endpoint::kProposalVote || route.endpoint == Endpoint::kLive ||
-                  route.endpoint == Endpoint::kReady)
+                  route.endpoint == Endpoint::kReady || route.endpoint == Endpoint::kDekList ||
+                  route.endpoint == Endpoint::kDekShow || route.endpoint == Endpoint::kCensus ||
+                  route.endpoint == Endpoint::kAcknowledge)
         << route.pattern;
     for (const auto role : {Role::kOperator, Role::kCustodian, Role::kAuditor, Role::kMonitor})
       EXPECT_FALSE(data && Allows(route, role)) << "only services use keys";
     const bool changes = route.endpoint == Endpoint::kProposalFile || route.endpoint == Endpoint::kProposalExecute ||
                          route.endpoint == Endpoint::kProposalWithdraw || route.endpoint == Endpoint::kKeyringDisable ||
                          route.endpoint == Endpoint::kCancelDestruction ||
-                         route.endpoint == Endpoint::kBreakGlassClose || route.endpoint == Endpoint::kCeremonyRecord;
+                         route.endpoint == Endpoint::kBreakGlassClose || route.endpoint == Endpoint::kCeremonyRecord ||
+                         route.endpoint == Endpoint::kJobPause || route.endpoint == Endpoint::kJobResume ||
+                         route.endpoint == Endpoint::kJobCancel || route.endpoint == Endpoint::kCloseEmergency;
     for (const auto role : {Role::kAuditor, Role::kMonitor})
       EXPECT_FALSE(changes && Allows(route, role)) << route.pattern;
-    EXPECT_EQ(route.gate == Gate::kOpen,
-              data || route.endpoint == Endpoint::kProposalExecute || route.endpoint == Endpoint::kCancelDestruction)
+    EXPECT_EQ(route.gate == Gate::kOpen, data || route.endpoint == Endpoint::kProposalExecute ||
+                                             route.endpoint == Endpoint::kCancelDestruction ||
+                                             route.endpoint == Endpoint::kPlan)
         << route.pattern;
   }
 }

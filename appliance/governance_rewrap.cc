@@ -1,0 +1,87 @@
+// What governance does about inventories: jobs, acknowledgements, emergencies, and what has to be so before a rotation,
+// an archive or a destruction.
+
+#include "appliance/governance.h"
+#include "appliance/keyring_decisions.h"
+#include "appliance/rewrap_decisions.h"
+#include "crypto/text_rules.h"
+
+namespace strongroom::appliance {
+
+// Beside what the text says: is it this keyring's turn? Asked when it is filed, and again when it is executed.
+Result<void> Governance::CheckTurn(const State& state, const crypto::ProposalText& proposal, Millis now) const {
+  const auto& operation = proposal.operation;
+  const auto* keyring = state.FindKeyring(proposal.keyring);
+  if (keyring == nullptr) return {};
+  if (operation == "keyring.rotate" || operation == "rewrap.reverse") TRY(CheckNoJob(state, *keyring));
+  if (operation == "keyring.rotate") return CheckPace(*keyring, now, rotation_pace_);
+  if (operation != "version.archive" && operation != "version.destroy") return {};
+  const auto number = crypto::ParseNumber(proposal.params.at("version"));
+  const auto* version = number ? keyring->Find(static_cast<std::uint32_t>(*number)) : nullptr;
+  if (version == nullptr) return {};  // what is drafted and what is stale say so
+  TRY_ASSIGN(const auto terms, CensusTermsOf(proposal.params));
+  TRY_ASSIGN(const auto facts, FactsOf(state, *keyring, *version));
+  return CheckCensus(state, *keyring, *version, facts, terms.waive, terms.quiet_hours, now);
+}
+
+Result<UseFacts> Governance::FactsOf(const State& state, const Keyring& keyring, const Version& version) const {
+  UseFacts facts;
+  const auto add = [&](const Keyring& of, std::uint32_t number) -> Result<void> {
+    TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(of.id));
+    if (const auto at = counts.find(number); at != counts.end()) facts.records += at->second.records;
+    return {};
+  };
+  TRY(add(keyring, version.number));
+  for (const auto& [other, shared] : SharersOf(state, keyring, version)) TRY(add(*other, shared->number));
+  TRY_ASSIGN(const auto uses, ledger_.CountersOf(version.kek));
+  facts.last_use = uses.last_use;
+  return facts;
+}
+
+Result<int> Governance::StartOwedJobs() {
+  const MutexLock lock(mutex_);
+  const auto state = Snapshot();
+  // What was cut off is settled first: it may be a rotation.
+  for (const auto& [id, proposal] : state->proposals)
+    if (proposal->fate == ProposalFate::kConsumed) return 0;
+  int started = 0;
+  for (const auto& [name, keyring] : state->keyrings) {
+    if (keyring->mandated != 0) continue;
+    const auto kind = OwedJob(*state, *keyring);
+    if (!kind) continue;
+    TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(keyring->id));
+    bool any = false;
+    for (const auto& [number, version] : keyring->versions)
+      if (const auto at = counts.find(number); at != counts.end() && number != keyring->primary)
+        any = any || (MayRewrapFrom(*state, *keyring, version) && at->second.records > at->second.quarantined);
+    if (!any) continue;
+    TRY(RecordBodies(
+        {ledger::JobStarted{ToHex(crypto::RandomArray<16>()), keyring->id, *kind, keyring->primary, false}}));
+    ++started;
+  }
+  return started;
+}
+
+Result<void> Governance::SwitchJob(const std::string& id, JobState to, const std::string& by,
+                                   const std::string& reason) {
+  const MutexLock lock(mutex_);
+  TRY(JudgeSwitch(*Snapshot(), id, to));
+  TRY_ASSIGN(const auto progress, ledger_.Deks().ProgressOf(id));
+  return RecordBodies({ledger::JobSwitched{id, to, by, reason, progress.done, progress.quarantined}});
+}
+
+Result<void> Governance::Acknowledge(const std::string& service, std::string_view keyring, std::uint64_t version,
+                                     std::uint64_t count) {
+  const MutexLock lock(mutex_);
+  TRY_ASSIGN(const Keyring* found, JudgeAcknowledgement(*Snapshot(), service, keyring, version));
+  return RecordBodies({ledger::CensusAcknowledged{found->id, static_cast<std::uint32_t>(version), service, count}});
+}
+
+Result<void> Governance::CloseEmergency(std::string_view keyring, std::uint64_t version, const std::string& by,
+                                        const std::string& report) {
+  const MutexLock lock(mutex_);
+  TRY_ASSIGN(const Keyring* found, JudgeEmergencyClose(*Snapshot(), keyring, version));
+  return RecordBodies({ledger::EmergencyClosed{found->id, static_cast<std::uint32_t>(version), by, report}});
+}
+
+}  // namespace strongroom::appliance

@@ -1,0 +1,476 @@
+#include "appliance/rewrap_jobs.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "appliance/broker.h"
+#include "appliance/rewrap_decisions.h"
+
+namespace strongroom::appliance {
+namespace {
+
+using Steady = std::chrono::steady_clock;
+constexpr auto kIdle = std::chrono::milliseconds(250);
+constexpr auto kMostPause = std::chrono::milliseconds(5000);
+constexpr std::size_t kWholeFrame = 256;
+constexpr std::size_t kSample = 64;
+
+hsm::KeyRef RefOf(const Version& version) { return {version.token, version.kek, version.suite}; }
+
+// A record that the token refuses for what it is, now and for ever.
+bool IsTheRecordsFault(const Error& error) { return error.code == Code::kUnwrapFailed || error.code == Code::kInvalid; }
+
+ledger::EvidenceEntry EntryFor(const Clock& clock, const Keyring& keyring, std::string request_id) {
+  ledger::EvidenceEntry entry;
+  entry.time = clock.Now();
+  entry.request_id = std::move(request_id);
+  entry.principal = "-";
+  entry.operation = ledger::Operation::kRewrap;
+  entry.keyring = keyring.name;
+  entry.keyring_id = keyring.id;
+  entry.outcome = "ok";
+  return entry;
+}
+
+}  // namespace
+
+// Pass is one walk over everything that a job has left to do.
+struct RewrapJobs::Pass {
+  std::shared_ptr<const Job> job;
+  std::shared_ptr<const State> state;
+  const Keyring* keyring = nullptr;
+  const Version* target = nullptr;
+  mutable Mutex mutex;
+  std::vector<Source> sources GUARDED_BY(mutex);  // the front one is being read
+  std::optional<Error> failure GUARDED_BY(mutex);
+};
+
+RewrapJobs::RewrapJobs(ledger::Ledger& ledger, hsm::KeyOps& bulk, const Clock& clock, Governance& governance,
+                       Options options)
+    : ledger_(ledger), bulk_(bulk), clock_(clock), governance_(governance), options_(std::move(options)) {
+  thread_ = std::thread([this] { Loop(); });
+}
+
+RewrapJobs::~RewrapJobs() { Stop(); }
+
+void RewrapJobs::Stop() {
+  {
+    const MutexLock lock(mutex_);
+    stopping_ = true;
+    changed_.NotifyAll();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+// An emergency first, then whoever has waited longest.
+std::shared_ptr<const Job> RewrapJobs::Next() const {
+  std::shared_ptr<const Job> next;
+  const auto before = [](const Job& a, const Job& b) {
+    const auto urgent = [](const Job& j) { return j.kind == ledger::JobStarted::Kind::kEmergency; };
+    return urgent(a) != urgent(b) ? urgent(a) : std::pair(a.started, a.id) < std::pair(b.started, b.id);
+  };
+  const auto state = governance_.Snapshot();
+  for (const auto& [id, job] : state->jobs)
+    if (job->state == JobState::kRunning && (next == nullptr || before(*job, *next))) next = job;
+  return next;
+}
+
+void RewrapJobs::Loop() {
+  while (true) {
+    (void)governance_.StartOwedJobs();
+    const auto job = Next();
+    {
+      const MutexLock lock(mutex_);
+      if (stopping_) return;
+      if (job == nullptr || job->id != current_) {
+        current_ = job == nullptr ? std::string() : job->id;
+        waiting_.clear();
+        measured_ = 0;
+        measured_since_ = Steady::now();
+      }
+      if (job == nullptr) {
+        ++idle_turns_;
+        changed_.NotifyAll();
+        (void)changed_.WaitUntil(mutex_, Steady::now() + kIdle);
+        continue;
+      }
+    }
+    RunPass(job);
+    const MutexLock lock(mutex_);
+    if (!waiting_.empty() && !stopping_) (void)changed_.WaitUntil(mutex_, Steady::now() + pause_);
+  }
+}
+
+void RewrapJobs::StandStill(const std::string& why) {
+  const MutexLock lock(mutex_);
+  pause_ = waiting_.empty() ? kIdle : std::min(kMostPause, pause_ * 2);
+  waiting_ = why;
+  measured_ = 0;  // the rate is of work, not of waiting
+  measured_since_ = Steady::now();
+}
+
+// Whether the pass has to end before its work does: somebody has switched its job, or the process stops.
+bool RewrapJobs::Ended(const Pass& pass) const {
+  {
+    const MutexLock lock(mutex_);
+    if (stopping_) return true;
+  }
+  {
+    const MutexLock lock(pass.mutex);
+    if (pass.failure) return true;
+  }
+  const auto state = governance_.Snapshot();
+  const auto at = state->jobs.find(pass.job->id);
+  return at == state->jobs.end() || at->second->state != JobState::kRunning ||
+         state->FindKeyring(pass.job->keyring)->primary != pass.job->target;
+}
+
+void RewrapJobs::RunPass(const std::shared_ptr<const Job>& job) {
+  Pass pass;
+  pass.job = job;
+  pass.state = governance_.Snapshot();
+  pass.keyring = pass.state->FindKeyring(job->keyring);
+  pass.target = pass.keyring->Find(job->target);
+  const auto fail = [&](const std::string& why) {
+    if (const auto switched = governance_.SwitchJob(job->id, JobState::kFailed, {}, why); !switched)
+      StandStill(switched.error().detail);
+  };
+  if (pass.keyring->primary != job->target || pass.target->state != VersionState::kActive)
+    return fail("its version is the primary no more");
+  if (!pass.keyring->enabled) return StandStill("the keyring is disabled");
+  if (options_.hindrance)
+    if (const auto why = options_.hindrance(); !why.empty()) return StandStill(why);
+  if (const auto retried = RetryQuarantined(pass); !retried) return StandStill(retried.error().detail);
+  const auto counts = ledger_.Deks().Counts(pass.keyring->id);
+  if (!counts) return StandStill(counts.error().detail);
+  for (const auto& [number, version] : pass.keyring->versions)
+    if (const auto at = counts->find(number); at != counts->end() && number != job->target &&
+                                              MayRewrapFrom(*pass.state, *pass.keyring, version) &&
+                                              at->second.records > at->second.quarantined) {
+      const MutexLock lock(pass.mutex);
+      pass.sources.push_back({number, {}});
+    }
+  std::vector<std::thread> threads;
+  for (unsigned i = 0; i < options_.concurrency; ++i) threads.emplace_back([&] { WorkThrough(pass); });
+  for (auto& thread : threads) thread.join();
+  std::optional<Error> failure;
+  {
+    const MutexLock lock(pass.mutex);
+    failure = pass.failure;
+  }
+  if (failure && failure->Slug() == "gcm-exhausted") return fail(failure->detail);
+  if (failure) return StandStill(failure->detail);
+  {
+    const MutexLock lock(mutex_);
+    waiting_.clear();
+  }
+  if (Ended(pass)) return;
+  const auto left = LeftOf(*governance_.Snapshot(), *job, *pass.keyring);
+  if (!left) return StandStill(left.error().detail);
+  if (*left > 0) return;  // something was put meanwhile: once more
+  // What an earlier job has put aside is not done either.
+  const auto after = ledger_.Deks().Counts(pass.keyring->id);
+  if (!after) return StandStill(after.error().detail);
+  std::uint64_t quarantined = 0;
+  for (const auto& [number, count] : *after)
+    if (number != job->target) quarantined += count.quarantined;
+  const auto to = quarantined == 0 ? JobState::kComplete : JobState::kCompleteWithQuarantine;
+  const auto why = quarantined == 0 ? std::string() : std::to_string(quarantined) + " records are quarantined";
+  if (const auto ended = governance_.SwitchJob(job->id, to, {}, why); !ended) StandStill(ended.error().detail);
+}
+
+void RewrapJobs::WorkThrough(Pass& pass) {
+  while (!Ended(pass)) {
+    auto records = TakeBatch(pass);
+    auto outcome = records ? Result<void>() : Result<void>(records.error());
+    if (records && records->empty()) return;
+    if (records) outcome = RunBatch(pass, std::move(*records));
+    if (outcome) continue;
+    const MutexLock lock(pass.mutex);
+    if (!pass.failure) pass.failure = outcome.error();
+    return;
+  }
+}
+
+Result<std::vector<RewrapJobs::Record>> RewrapJobs::TakeBatch(Pass& pass) const {
+  const MutexLock lock(pass.mutex);
+  std::vector<Record> records;
+  while (records.empty() && !pass.sources.empty()) {
+    auto& source = pass.sources.front();
+    TRY(ledger_.Deks().ScanUnder(pass.keyring->id, source.version, false, source.after,
+                                 [&](std::string_view id, const ledger::DekRecord& record) {
+                                   records.push_back({std::string(id), record});
+                                   return records.size() < options_.batch;
+                                 }));
+    if (records.empty())
+      pass.sources.erase(pass.sources.begin());
+    else
+      source.after = records.back().id;
+  }
+  return records;
+}
+
+// While somebody waits for single answers a host is kept for a few records at a time, else for as many as there are.
+std::vector<Result<hsm::KeyOpOutput>> RewrapJobs::Ask(const Pass& pass, const std::vector<hsm::KeyOp>& ops) const {
+  std::vector<Result<hsm::KeyOpOutput>> outputs;
+  outputs.reserve(ops.size());
+  for (std::size_t at = 0; at < ops.size();) {
+    const bool yields =
+        pass.job->kind != ledger::JobStarted::Kind::kEmergency && options_.busy != nullptr && options_.busy();
+    const auto count = std::min(ops.size() - at, yields ? options_.frame : kWholeFrame);
+    auto some = bulk_.Execute(std::span(ops).subspan(at, count));
+    std::move(some.begin(), some.end(), std::back_inserter(outputs));
+    at += count;
+  }
+  return outputs;
+}
+
+Result<void> RewrapJobs::RunBatch(const Pass& pass, std::vector<Record> records) {
+  TRY(ledger_.CheckSpace());
+  if (pass.target->suite == crypto::Suite::kGcm) {
+    TRY_ASSIGN(const auto counters, ledger_.CountersOf(pass.target->kek));
+    if (counters.wraps + counters.rewraps_to + records.size() >= Broker::Options().gcm_refuse)
+      return Conflict("version " + std::to_string(pass.target->number) +
+                          " has done as many GCM encryptions as are safe: rotate the keyring",
+                      "gcm-exhausted");
+  }
+  const auto& source = *pass.keyring->Find(records.front().record.version);
+  std::vector<hsm::KeyOp> ops;
+  ops.reserve(records.size());
+  for (const auto& record : records)
+    ops.emplace_back(hsm::RewrapOp{RefOf(source), RefOf(*pass.target), record.record.blob});
+  auto outputs = Ask(pass, ops);
+
+  ledger::Submission submission;
+  ledger::JobStep step{pass.job->id, 0, 0};
+  Bytes digests;
+  std::optional<Error> failure;
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    auto& [id, record] = records[i];
+    auto& output = outputs[i];
+    if (!output && !IsTheRecordsFault(output.error())) {
+      if (!failure) failure = output.error();
+      continue;
+    }
+    auto next = record;
+    if (output) {
+      next.version = pass.target->number;
+      next.blob = std::move(output->blob);
+      const auto envelope = crypto::FormatEnvelope(EnvelopeOf(*pass.state, *pass.keyring, *pass.target, next.blob));
+      Append(digests, crypto::Sha256({AsBytes(id), AsBytes("\n"), AsBytes(envelope)}));
+      ++step.done;
+    } else {
+      next.quarantine = std::string(output.error().Slug());
+      Append(digests, crypto::Digest{});
+      ++step.quarantined;
+    }
+    submission.deks.push_back({pass.keyring->id, std::move(id), std::move(next), std::move(record)});
+  }
+  // What the token was asked counts, also where it did not answer: an IV may have been used.
+  auto entry = EntryFor(clock_, *pass.keyring, pass.job->id);
+  entry.items = static_cast<std::uint32_t>(records.size());
+  entry.failed = static_cast<std::uint32_t>(records.size() - step.done);
+  if (entry.failed > 0)
+    entry.outcome = std::to_string(step.quarantined) + " quarantined" +
+                    (failure ? ", then " + std::string(failure->Slug()) : std::string());
+  entry.digest = crypto::Sha256(digests);
+  const auto tried = static_cast<std::uint32_t>(records.size());
+  entry.uses = {{source.kek, ledger::Use::kRewrapFrom, tried}, {pass.target->kek, ledger::Use::kRewrapTo, tried}};
+  submission.evidence.push_back(std::move(entry));
+  submission.steps.push_back(std::move(step));
+  const auto dealt_with = submission.deks.size();
+  TRY(ledger_.Record(std::move(submission)));
+  {
+    const MutexLock lock(mutex_);
+    measured_ += dealt_with;
+  }
+  if (failure) return *failure;
+  return {};
+}
+
+// Before its first batch a job that was asked to takes back what earlier ones have put aside.
+Result<void> RewrapJobs::RetryQuarantined(const Pass& pass) const {
+  if (!pass.job->retry) return {};
+  TRY_ASSIGN(const auto progress, ledger_.Deks().ProgressOf(pass.job->id));
+  if (progress.batches > 0) return {};
+  for (const auto& [number, version] : pass.keyring->versions) {
+    if (number == pass.job->target || !MayRewrapFrom(*pass.state, *pass.keyring, version)) continue;
+    while (true) {
+      ledger::Submission submission;
+      TRY(ledger_.Deks().ScanUnder(pass.keyring->id, number, true, {},
+                                   [&](std::string_view id, const ledger::DekRecord& record) {
+                                     auto next = record;
+                                     next.quarantine.clear();
+                                     submission.deks.push_back({pass.keyring->id, std::string(id), next, record});
+                                     return submission.deks.size() < 1000;
+                                   }));
+      if (submission.deks.empty()) break;
+      TRY(ledger_.Record(std::move(submission)));
+    }
+  }
+  return {};
+}
+
+Result<std::uint64_t> RewrapJobs::LeftOf(const State& state, const Job& job, const Keyring& keyring) const {
+  TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(keyring.id));
+  std::uint64_t left = 0;
+  for (const auto& [number, count] : counts)
+    if (const auto* version = keyring.Find(number);
+        version != nullptr && number != job.target && MayRewrapFrom(state, keyring, *version))
+      left += count.records - count.quarantined;
+  return left;
+}
+
+Result<JobView> RewrapJobs::View(const std::string& id) const {
+  const auto state = governance_.Snapshot();
+  const auto at = state->jobs.find(id);
+  if (at == state->jobs.end()) return NotFound("no job with this id", "job-not-found");
+  JobView view;
+  view.job = at->second;
+  const auto* keyring = state->FindKeyring(view.job->keyring);
+  view.keyring = keyring->name;
+  view.state = ledger::ToString(view.job->state);
+  TRY_ASSIGN(const auto progress, ledger_.Deks().ProgressOf(id));
+  view.done = progress.done;
+  view.quarantined = progress.quarantined;
+  view.batches = progress.batches;
+  view.total = progress.done + progress.quarantined;
+  if (!view.job->Live()) return view;
+  TRY_ASSIGN(const auto left, LeftOf(*state, *view.job, *keyring));
+  view.total += left;
+  const MutexLock lock(mutex_);
+  if (view.job->state != JobState::kRunning) return view;
+  if (current_ != id) {
+    view.state = "queued";
+    return view;
+  }
+  view.waiting = waiting_;
+  if (!waiting_.empty()) view.state = "paused";
+  const double seconds = std::chrono::duration<double>(Steady::now() - measured_since_).count();
+  if (measured_ > 0 && seconds > 0) view.rate = static_cast<double>(measured_) / seconds;
+  if (view.rate > 0) view.seconds_left = static_cast<double>(left) / view.rate;
+  return view;
+}
+
+std::vector<JobView> RewrapJobs::List() const {
+  std::vector<JobView> all;
+  const auto state = governance_.Snapshot();
+  for (const auto& [id, job] : state->jobs)
+    if (auto view = View(id)) all.push_back(std::move(*view));
+  std::sort(all.begin(), all.end(), [](const JobView& a, const JobView& b) {
+    return std::pair(a.job->started, a.job->id) > std::pair(b.job->started, b.job->id);
+  });
+  return all;
+}
+
+Result<JobView> RewrapJobs::Switch(const std::string& id, JobState to, const std::string& by) {
+  TRY(governance_.SwitchJob(id, to, by, {}));
+  {
+    const MutexLock lock(mutex_);
+    changed_.NotifyAll();
+  }
+  return View(id);
+}
+
+bool RewrapJobs::WaitIdle(Steady::time_point until) const {
+  const MutexLock lock(mutex_);
+  // The turn under way may have looked before the caller's last change.
+  const auto wanted = idle_turns_ + 2;
+  while (idle_turns_ < wanted) {
+    if (Steady::now() >= until) return false;
+    changed_.NotifyAll();
+    (void)changed_.WaitUntil(mutex_, std::min(until, Steady::now() + kIdle));
+  }
+  return true;
+}
+
+Result<PlanView> RewrapJobs::Plan(const std::string& name, const std::string& request_id,
+                                  const std::string& principal) const {
+  const auto state = governance_.Snapshot();
+  const auto* keyring = state->FindKeyring(name);
+  if (keyring == nullptr) return NotFound("no keyring '" + name.substr(0, 64) + "'", "keyring-not-found");
+  PlanView plan;
+  plan.keyring = name;
+  plan.to_version = keyring->primary;
+  const auto block = [&](const char* code, std::string detail, bool stops) {
+    plan.blockers.push_back({code, std::move(detail), stops});
+  };
+  TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(keyring->id));
+  const Version* largest = nullptr;
+  for (const auto& [number, version] : keyring->versions) {
+    PlanView::Line line{number, version.state, {}, false};
+    if (const auto at = counts.find(number); at != counts.end()) line.counts = at->second;
+    line.moves = number != keyring->primary && MayRewrapFrom(*state, *keyring, version);
+    const auto moving = line.counts.records - line.counts.quarantined;
+    if (line.moves) {
+      plan.records += moving;
+      plan.bytes += line.counts.bytes;
+      if (moving > 0 && (largest == nullptr || moving > counts.at(largest->number).records)) largest = &version;
+    } else if (number != keyring->primary && line.counts.records > 0) {
+      block("version-state",
+            std::to_string(line.counts.records) + " records are under version " + std::to_string(number) +
+                ", which is " + std::string(ToString(version.state)),
+            false);
+    }
+    if (line.counts.quarantined > 0)
+      block("quarantined",
+            std::to_string(line.counts.quarantined) + " records under version " + std::to_string(number) +
+                " do not open: put or delete them",
+            false);
+    if (number != keyring->primary && version.state == VersionState::kDeactivated)
+      for (const auto& service : AwaitedServices(*state, *keyring, version))
+        block("census-unknown",
+              service + " has not acknowledged to keep nothing under version " + std::to_string(number), false);
+    plan.lines.push_back(line);
+  }
+  if (keyring->Primary()->state != VersionState::kActive)
+    block("version-state",
+          "version " + std::to_string(keyring->primary) + " is " + std::string(ToString(keyring->Primary()->state)),
+          true);
+  if (!keyring->enabled) block("keyring-disabled", "the keyring is disabled", true);
+  if (const auto* job = state->LiveJob(keyring->id)) block("job-running", "job " + job->id + " is at it", true);
+  if (const auto open = governance_.overrides().Open()) block("break-glass-open", "break-glass " + *open, false);
+  const auto hindrance = options_.hindrance ? options_.hindrance() : std::string();
+  if (!hindrance.empty()) block("provider-down", hindrance, true);
+  if (largest == nullptr || !hindrance.empty() || keyring->Primary()->state != VersionState::kActive) {
+    plan.basis = plan.records == 0 ? "nothing to move" : "nothing could be measured";
+    return plan;
+  }
+  TRY(ledger_.CheckSpace());
+  std::vector<hsm::KeyOp> ops;
+  TRY(ledger_.Deks().ScanUnder(
+      keyring->id, largest->number, false, {}, [&](std::string_view, const ledger::DekRecord& record) {
+        ops.emplace_back(hsm::RewrapOp{RefOf(*largest), RefOf(*keyring->Primary()), record.blob});
+        return ops.size() < kSample;
+      }));
+  const auto begin = Steady::now();
+  const auto outputs = bulk_.Execute(ops);
+  const double seconds = std::chrono::duration<double>(Steady::now() - begin).count();
+  const auto tried = static_cast<std::uint32_t>(ops.size());
+  const auto failed = static_cast<std::uint32_t>(
+      std::count_if(outputs.begin(), outputs.end(), [](const auto& output) { return !output; }));
+  auto entry = EntryFor(clock_, *keyring, request_id);
+  entry.principal = principal;
+  entry.operation = ledger::Operation::kOther;
+  entry.items = tried;
+  entry.failed = failed;
+  entry.outcome = "rewrap-plan";
+  entry.uses = {{largest->kek, ledger::Use::kRewrapFrom, tried},
+                {keyring->Primary()->kek, ledger::Use::kRewrapTo, tried}};
+  ledger::Submission submission;
+  submission.evidence.push_back(std::move(entry));
+  TRY(ledger_.Record(std::move(submission)));
+  const auto lanes = std::min(options_.hosts, options_.concurrency);
+  plan.rate = seconds > 0 ? static_cast<double>(tried) / seconds * lanes : 0;
+  plan.seconds = plan.rate > 0 ? std::ceil(static_cast<double>(plan.records) / plan.rate) : 0;
+  plan.basis = std::to_string(tried) + " rewraps in the token took " +
+               std::to_string(static_cast<long>(std::lround(seconds * 1e6))) + " us, on " + std::to_string(lanes) +
+               (lanes == 1 ? " host" : " hosts");
+  if (failed > 0)
+    plan.blockers.push_back(
+        {"sample-failed",
+         std::to_string(failed) + " of " + std::to_string(tried) + " sampled records could not be rewrapped", false});
+  return plan;
+}
+
+}  // namespace strongroom::appliance
