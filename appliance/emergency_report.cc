@@ -137,7 +137,7 @@ Result<EmergencyReport> ReportOn(const ledger::Ledger& ledger, const State& stat
     if (const auto said = state.acknowledged.find({keyring.id, service});
         said != state.acknowledged.end() && said->second.version >= number)
       report.acknowledged[service] = said->second;
-  report.awaited = AwaitedServices(state, keyring, *version);
+  for (const auto& awaited : AwaitedServices(state, keyring, *version)) report.awaited.push_back(awaited.Text());
   Result<void> outcome;
   TRY(ledger.Read(ledger::Log::kControl, 0, [&](std::uint64_t, ByteView raw) {
     const auto entry = ledger::DecodeControl(raw);

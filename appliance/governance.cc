@@ -281,6 +281,8 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   }
   TRY(Settle(*proposal, &effect, outcome));
   TRY(outcome);
+  // Who has rotated finds the job there; what does not begin here begins by itself.
+  (void)StartOwedJobsLocked();
   return View(id);
 }
 

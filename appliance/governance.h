@@ -110,6 +110,7 @@ class Governance {
   Result<void> RecordCeremony(ledger::CeremonyRecorded ceremony) EXCLUDES(mutex_);
 
  private:
+  Result<int> StartOwedJobsLocked() REQUIRES(mutex_);
   Result<void> CheckTurn(const State& state, const crypto::ProposalText& proposal, Millis now) const;
   Result<void> EndAtToken(const hsm::KeyRef& key) REQUIRES(mutex_);
   Result<void> RunMandate(const Keyring& keyring) REQUIRES(mutex_);

@@ -40,6 +40,10 @@ Result<UseFacts> Governance::FactsOf(const State& state, const Keyring& keyring,
 
 Result<int> Governance::StartOwedJobs() {
   const MutexLock lock(mutex_);
+  return StartOwedJobsLocked();
+}
+
+Result<int> Governance::StartOwedJobsLocked() {
   const auto state = Snapshot();
   // What was cut off is settled first: it may be a rotation.
   for (const auto& [id, proposal] : state->proposals)

@@ -205,12 +205,12 @@ Result<const Job*> JudgeSwitch(const State& state, std::string_view id, JobState
   return at->second.get();
 }
 
-std::vector<std::string> AwaitedServices(const State& state, const Keyring& keyring, const Version& version) {
-  std::set<std::string> awaited;
+std::vector<Awaited> AwaitedServices(const State& state, const Keyring& keyring, const Version& version) {
+  std::set<Awaited> awaited;
   const auto add = [&](const Keyring& of, std::uint32_t number) {
     for (const auto& [service, mask] : of.grants.by_service()) {
       const auto at = state.acknowledged.find({of.id, service});
-      if (at == state.acknowledged.end() || at->second.version < number) awaited.insert(service);
+      if (at == state.acknowledged.end() || at->second.version < number) awaited.insert({service, of.name});
     }
   };
   add(keyring, version.number);
@@ -225,10 +225,11 @@ Result<void> CheckCensus(const State& state, const Keyring& keyring, const Versi
     return Conflict(std::to_string(facts.records) + " wrapped DEKs of the inventory are under " + which,
                     "census-inventory");
   std::string missing;
-  for (const auto& service : AwaitedServices(state, keyring, version))
-    if (!waive.contains(service)) missing += (missing.empty() ? "" : ",") + service;
+  for (const auto& awaited : AwaitedServices(state, keyring, version))
+    if (!waive.contains(awaited.service)) missing += (missing.empty() ? "" : ", ") + awaited.Text();
   if (!missing.empty())
-    return Conflict(missing + " has not acknowledged to keep nothing under " + which, "census-awaited");
+    return Conflict("an acknowledgement that nothing is kept under " + which + " is awaited of " + missing,
+                    "census-awaited");
   if (quiet_hours != 0 && facts.last_use != 0 && now < facts.last_use + static_cast<Millis>(quiet_hours) * kHour)
     return Conflict(which + " was last used at " + FormatTime(facts.last_use) + ", less than " +
                         std::to_string(quiet_hours) + " hours ago",

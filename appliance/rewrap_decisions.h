@@ -41,7 +41,13 @@ struct UseFacts {
 };
 /// AwaitedServices names those who were granted the keyring, or one that shares the version's KEK, and have not
 /// acknowledged that they keep nothing under it.
-std::vector<std::string> AwaitedServices(const State& state, const Keyring& keyring, const Version& version);
+struct Awaited {
+  std::string service;
+  std::string keyring;
+  auto operator<=>(const Awaited&) const = default;
+  std::string Text() const { return service + " for " + keyring; }
+};
+std::vector<Awaited> AwaitedServices(const State& state, const Keyring& keyring, const Version& version);
 /// CheckCensus decides whether a version is out of use, so that it may be archived or destroyed (F18): nothing in the
 /// inventory, every service has acknowledged or is named in `waive`, and not used for `quiet_hours`. kConflict
 /// (census-inventory, census-awaited, census-quiet).

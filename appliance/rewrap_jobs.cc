@@ -418,9 +418,9 @@ Result<PlanView> RewrapJobs::Plan(const std::string& name, const std::string& re
                 " do not open: put or delete them",
             false);
     if (number != keyring->primary && version.state == VersionState::kDeactivated)
-      for (const auto& service : AwaitedServices(*state, *keyring, version))
+      for (const auto& awaited : AwaitedServices(*state, *keyring, version))
         block("census-unknown",
-              service + " has not acknowledged to keep nothing under version " + std::to_string(number), false);
+              awaited.Text() + " has not acknowledged to keep nothing under version " + std::to_string(number), false);
     plan.lines.push_back(line);
   }
   if (keyring->Primary()->state != VersionState::kActive)

@@ -259,7 +259,9 @@ Result<bj::value> Api::Census(const std::string& name, const Caller& caller) con
         acknowledged.push_back(
             bj::object{{"service", service}, {"count", at->second.count}, {"time", FormatTime(at->second.time)}});
     version["acknowledged"] = std::move(acknowledged);
-    version["awaited"] = Names(appliance::AwaitedServices(*state, *keyring, v));
+    bj::array awaited;
+    for (const auto& each : appliance::AwaitedServices(*state, *keyring, v)) awaited.push_back(bj::string(each.Text()));
+    version["awaited"] = std::move(awaited);
     versions.push_back(std::move(version));
   }
   return bj::value(bj::object{{"keyring", name}, {"primary", keyring->primary}, {"versions", std::move(versions)}});

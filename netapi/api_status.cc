@@ -5,6 +5,7 @@
 
 #include <boost/json/array.hpp>
 
+#include "appliance/policy_decisions.h"
 #include "netapi/api.h"
 
 namespace strongroom::netapi {
@@ -47,6 +48,43 @@ class Families {
  private:
   std::vector<prometheus::MetricFamily> families_;
 };
+
+constexpr double kMillis = 1000;
+
+// What an operator has to be told in time: how old, how late, how much is left to move.
+void AddRotation(Families& out, const appliance::State& state, Millis now, const ledger::Ledger& ledger) {
+  using enum prometheus::MetricType;
+  out.Add("strongroom_keyring_primary_age_seconds", "since the primary version became active", Gauge);
+  for (const auto& [name, k] : state.keyrings)
+    out.Put(static_cast<double>(now - k->Primary()->activated) / kMillis, {{"keyring", name}});
+  out.Add("strongroom_keyring_rotation_lag_seconds", "how late a rotation is by its policy, 0 when it is not", Gauge);
+  for (const auto& [name, k] : state.keyrings)
+    if (const auto next = appliance::NextRotation(*k); next != 0)
+      out.Put(static_cast<double>(std::max<Millis>(0, now - next)) / kMillis, {{"keyring", name}});
+  out.Add("strongroom_version_expires_seconds",
+          "until the time of a version that is in use is over; less than 0: it is", Gauge);
+  for (const auto& [name, k] : state.keyrings)
+    for (const auto& [number, v] : k->versions)
+      if (const auto expires = appliance::ExpiryOf(*k, v);
+          expires != 0 &&
+          (v.state == appliance::VersionState::kActive || v.state == appliance::VersionState::kDeactivated))
+        out.Put(static_cast<double>(expires - now) / kMillis, {{"keyring", name}, {"version", std::to_string(number)}});
+  out.Add("strongroom_emergency_open", "1 for a compromised version whose emergency is open", Gauge);
+  for (const auto& [key, emergency] : state.emergencies)
+    if (const auto* k = state.FindKeyring(key.first); k != nullptr && emergency.closed == 0)
+      out.Put(1, {{"keyring", k->name}, {"version", std::to_string(key.second)}});
+  out.Add("strongroom_inventory_deks", "wrapped DEKs of the inventory", Gauge);
+  for (const auto& [name, k] : state.keyrings)
+    if (const auto counts = ledger.Deks().Counts(k->id))
+      for (const auto& [version, count] : *counts) {
+        const Labels labels = {{"keyring", name}, {"version", std::to_string(version)}};
+        auto open = labels, quarantined = labels;
+        open.push_back({"quarantined", "no"});
+        quarantined.push_back({"quarantined", "yes"});
+        out.Put(static_cast<double>(count.records - count.quarantined), open);
+        out.Put(static_cast<double>(count.quarantined), quarantined);
+      }
+}
 
 }  // namespace
 
@@ -166,6 +204,11 @@ std::string Api::Metrics() const {
   out.Add("strongroom_queued_items", "items that wait for the token", Gauge);
   out.Put(static_cast<double>(broker_.Queued(appliance::Lane::kInteractive)), {{"lane", "interactive"}});
   out.Put(static_cast<double>(broker_.Queued(appliance::Lane::kBulk)), {{"lane", "bulk"}});
+  AddRotation(out, *state, governance_.Now(), ledger_);
+  out.Add("strongroom_jobs", "jobs by state", Gauge);
+  std::map<std::string, double> jobs;
+  for (const auto& [id, job] : state->jobs) ++jobs[std::string(ledger::ToString(job->state))];
+  for (const auto& [name, count] : jobs) out.Put(count, {{"state", name}});
   out.Add("strongroom_proposals", "proposals by state", Gauge);
   std::map<std::string, double> proposals;
   for (const auto& [id, p] : state->proposals) ++proposals[std::string(governance_.StateOf(*p))];

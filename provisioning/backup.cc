@@ -14,6 +14,7 @@
 #include "hsm/frame_socket.h"
 #include "netapi/config.h"
 #include "provisioning/export_audit.h"
+#include "provisioning/inventory_file.h"
 #include "provisioning/ledger_export.h"
 #include "provisioning/process.h"
 #include "provisioning/progress.h"
@@ -24,6 +25,7 @@ namespace {
 namespace bj = boost::json;
 namespace fs = std::filesystem;
 constexpr std::size_t kBatch = 2048;
+const std::string kInventory = "inventory.ndjson";  // beside the files of the export
 
 // A folder of this process's own beside a path; it goes with the object.
 class WorkFolder {
@@ -60,7 +62,14 @@ Result<std::string> RunTar(std::vector<std::string> arguments) {
 Result<bj::object> WriteBackup(const CliSession& session, const fs::path& file) {
   if (fs::exists(file)) return Conflict(file.string() + " exists: a backup is written into a new file", "file-exists");
   TRY_ASSIGN(const auto work, WorkFolder::Beside(file));
+  // The inventory first: whatever it is under is in the log that is read after it.
+  const auto inventory = work / "inventory";
+  TRY_ASSIGN(const auto deks, WriteInventories(session, inventory));
   TRY_ASSIGN(auto done, WriteExport(session, (work / "ledger").string()));
+  std::error_code moved;
+  fs::rename(inventory, work / "ledger" / kInventory, moved);
+  if (moved) return Io("cannot make the backup: " + moved.message());
+  done["deks"] = deks;
   const auto archive = (work / "backup.tar").string();
   TRY(RunTar({"--create", "--file", archive, "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0",
               "--mode=go-rwx", "--directory", (work / "ledger").string(), "."}));
@@ -111,6 +120,7 @@ class Rebuilder {
     TRY(ledger_.Record(std::exchange(batch_, {})));
     return {};
   }
+  const appliance::State& state() const { return state_; }
   void TakeCheckpoint(ledger::Log log, std::uint64_t size, std::string note) {
     batch_.checkpoints.push_back({log, size, std::move(note)});
   }
@@ -121,7 +131,8 @@ class Rebuilder {
   ledger::Submission batch_;
 };
 
-Result<Audit> Rebuild(const fs::path& folder, const crypto::NoteKey& key, const fs::path& database) {
+Result<Audit> Rebuild(const fs::path& folder, const fs::path& inventory, const crypto::NoteKey& key,
+                      const fs::path& database, std::uint64_t& deks) {
   Progress progress;
   TRY_ASSIGN(auto audit,
              AuditExport(folder.string(), key, [&](const char* log, std::uint64_t n) { progress.Count(log, n); }));
@@ -144,10 +155,12 @@ Result<Audit> Rebuild(const fs::path& folder, const crypto::NoteKey& key, const 
     rebuilder.TakeCheckpoint(log, head.size, std::move(note));
   }
   TRY(rebuilder.Flush());
+  TRY_ASSIGN(deks, RestoreInventories(inventory, rebuilder.state(), *ledger));
   return audit;
 }
 
-Result<Audit> RestoreInto(const RestoreOptions& options, const fs::path& database, const crypto::NoteKey& key) {
+Result<Audit> RestoreInto(const RestoreOptions& options, const fs::path& database, const crypto::NoteKey& key,
+                          std::uint64_t& deks) {
   std::error_code error;
   if (fs::exists(database, error) && !fs::is_empty(database, error))
     return Conflict(
@@ -163,7 +176,10 @@ Result<Audit> RestoreInto(const RestoreOptions& options, const fs::path& databas
                                     "--directory", folder.string()});
       !unpacked)
     return Integrity("the backup cannot be unpacked: " + unpacked.error().detail, "log-damaged");
-  TRY_ASSIGN(const auto audit, Rebuild(folder, key, work / "data"));
+  // The export in the backup is verified without what lies beside it; what is wrapped there proves itself.
+  const auto inventory = work / "inventory";
+  fs::rename(folder / kInventory, inventory, error);
+  TRY_ASSIGN(const auto audit, Rebuild(folder, inventory, key, work / "data", deks));
   fs::rename(work / "data", database, error);
   if (error) return Io("cannot make " + database.string() + ": " + error.message());
   return audit;
@@ -179,7 +195,7 @@ int Backup(const CliSession& session, const std::string& file) {
     return kExitDone;
   }
   std::cout << "backed up " << TextOf(*done, "control") << " control and " << TextOf(*done, "evidence")
-            << " evidence entries to " << file << "\n";
+            << " evidence entries, " << TextOf(*done, "deks") << " wrapped DEKs to " << file << "\n";
   return kExitDone;
 }
 
@@ -200,7 +216,8 @@ int Restore(const CliSession& session, const RestoreOptions& options) {
   if (!key) return FailUsage(key.error());
   auto absolute = options;
   absolute.file = fs::absolute(options.file).string();
-  const auto audit = RestoreInto(absolute, database, *key);
+  std::uint64_t deks = 0;
+  const auto audit = RestoreInto(absolute, database, *key, deks);
   if (!audit) {
     const auto status = Fail(audit.error());
     return audit.error().code == Code::kIntegrity ? kExitVerification : status;
@@ -210,11 +227,12 @@ int Restore(const CliSession& session, const RestoreOptions& options) {
                          {"instance", audit->instance},
                          {"control", audit->control},
                          {"evidence", audit->evidence},
+                         {"deks", deks},
                          {"epoch", audit->epoch}});
     return kExitDone;
   }
   std::cout << "restored instance " << audit->instance << ": " << audit->control << " control and " << audit->evidence
-            << " evidence entries in " << database.string() << "\n";
+            << " evidence entries, " << deks << " wrapped DEKs in " << database.string() << "\n";
   std::cerr << "next: start the service; in state rollback, propose ledger.adopt and have it approved\n";
   return kExitDone;
 }

@@ -5,9 +5,9 @@
 
 namespace strongroom::provisioning {
 
-/// Backup writes the ledger as of its signed heads into one file: a tar archive of what `ledger export` writes,
-/// verified. The checkpoints are its signed manifest; everything else in the database follows from the logs. Key
-/// material is never in it. Refuses to write over a file.
+/// Backup writes the ledger as of its signed heads and the inventories into one file: a tar archive of what `ledger
+/// export` writes, verified, and inventory.ndjson. The checkpoints are its signed manifest; everything else in the
+/// database follows from the logs. Key material is never in it. Refuses to write over a file.
 int Backup(const CliSession& session, const std::string& file);
 
 struct RestoreOptions {

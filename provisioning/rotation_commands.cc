@@ -264,10 +264,22 @@ int ShowJob(const CliSession& session, const std::string& id) {
   return Print(session, session.Ask("GET", "/v1/jobs/" + id), PrintJob);
 }
 
-int WatchJob(const CliSession& session, const std::string& id) {
+namespace {
+Result<std::string> NewestJob(netapi::Client& client) {
+  TRY_ASSIGN(const auto answer, client.Call("GET", "/v1/jobs?limit=1"));
+  TRY_ASSIGN(const auto list, netapi::ParseAnswer(answer));
+  if (Array(list, "items").empty()) return NotFound("there is no job", "job-not-found");
+  return TextOf(Array(list, "items")[0], "id");
+}
+}  // namespace
+
+int WatchJob(const CliSession& session, const std::string& wanted) {
   const bool bar = isatty(STDERR_FILENO) == 1;
   const auto client = session.Connect();
   if (!client) return Fail(client.error());
+  const auto newest = wanted.empty() ? NewestJob(**client) : Result<std::string>(wanted);
+  if (!newest) return Fail(newest.error());
+  const auto& id = *newest;
   bool drawn = false;
   while (true) {
     const auto answer = (*client)->Call("GET", "/v1/jobs/" + id);

@@ -24,7 +24,8 @@ int ShowPlan(const CliSession& session, const std::string& keyring);
 
 int ListJobs(const CliSession& session);
 int ShowJob(const CliSession& session, const std::string& id);
-/// WatchJob follows a job to its end, with a bar on a terminal. Exit status 0 for complete, 1 for every other end.
+/// WatchJob follows a job, the newest for an empty id, to its end, with a bar on a terminal. Exit status 0 for
+/// complete, 1 for every other end.
 int WatchJob(const CliSession& session, const std::string& id);
 /// SwitchJob is `pause`, `resume` or `cancel`.
 int SwitchJob(const CliSession& session, const std::string& id, const std::string& verb);

@@ -213,11 +213,13 @@ void AddRotation(CLI::App& app, Arguments& a, Command& run) {
   });
   const auto add_job = [&](const char* name, const char* help, std::function<int()> command) {
     auto* one = job->add_subcommand(name, help);
-    one->add_option("id", a.id, "the job's id")->required();
+    auto* id = one->add_option("id", a.id, "the job's id");
+    if (std::string_view(name) != "watch") id->required();
     one->callback([&run, command = std::move(command)] { run = command; });
   };
   add_job("show", "one job", [&] { return ShowJob(a.session, a.id); });
-  add_job("watch", "follow one to its end", [&] { return WatchJob(a.session, a.id); });
+  add_job("watch", "follow one, the newest unless its id is given, to its end",
+          [&] { return WatchJob(a.session, a.id); });
   add_job("pause", "let it stand at the next batch", [&] { return SwitchJob(a.session, a.id, "pause"); });
   add_job("resume", "let a paused one go on", [&] { return SwitchJob(a.session, a.id, "resume"); });
   add_job("cancel", "end it at the next batch; what it moved stays moved",

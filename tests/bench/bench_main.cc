@@ -17,6 +17,7 @@
 #include "crypto/base/secret.h"
 #include "hsm/key_template.h"
 #include "hsm/token_key_ops.h"
+#include "tests/bench/rotation_bench.h"
 #include "tests/support/dev_fixture.h"
 #include "tests/support/quorum_fixture.h"
 #include "tests/support/softhsm_fixture.h"
@@ -337,9 +338,12 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", options.rounds, "rounds, the median counts")->check(CLI::Range(1, 100));
   app.add_option("--hosts", options.hosts, "token hosts of the service")->check(CLI::Range(1, 16));
   app.add_option("--only", options.only, "one row, by its id");
+  std::size_t rotation = 0;
+  app.add_option("--rotation", rotation, "instead: B3, B4, B8, B9 and B11, one pass over an inventory of so many DEKs");
   app.add_option("--slice-ms", slice_ms, "how long each side runs in a round")->check(CLI::Range(100, 600000));
   CLI11_PARSE(app, argc, argv);
   tests::slice = std::chrono::milliseconds(slice_ms);
   if (!OpenSecretArena(4U << 20)) return 1;
+  if (rotation != 0) return tests::RunRotation(rotation, options.hosts, options.json);
   return tests::Run(options);
 }

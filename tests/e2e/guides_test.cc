@@ -73,6 +73,11 @@ TEST(Guides, TheCustodiansGuideRunsAsWritten) {
   EXPECT_NE(guide.Made("vote.txt").find("verdict: approve\n"), std::string::npos);
 }
 
+TEST(Guides, TheRotationGuideRunsAsWritten) {
+  const Guide guide("rotation.md", 50);
+  EXPECT_TRUE(guide.Made("moved.ndjson").starts_with("{\"wrapped\":\"srw1:"));
+}
+
 TEST(Guides, TheCeremoniesGuideRunsAsWritten) { const Guide guide("ceremonies.md", 6); }
 
 TEST(Guides, TheAuditorsGuideRunsAsWritten) {
