@@ -373,7 +373,10 @@ class DevAppliance {
     return pid > 1 ? pid : -1;
   }
   static bool Alive(pid_t pid) {
-    return kill(pid, 0) == 0 && ReadText("/proc/" + std::to_string(pid) + "/stat").find(") Z ") == std::string::npos;
+    // Not by its first thread, which may be gone while others still hold the database.
+    const UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+    pollfd ended{process.get(), POLLIN, 0};
+    return process && poll(&ended, 1, 0) == 0;
   }
   static std::string Program(const std::string& name) {
     std::error_code error;

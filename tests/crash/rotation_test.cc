@@ -2,7 +2,10 @@
 // afterwards, none is lost, none is left behind, and the evidence adds up. `ci/soak rotation` runs it with a million.
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,6 +15,7 @@
 #include <random>
 #include <thread>
 
+#include "hsm/frame_socket.h"
 #include "tests/support/govern.h"
 #include "tests/support/inventory.h"
 
@@ -77,11 +81,6 @@ class Service {
   std::thread thread_;
 };
 
-bool Lives(int pid) {
-  const auto stat = ReadFile("/proc/" + std::to_string(pid) + "/stat");
-  return !stat.empty() && stat.find(") Z ") == std::string::npos;
-}
-
 TEST(Rotation, F16_KilledHostsAndDaemonsLoseNoDek) {
   const auto deks = Setting("STRONGROOM_ROTATION_DEKS", 20'000);
   const auto host_kills = Setting("STRONGROOM_ROTATION_HOST_KILLS", 6);
@@ -130,8 +129,11 @@ TEST(Rotation, F16_KilledHostsAndDaemonsLoseNoDek) {
       if (next >= kills.size() || done < kills[next].at) continue;
       if (kills[next].daemon) {
         const auto pid = f.PidOf("strongroomd.pid");
+        const hsm::UniqueFd process(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+        pollfd ended{process.get(), POLLIN, 0};
         if (kill(pid, SIGKILL) == 0) ++daemons_killed;
-        while (Lives(pid)) std::this_thread::yield();  // its lock goes with it, not with the signal
+        // Its lock goes with its last thread, not with the signal.
+        EXPECT_EQ(poll(&ended, 1, 30'000), 1);
         f.Up();
         client = f.ClientFor("operator-1");
       } else {
