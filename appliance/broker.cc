@@ -337,7 +337,8 @@ Result<crypto::Envelope> Broker::IncomingEnvelope(const Worked& worked, const Da
   TRY_ASSIGN(auto record, ledger_.Deks().Find(worked.keyring->id, item.dek));
   if (!record) return NotFound("the inventory has no DEK of this id", "dek-not-found");
   const auto* version = worked.keyring->Find(record->version);
-  if (version == nullptr) return Integrity("a DEK of the inventory is under a version that there is not");
+  // The keyring was rotated, and the record moved, since the request's own view of it.
+  if (version == nullptr) return Unavailable("the keyring was rotated this moment: come again", "rotated-meanwhile");
   return EnvelopeOf(*worked.state, *worked.keyring, *version, std::move(record->blob));
 }
 

@@ -365,6 +365,7 @@ ledger::ControlBody AsProposed(ledger::ControlBody body) {
   }
   if (auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&body)) *changed = {changed->number, {}, {}, {}};
   if (auto* accepted = std::get_if<ledger::ClockAccepted>(&body)) *accepted = {};
+  if (auto* switched = std::get_if<ledger::JobSwitched>(&body)) switched->done = switched->quarantined = 0;
   return body;
 }
 

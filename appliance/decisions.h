@@ -87,8 +87,8 @@ struct Effect {
   std::vector<ledger::ControlBody> at_once;  // recorded before the token is asked
   std::vector<ledger::ControlBody> entries;
 };
-/// AsProposed takes out of an entry what no proposal can say because only the token can: the notes of a former epoch,
-/// new checkpoint keys. EffectOf's entries are so.
+/// AsProposed takes out of an entry what no proposal can say because only token or inventory can: the notes of a former
+/// epoch, new checkpoint keys, how far a job has come. EffectOf's entries are so.
 ledger::ControlBody AsProposed(ledger::ControlBody body);
 /// RotationOf is what a rotation of a keyring with a KEK of its own does: the next version, and for `install` one of
 /// each keyring that it wraps for.

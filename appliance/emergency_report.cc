@@ -69,7 +69,8 @@ struct Story {
   }
 };
 
-Result<void> TellUses(const ledger::Ledger& ledger, const crypto::KeyId& kek, EmergencyReport& report) {
+Result<void> TellUses(const ledger::Ledger& ledger, const Keyring& keyring, const crypto::KeyId& kek,
+                      EmergencyReport& report) {
   Result<void> outcome;
   TRY(ledger.Read(ledger::Log::kEvidence, FirstSince(ledger, report.opened), [&](std::uint64_t, ByteView raw) {
     const auto entry = ledger::DecodeEvidence(raw);
@@ -77,7 +78,7 @@ Result<void> TellUses(const ledger::Ledger& ledger, const crypto::KeyId& kek, Em
       outcome = entry.error();
       return false;
     }
-    if (entry->time < report.opened) return true;
+    if (entry->time < report.opened || entry->keyring_id != keyring.id) return true;
     for (const auto& use : entry->uses) {
       if (use.kek != kek || (use.use != ledger::Use::kUnwrap && use.use != ledger::Use::kRewrapFrom)) continue;
       auto& used = report.since[entry->principal];
@@ -123,7 +124,7 @@ Result<EmergencyReport> ReportOn(const ledger::Ledger& ledger, const State& stat
   report.closed = at->second.closed;
   report.state = version->state;
   TRY_ASSIGN(report.ever, ledger.CountersOf(version->kek, keyring.id));
-  TRY(TellUses(ledger, version->kek, report));
+  TRY(TellUses(ledger, keyring, version->kek, report));
   TRY_ASSIGN(const auto counts, ledger.Deks().Counts(keyring.id));
   if (const auto count = counts.find(number); count != counts.end()) {
     report.inventory_left = count->second.records;

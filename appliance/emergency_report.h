@@ -24,7 +24,7 @@ struct EmergencyReport {
   Millis opened = 0;
   Millis closed = 0;  // 0: open
   VersionState state = VersionState::kCompromised;
-  ledger::KekCounters ever;           // all that its KEK has done
+  ledger::KekCounters ever;           // all that its KEK has done for the keyring
   std::map<std::string, Used> since;  // by whom since the compromise; `-` is the appliance's own jobs
   std::uint64_t inventory_left = 0;
   std::vector<std::string> quarantined;  // ids, the first 1000

@@ -272,6 +272,7 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   if (adopts) TRY(CheckAdoption(*state, proposal->parsed));
   std::vector<ledger::ControlBody> intent = {ledger::ProposalConsumed{id, executor}};
   intent.insert(intent.end(), effect.at_once.begin(), effect.at_once.end());
+  TRY(FillProgress(intent));
   TRY(RecordBodies(std::move(intent), now));
   const auto outcome = RunEffect(std::move(grant), effect);
   if (!outcome && outcome.error().code == Code::kUnavailable) {
@@ -282,7 +283,7 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   TRY(Settle(*proposal, &effect, outcome));
   TRY(outcome);
   // Who has rotated finds the job there; what does not begin here begins by itself.
-  (void)StartOwedJobsLocked();
+  if (!adopts) (void)StartOwedJobsLocked();
   return View(id);
 }
 

@@ -98,7 +98,8 @@ class Governance {
   /// Acknowledge records a service's word that it keeps nothing under a version, or an older one, any more.
   Result<void> Acknowledge(const std::string& service, std::string_view keyring, std::uint64_t version,
                            std::uint64_t count) EXCLUDES(mutex_);
-  /// CloseEmergency ends what a compromise still allowed, and keeps the report (JSON).
+  /// CloseEmergency ends what a compromise still allowed, and keeps the report (JSON). kConflict as JudgeEmergencyClose
+  /// says, and census-inventory while something is under the version.
   Result<void> CloseEmergency(std::string_view keyring, std::uint64_t version, const std::string& by,
                               const std::string& report) EXCLUDES(mutex_);
   /// FactsOf is what is known of a version's use: inventory and counts of all that share its KEK.
@@ -111,6 +112,7 @@ class Governance {
 
  private:
   Result<int> StartOwedJobsLocked() REQUIRES(mutex_);
+  Result<void> FillProgress(std::vector<ledger::ControlBody>& bodies) const;
   Result<void> CheckTurn(const State& state, const crypto::ProposalText& proposal, Millis now) const;
   Result<void> EndAtToken(const hsm::KeyRef& key) REQUIRES(mutex_);
   Result<void> RunMandate(const Keyring& keyring) REQUIRES(mutex_);

@@ -7,6 +7,9 @@
 #include "crypto/text_rules.h"
 
 namespace strongroom::appliance {
+namespace {
+constexpr Millis kAcknowledgePause = 60'000;  // a service writes the control log no faster
+}  // namespace
 
 // Beside what the text says: is it this keyring's turn? Asked when it is filed, and again when it is executed.
 Result<void> Governance::CheckTurn(const State& state, const crypto::ProposalText& proposal, Millis now) const {
@@ -43,7 +46,18 @@ Result<int> Governance::StartOwedJobs() {
   return StartOwedJobsLocked();
 }
 
+Result<void> Governance::FillProgress(std::vector<ledger::ControlBody>& bodies) const {
+  for (auto& body : bodies)
+    if (auto* switched = std::get_if<ledger::JobSwitched>(&body)) {
+      TRY_ASSIGN(const auto progress, ledger_.Deks().ProgressOf(switched->id));
+      switched->done = progress.done;
+      switched->quarantined = progress.quarantined;
+    }
+  return {};
+}
+
 Result<int> Governance::StartOwedJobsLocked() {
+  TRY(ledger_.CheckSpace());
   const auto state = Snapshot();
   // What was cut off is settled first: it may be a rotation.
   for (const auto& [id, proposal] : state->proposals)
@@ -70,6 +84,7 @@ Result<void> Governance::SwitchJob(const std::string& id, JobState to, const std
                                    const std::string& reason) {
   const MutexLock lock(mutex_);
   TRY(JudgeSwitch(*Snapshot(), id, to));
+  if (to == JobState::kRunning) TRY(ledger_.CheckSpace());
   TRY_ASSIGN(const auto progress, ledger_.Deks().ProgressOf(id));
   return RecordBodies({ledger::JobSwitched{id, to, by, reason, progress.done, progress.quarantined}});
 }
@@ -77,14 +92,29 @@ Result<void> Governance::SwitchJob(const std::string& id, JobState to, const std
 Result<void> Governance::Acknowledge(const std::string& service, std::string_view keyring, std::uint64_t version,
                                      std::uint64_t count) {
   const MutexLock lock(mutex_);
-  TRY_ASSIGN(const Keyring* found, JudgeAcknowledgement(*Snapshot(), service, keyring, version));
+  const auto state = Snapshot();
+  TRY_ASSIGN(const Keyring* found, JudgeAcknowledgement(*state, service, keyring, version));
+  TRY(ledger_.CheckSpace());
+  if (const auto at = state->acknowledged.find({found->id, service}); at != state->acknowledged.end()) {
+    if (at->second.version == version && at->second.count == count) return {};  // it is known
+    const auto now = clock_.Now();
+    if (at->second.version >= version && now >= at->second.time && now < at->second.time + kAcknowledgePause)
+      return Conflict("version " + std::to_string(at->second.version) + " was acknowledged a moment ago",
+                      "acknowledged-recently");
+  }
   return RecordBodies({ledger::CensusAcknowledged{found->id, static_cast<std::uint32_t>(version), service, count}});
 }
 
 Result<void> Governance::CloseEmergency(std::string_view keyring, std::uint64_t version, const std::string& by,
                                         const std::string& report) {
   const MutexLock lock(mutex_);
-  TRY_ASSIGN(const Keyring* found, JudgeEmergencyClose(*Snapshot(), keyring, version));
+  const auto state = Snapshot();
+  TRY_ASSIGN(const Keyring* found, JudgeEmergencyClose(*state, keyring, version));
+  TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(found->id));
+  if (const auto at = counts.find(static_cast<std::uint32_t>(version)); at != counts.end() && at->second.records > 0)
+    return Conflict(std::to_string(at->second.records) + " wrapped DEKs of the inventory are under version " +
+                        std::to_string(version) + " of '" + found->name + "'",
+                    "census-inventory");
   return RecordBodies({ledger::EmergencyClosed{found->id, static_cast<std::uint32_t>(version), by, report}});
 }
 

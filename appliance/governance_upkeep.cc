@@ -3,6 +3,7 @@
 #include "appliance/governance.h"
 #include "appliance/keyring_decisions.h"
 #include "appliance/policy_decisions.h"
+#include "appliance/rewrap_decisions.h"
 #include "crypto/custody.h"
 
 namespace strongroom::appliance {
@@ -93,6 +94,15 @@ Result<int> Governance::RunDueDestructions() {
   for (const auto& due : DueDestructions(*state, clock_.Now())) {
     if (due.version->due < began_ && !watched) continue;
     const hsm::KeyRef ref{due.version->token, due.version->kek, due.version->suite};
+    // What was on its way into the inventory when the version was given up is seen here at the latest.
+    TRY_ASSIGN(const auto facts, FactsOf(*state, *due.keyring, *due.version));
+    if (facts.records != 0) {
+      stuck = Conflict(std::to_string(facts.records) + " wrapped DEKs of the inventory are under version " +
+                           std::to_string(due.version->number) + " of '" + due.keyring->name +
+                           "': cancel the destruction, or delete them",
+                       "census-inventory");
+      continue;
+    }
     const auto ended = EndAtToken(ref);
     if (!ended) {
       if (ended.error().Slug() == "destruction-not-due") continue;  // the token's host goes by its own clock

@@ -121,12 +121,20 @@ Result<Params> DraftEmergency(const State& state, const ProposalRequest& request
   return params;
 }
 
+// What custodians signed about whom not to wait for holds for whoever reads the log, too.
+Result<void> CheckSignedTerms(const State& state, const crypto::ProposalText& p, const Keyring& keyring,
+                              const Version& version) {
+  TRY_ASSIGN(const auto terms, CensusTermsOf(p.params));
+  return CheckAwaited(state, keyring, version, terms.waive);
+}
+
 Result<Effect> EffectOfMove(const State& state, const crypto::ProposalText& p, const Keyring& keyring) {
   TRY_ASSIGN(const Version* version, FindVersion(keyring, Get(p.params, "version")));
   Effect effect;
   if (p.operation == "version.destroy") {
     TRY_ASSIGN(const auto destruction, crypto::DestructionOf(p));
     TRY(CheckDestroyable(state, keyring, *version));
+    TRY(CheckSignedTerms(state, p, keyring, *version));
     if (Get(p.params, "with") != NamesOf(SharersOf(state, keyring, *version)) ||
         Get(p.params, "token") != version->token)
       return Stale("what the KEK wraps for has changed");
@@ -136,6 +144,7 @@ Result<Effect> EffectOfMove(const State& state, const crypto::ProposalText& p, c
     return effect;
   }
   TRY(CheckState(*version, StartsFrom(p.operation)));
+  if (p.operation == "version.archive") TRY(CheckSignedTerms(state, p, keyring, *version));
   effect.entries = {ledger::VersionMoved{
       keyring.id, version->number, p.operation == "version.archive" ? To::kArchived : To::kRestored, 0, {}}};
   return effect;

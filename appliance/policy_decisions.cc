@@ -75,8 +75,8 @@ Millis NextRotation(const Keyring& keyring) {
 }
 
 Millis ExpiryOf(const Keyring& keyring, const Version& version) {
-  if (keyring.policy.expire_days == 0 || version.activated == 0) return 0;
-  return version.activated + Millis{keyring.policy.expire_days} * kDay;
+  if (keyring.policy.expire_days == 0) return 0;
+  return version.announced + Millis{keyring.policy.expire_days} * kDay;
 }
 
 bool IsOverdue(const Keyring& keyring, Millis now) {

@@ -11,7 +11,7 @@ inline constexpr Millis kOverdueAfter = Millis{24} * 3600 * 1000;
 /// DraftPolicy fills in a proposal of `keyring.set-policy`. A person gives rotate-days (30 to 360 in steps of 30, or
 /// none), until (a time; a year from now unless given), enforce (yes, or no unless given), rewrap (no, or yes unless
 /// given: whether a job follows a rotation), expire-days (30 to 3650, or none unless given: how long after its
-/// activation a version is past its time, which is shown and alarmed).
+/// making a version is past its time, which is shown and alarmed).
 Result<std::map<std::string, std::string, std::less<>>> DraftPolicy(const State& state, const ProposalRequest& request,
                                                                     const Drawn& drawn);
 Result<Effect> EffectOfPolicy(const State& state, const crypto::ProposalText& proposal);

@@ -84,6 +84,13 @@ Result<void> CheckPrimaryActive(const Keyring& keyring) {
                   "version-state");
 }
 
+Result<void> CheckNoJobOf(const State& state, const Keyring& keyring) {
+  const auto* job = state.LiveJob(keyring.id);
+  if (job == nullptr) return {};
+  return Conflict("job " + job->id + " still moves the inventory of '" + keyring.name + "': let it finish or cancel it",
+                  "job-running");
+}
+
 Result<Params> DraftReverse(const State& state, const ProposalRequest& request, const Keyring& keyring) {
   TRY(OnlyParams(request.params, {"version"}));
   const auto& primary = *keyring.Primary();
@@ -157,15 +164,9 @@ Result<Effect> EffectOfRewrap(const State& state, const crypto::ProposalText& p)
 }
 
 Result<void> CheckNoJob(const State& state, const Keyring& keyring) {
-  const auto judge = [&](const Keyring& of) -> Result<void> {
-    const auto* job = state.LiveJob(of.id);
-    if (job == nullptr) return {};
-    return Conflict("job " + job->id + " still moves the inventory of '" + of.name + "': let it finish or cancel it",
-                    "job-running");
-  };
-  TRY(judge(keyring));
+  TRY(CheckNoJobOf(state, keyring));
   if (keyring.Primary() == nullptr) return {};
-  for (const auto& [other, shared] : SharersOf(state, keyring, *keyring.Primary())) TRY(judge(*other));
+  for (const auto& [other, shared] : SharersOf(state, keyring, *keyring.Primary())) TRY(CheckNoJobOf(state, *other));
   return {};
 }
 
@@ -178,11 +179,9 @@ Result<void> CheckPace(const Keyring& keyring, Millis now, Millis pace) {
 }
 
 std::optional<Kind> OwedJob(const State& state, const Keyring& keyring) {
-  if (keyring.last_rotation == 0 || keyring.Primary()->state != VersionState::kActive) return std::nullopt;
-  for (const auto& [id, job] : state.jobs)
-    if (job->keyring == keyring.id &&
-        (job->Live() || (job->target == keyring.primary && job->started >= keyring.Primary()->activated)))
-      return std::nullopt;
+  if (!state.owed.contains(keyring.id) || keyring.Primary()->state != VersionState::kActive ||
+      state.LiveJob(keyring.id) != nullptr)
+    return std::nullopt;
   for (const auto& [number, version] : keyring.versions)
     if (version.state == VersionState::kCompromised && state.EmergencyOpen(keyring.id, number)) return Kind::kEmergency;
   return keyring.policy.rewrap ? std::optional(Kind::kRewrap) : std::nullopt;
@@ -218,18 +217,24 @@ std::vector<Awaited> AwaitedServices(const State& state, const Keyring& keyring,
   return {awaited.begin(), awaited.end()};
 }
 
+Result<void> CheckAwaited(const State& state, const Keyring& keyring, const Version& version,
+                          const std::set<std::string, std::less<>>& waive) {
+  std::string missing;
+  for (const auto& awaited : AwaitedServices(state, keyring, version))
+    if (!waive.contains(awaited.service)) missing += (missing.empty() ? "" : ", ") + awaited.Text();
+  if (missing.empty()) return {};
+  return Conflict("an acknowledgement that nothing is kept under version " + std::to_string(version.number) + " of '" +
+                      keyring.name + "' is awaited of " + missing,
+                  "census-awaited");
+}
+
 Result<void> CheckCensus(const State& state, const Keyring& keyring, const Version& version, const UseFacts& facts,
                          const std::set<std::string, std::less<>>& waive, std::uint64_t quiet_hours, Millis now) {
   const auto which = "version " + std::to_string(version.number) + " of '" + keyring.name + "'";
   if (facts.records != 0)
     return Conflict(std::to_string(facts.records) + " wrapped DEKs of the inventory are under " + which,
                     "census-inventory");
-  std::string missing;
-  for (const auto& awaited : AwaitedServices(state, keyring, version))
-    if (!waive.contains(awaited.service)) missing += (missing.empty() ? "" : ", ") + awaited.Text();
-  if (!missing.empty())
-    return Conflict("an acknowledgement that nothing is kept under " + which + " is awaited of " + missing,
-                    "census-awaited");
+  TRY(CheckAwaited(state, keyring, version, waive));
   if (quiet_hours != 0 && facts.last_use != 0 && now < facts.last_use + static_cast<Millis>(quiet_hours) * kHour)
     return Conflict(which + " was last used at " + FormatTime(facts.last_use) + ", less than " +
                         std::to_string(quiet_hours) + " hours ago",
@@ -255,7 +260,8 @@ Result<const Keyring*> JudgeAcknowledgement(const State& state, std::string_view
   if (keyring == nullptr || !keyring->grants.Knows(service))
     return NotFound("no keyring of this name is granted to " + std::string(service), "keyring-not-found");
   TRY_ASSIGN(const Version* version, FindVersion(*keyring, number));
-  if (version->number == keyring->primary || version->state == VersionState::kPreActive)
+  // An acknowledgement is of that version and all before it: after a reverse the primary may be one of those.
+  if (version->number >= keyring->primary || version->state == VersionState::kPreActive)
     return Conflict("version " + std::to_string(number) + " is " + std::string(ToString(version->state)) +
                         ": what is acknowledged is that nothing is left under a former one",
                     "version-state");
@@ -267,7 +273,9 @@ Result<const Keyring*> JudgeEmergencyClose(const State& state, std::string_view 
   TRY_ASSIGN(const Version* version, FindVersion(*keyring, number));
   if (!state.EmergencyOpen(keyring->id, version->number))
     return Conflict("no emergency is open for version " + std::to_string(number), "no-emergency");
-  TRY(CheckNoJob(state, *keyring));
+  TRY(CheckNoJobOf(state, *keyring));
+  for (const auto& [other, shared] : SharersOf(state, *keyring, *version)) TRY(CheckNoJobOf(state, *other));
+  TRY(CheckAwaited(state, *keyring, *version, {}));
   return keyring;
 }
 

@@ -48,6 +48,9 @@ struct Awaited {
   std::string Text() const { return service + " for " + keyring; }
 };
 std::vector<Awaited> AwaitedServices(const State& state, const Keyring& keyring, const Version& version);
+/// CheckAwaited: everybody has acknowledged, or is named in `waive`. kConflict (census-awaited).
+Result<void> CheckAwaited(const State& state, const Keyring& keyring, const Version& version,
+                          const std::set<std::string, std::less<>>& waive);
 /// CheckCensus decides whether a version is out of use, so that it may be archived or destroyed (F18): nothing in the
 /// inventory, every service has acknowledged or is named in `waive`, and not used for `quiet_hours`. kConflict
 /// (census-inventory, census-awaited, census-quiet).
@@ -63,11 +66,12 @@ struct CensusTerms {
 Result<CensusTerms> CensusTermsOf(const std::map<std::string, std::string, std::less<>>& params);
 
 /// JudgeAcknowledgement: a service that is granted the keyring speaks for itself (kNotFound otherwise, N5); of a
-/// version that there is and that is not the primary. kConflict (version-state).
+/// version that there is, before the primary. kConflict (version-state).
 Result<const Keyring*> JudgeAcknowledgement(const State& state, std::string_view service, std::string_view keyring,
                                             std::uint64_t version);
-/// JudgeEmergencyClose: kConflict (no-emergency) when none is open for this version, (job-running) while a job moves
-/// what is under it.
+/// JudgeEmergencyClose: closing is as final as a destruction for whoever still keeps something, so one person may do it
+/// only when nobody does. kConflict (no-emergency) when none is open for this version, (job-running) while a job moves
+/// something of a keyring that its KEK is for, (census-awaited) while a service has not acknowledged.
 Result<const Keyring*> JudgeEmergencyClose(const State& state, std::string_view keyring, std::uint64_t version);
 
 }  // namespace strongroom::appliance

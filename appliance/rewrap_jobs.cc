@@ -32,6 +32,16 @@ ledger::EvidenceEntry EntryFor(const Clock& clock, const Keyring& keyring, std::
   return entry;
 }
 
+// K4: so many encryptions of one gcm KEK, and no more.
+Result<void> CheckBudget(const ledger::Ledger& ledger, const Version& version, std::size_t records) {
+  if (version.suite != crypto::Suite::kGcm) return {};
+  TRY_ASSIGN(const auto counters, ledger.CountersOf(version.kek));
+  if (counters.wraps + counters.rewraps_to + records < Broker::Options().gcm_refuse) return {};
+  return Conflict(
+      "version " + std::to_string(version.number) + " has done as many GCM encryptions as are safe: rotate the keyring",
+      "gcm-exhausted");
+}
+
 }  // namespace
 
 // Pass is one walk over everything that a job has left to do.
@@ -62,49 +72,62 @@ void RewrapJobs::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-// An emergency first, then whoever has waited longest.
+// An emergency first, then whoever has waited longest; who stands still lets others by.
 std::shared_ptr<const Job> RewrapJobs::Next() const {
   std::shared_ptr<const Job> next;
   const auto before = [](const Job& a, const Job& b) {
     const auto urgent = [](const Job& j) { return j.kind == ledger::JobStarted::Kind::kEmergency; };
     return urgent(a) != urgent(b) ? urgent(a) : std::pair(a.started, a.id) < std::pair(b.started, b.id);
   };
+  const auto now = Steady::now();
   const auto state = governance_.Snapshot();
-  for (const auto& [id, job] : state->jobs)
-    if (job->state == JobState::kRunning && (next == nullptr || before(*job, *next))) next = job;
+  for (const auto& [id, job] : state->jobs) {
+    if (job->state != JobState::kRunning) continue;
+    if (const auto at = standing_.find(id); at != standing_.end() && now < at->second.until) continue;
+    if (next == nullptr || before(*job, *next)) next = job;
+  }
   return next;
+}
+
+bool RewrapJobs::AnyRunning() const {
+  const auto state = governance_.Snapshot();
+  return std::any_of(state->jobs.begin(), state->jobs.end(),
+                     [](const auto& at) { return at.second->state == JobState::kRunning; });
 }
 
 void RewrapJobs::Loop() {
   while (true) {
-    (void)governance_.StartOwedJobs();
-    const auto job = Next();
+    // Nothing is written before the ledger has been held against its token, nor while nothing could be done.
+    const auto hindrance = options_.hindrance ? options_.hindrance() : std::string();
+    if (hindrance.empty()) (void)governance_.StartOwedJobs();
+    std::shared_ptr<const Job> job;
     {
       const MutexLock lock(mutex_);
       if (stopping_) return;
+      hindrance_ = hindrance;
+      if (hindrance.empty()) job = Next();
       if (job == nullptr || job->id != current_) {
         current_ = job == nullptr ? std::string() : job->id;
-        waiting_.clear();
         measured_ = 0;
         measured_since_ = Steady::now();
       }
       if (job == nullptr) {
-        ++idle_turns_;
+        if (!AnyRunning()) ++idle_turns_;
         changed_.NotifyAll();
         (void)changed_.WaitUntil(mutex_, Steady::now() + kIdle);
         continue;
       }
     }
     RunPass(job);
-    const MutexLock lock(mutex_);
-    if (!waiting_.empty() && !stopping_) (void)changed_.WaitUntil(mutex_, Steady::now() + pause_);
   }
 }
 
-void RewrapJobs::StandStill(const std::string& why) {
+void RewrapJobs::StandStill(const std::string& job, const std::string& why) {
   const MutexLock lock(mutex_);
-  pause_ = waiting_.empty() ? kIdle : std::min(kMostPause, pause_ * 2);
-  waiting_ = why;
+  auto& standing = standing_[job];
+  standing.pause = standing.why.empty() ? kIdle : std::min(kMostPause, standing.pause * 2);
+  standing.why = why;
+  standing.until = Steady::now() + standing.pause;
   measured_ = 0;  // the rate is of work, not of waiting
   measured_since_ = Steady::now();
 }
@@ -120,6 +143,10 @@ bool RewrapJobs::Ended(const Pass& pass) const {
     if (pass.failure) return true;
   }
   const auto state = governance_.Snapshot();
+  if (pass.job->kind != ledger::JobStarted::Kind::kEmergency) {
+    const MutexLock lock(mutex_);
+    if (const auto next = Next(); next != nullptr && next->kind == ledger::JobStarted::Kind::kEmergency) return true;
+  }
   const auto at = state->jobs.find(pass.job->id);
   return at == state->jobs.end() || at->second->state != JobState::kRunning ||
          state->FindKeyring(pass.job->keyring)->primary != pass.job->target;
@@ -131,18 +158,19 @@ void RewrapJobs::RunPass(const std::shared_ptr<const Job>& job) {
   pass.state = governance_.Snapshot();
   pass.keyring = pass.state->FindKeyring(job->keyring);
   pass.target = pass.keyring->Find(job->target);
+  const auto stand_still = [&](const std::string& why) { StandStill(job->id, why); };
   const auto fail = [&](const std::string& why) {
     if (const auto switched = governance_.SwitchJob(job->id, JobState::kFailed, {}, why); !switched)
-      StandStill(switched.error().detail);
+      stand_still(switched.error().detail);
   };
   if (pass.keyring->primary != job->target || pass.target->state != VersionState::kActive)
     return fail("its version is the primary no more");
-  if (!pass.keyring->enabled) return StandStill("the keyring is disabled");
-  if (options_.hindrance)
-    if (const auto why = options_.hindrance(); !why.empty()) return StandStill(why);
-  if (const auto retried = RetryQuarantined(pass); !retried) return StandStill(retried.error().detail);
+  // Services are kept from a disabled keyring; in an emergency what it has is moved all the same.
+  if (!pass.keyring->enabled && job->kind != ledger::JobStarted::Kind::kEmergency)
+    return stand_still("the keyring is disabled");
+  if (const auto retried = RetryQuarantined(pass); !retried) return stand_still(retried.error().detail);
   const auto counts = ledger_.Deks().Counts(pass.keyring->id);
-  if (!counts) return StandStill(counts.error().detail);
+  if (!counts) return stand_still(counts.error().detail);
   for (const auto& [number, version] : pass.keyring->versions)
     if (const auto at = counts->find(number); at != counts->end() && number != job->target &&
                                               MayRewrapFrom(*pass.state, *pass.keyring, version) &&
@@ -159,24 +187,24 @@ void RewrapJobs::RunPass(const std::shared_ptr<const Job>& job) {
     failure = pass.failure;
   }
   if (failure && failure->Slug() == "gcm-exhausted") return fail(failure->detail);
-  if (failure) return StandStill(failure->detail);
+  if (failure) return stand_still(failure->detail);
   {
     const MutexLock lock(mutex_);
-    waiting_.clear();
+    standing_.erase(job->id);
   }
   if (Ended(pass)) return;
   const auto left = LeftOf(*governance_.Snapshot(), *job, *pass.keyring);
-  if (!left) return StandStill(left.error().detail);
+  if (!left) return stand_still(left.error().detail);
   if (*left > 0) return;  // something was put meanwhile: once more
   // What an earlier job has put aside is not done either.
   const auto after = ledger_.Deks().Counts(pass.keyring->id);
-  if (!after) return StandStill(after.error().detail);
+  if (!after) return stand_still(after.error().detail);
   std::uint64_t quarantined = 0;
   for (const auto& [number, count] : *after)
     if (number != job->target) quarantined += count.quarantined;
   const auto to = quarantined == 0 ? JobState::kComplete : JobState::kCompleteWithQuarantine;
   const auto why = quarantined == 0 ? std::string() : std::to_string(quarantined) + " records are quarantined";
-  if (const auto ended = governance_.SwitchJob(job->id, to, {}, why); !ended) StandStill(ended.error().detail);
+  if (const auto ended = governance_.SwitchJob(job->id, to, {}, why); !ended) stand_still(ended.error().detail);
 }
 
 void RewrapJobs::WorkThrough(Pass& pass) {
@@ -227,13 +255,7 @@ std::vector<Result<hsm::KeyOpOutput>> RewrapJobs::Ask(const Pass& pass, const st
 
 Result<void> RewrapJobs::RunBatch(const Pass& pass, std::vector<Record> records) {
   TRY(ledger_.CheckSpace());
-  if (pass.target->suite == crypto::Suite::kGcm) {
-    TRY_ASSIGN(const auto counters, ledger_.CountersOf(pass.target->kek));
-    if (counters.wraps + counters.rewraps_to + records.size() >= Broker::Options().gcm_refuse)
-      return Conflict("version " + std::to_string(pass.target->number) +
-                          " has done as many GCM encryptions as are safe: rotate the keyring",
-                      "gcm-exhausted");
-  }
+  TRY(CheckBudget(ledger_, *pass.target, records.size()));
   const auto& source = *pass.keyring->Find(records.front().record.version);
   std::vector<hsm::KeyOp> ops;
   ops.reserve(records.size());
@@ -242,7 +264,7 @@ Result<void> RewrapJobs::RunBatch(const Pass& pass, std::vector<Record> records)
   auto outputs = Ask(pass, ops);
 
   ledger::Submission submission;
-  ledger::JobStep step{pass.job->id, 0, 0};
+  std::size_t opened = 0, refused = 0;
   Bytes digests;
   std::optional<Error> failure;
   for (std::size_t i = 0; i < records.size(); ++i) {
@@ -258,26 +280,26 @@ Result<void> RewrapJobs::RunBatch(const Pass& pass, std::vector<Record> records)
       next.blob = std::move(output->blob);
       const auto envelope = crypto::FormatEnvelope(EnvelopeOf(*pass.state, *pass.keyring, *pass.target, next.blob));
       Append(digests, crypto::Sha256({AsBytes(id), AsBytes("\n"), AsBytes(envelope)}));
-      ++step.done;
+      ++opened;
     } else {
       next.quarantine = std::string(output.error().Slug());
       Append(digests, crypto::Digest{});
-      ++step.quarantined;
+      ++refused;
     }
     submission.deks.push_back({pass.keyring->id, std::move(id), std::move(next), std::move(record)});
   }
   // What the token was asked counts, also where it did not answer: an IV may have been used.
   auto entry = EntryFor(clock_, *pass.keyring, pass.job->id);
   entry.items = static_cast<std::uint32_t>(records.size());
-  entry.failed = static_cast<std::uint32_t>(records.size() - step.done);
+  entry.failed = static_cast<std::uint32_t>(records.size() - opened);
   if (entry.failed > 0)
-    entry.outcome = std::to_string(step.quarantined) + " quarantined" +
-                    (failure ? ", then " + std::string(failure->Slug()) : std::string());
+    entry.outcome =
+        std::to_string(refused) + " quarantined" + (failure ? ", then " + std::string(failure->Slug()) : std::string());
   entry.digest = crypto::Sha256(digests);
   const auto tried = static_cast<std::uint32_t>(records.size());
   entry.uses = {{source.kek, ledger::Use::kRewrapFrom, tried}, {pass.target->kek, ledger::Use::kRewrapTo, tried}};
   submission.evidence.push_back(std::move(entry));
-  submission.steps.push_back(std::move(step));
+  submission.job = pass.job->id;
   const auto dealt_with = submission.deks.size();
   TRY(ledger_.Record(std::move(submission)));
   {
@@ -305,6 +327,15 @@ Result<void> RewrapJobs::RetryQuarantined(const Pass& pass) const {
                                      return submission.deks.size() < 1000;
                                    }));
       if (submission.deks.empty()) break;
+      Bytes ids;
+      for (const auto& write : submission.deks) Append(ids, crypto::Sha256(AsBytes(write.id)));
+      auto entry = EntryFor(clock_, *pass.keyring, pass.job->id);
+      entry.operation = ledger::Operation::kOther;
+      entry.items = static_cast<std::uint32_t>(submission.deks.size());
+      entry.digest = crypto::Sha256(ids);
+      entry.outcome = "quarantine-lifted";
+      submission.evidence.push_back(std::move(entry));
+      TRY(ledger_.CheckSpace());
       TRY(ledger_.Record(std::move(submission)));
     }
   }
@@ -340,12 +371,16 @@ Result<JobView> RewrapJobs::View(const std::string& id) const {
   view.total += left;
   const MutexLock lock(mutex_);
   if (view.job->state != JobState::kRunning) return view;
+  const auto standing = standing_.find(id);
+  view.waiting = !hindrance_.empty() ? hindrance_ : standing != standing_.end() ? standing->second.why : std::string();
+  if (!view.waiting.empty()) {
+    view.state = "paused";
+    return view;
+  }
   if (current_ != id) {
     view.state = "queued";
     return view;
   }
-  view.waiting = waiting_;
-  if (!waiting_.empty()) view.state = "paused";
   const double seconds = std::chrono::duration<double>(Steady::now() - measured_since_).count();
   if (measured_ > 0 && seconds > 0) view.rate = static_cast<double>(measured_) / seconds;
   if (view.rate > 0) view.seconds_left = static_cast<double>(left) / view.rate;
@@ -437,6 +472,7 @@ Result<PlanView> RewrapJobs::Plan(const std::string& name, const std::string& re
     return plan;
   }
   TRY(ledger_.CheckSpace());
+  TRY(CheckBudget(ledger_, *keyring->Primary(), kSample));
   std::vector<hsm::KeyOp> ops;
   TRY(ledger_.Deks().ScanUnder(
       keyring->id, largest->number, false, {}, [&](std::string_view, const ledger::DekRecord& record) {

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -54,10 +55,10 @@ struct PlanView {
   std::string basis;
 };
 
-/// RewrapJobs runs the jobs that the control log says are running, one at a time, an emergency first. What is left to
-/// do is a range of the inventory's index, so that nothing else need be remembered: a batch's records and its evidence
-/// entry are one transaction. Anything but a record that does not open stops a job for a while, never ends it.
-/// Thread-safe.
+/// RewrapJobs runs the jobs that the control log says are running, one at a time, an emergency first, before which
+/// others stop at their next batch. What is left to do is a range of the inventory's index, so that nothing else need
+/// be remembered: a batch's records and its evidence entry are one transaction. Anything but a record that does not
+/// open stops a job for a while, never ends it. Thread-safe.
 class RewrapJobs {
  public:
   struct Options {
@@ -96,7 +97,14 @@ class RewrapJobs {
     ledger::DekRecord record;
   };
   void Loop() EXCLUDES(mutex_);
-  std::shared_ptr<const Job> Next() const;
+  // Standing is a job that cannot go on for now.
+  struct Standing {
+    std::string why;
+    std::chrono::steady_clock::time_point until;
+    std::chrono::milliseconds pause{0};
+  };
+  std::shared_ptr<const Job> Next() const REQUIRES(mutex_);
+  bool AnyRunning() const;
   bool Ended(const Pass& pass) const EXCLUDES(mutex_);
   void RunPass(const std::shared_ptr<const Job>& job) EXCLUDES(mutex_);
   void WorkThrough(Pass& pass) EXCLUDES(mutex_);
@@ -105,7 +113,7 @@ class RewrapJobs {
   std::vector<Result<hsm::KeyOpOutput>> Ask(const Pass& pass, const std::vector<hsm::KeyOp>& ops) const;
   Result<void> RetryQuarantined(const Pass& pass) const;
   Result<std::uint64_t> LeftOf(const State& state, const Job& job, const Keyring& keyring) const;
-  void StandStill(const std::string& why) EXCLUDES(mutex_);
+  void StandStill(const std::string& job, const std::string& why) EXCLUDES(mutex_);
 
   ledger::Ledger& ledger_;
   hsm::KeyOps& bulk_;
@@ -118,8 +126,8 @@ class RewrapJobs {
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::uint64_t idle_turns_ GUARDED_BY(mutex_) = 0;  // how often there was nothing to do
   std::string current_ GUARDED_BY(mutex_);           // the job whose turn it is
-  std::string waiting_ GUARDED_BY(mutex_);           // why it stands still
-  std::chrono::milliseconds pause_ GUARDED_BY(mutex_){0};
+  std::string hindrance_ GUARDED_BY(mutex_);         // why none may run
+  std::map<std::string, Standing, std::less<>> standing_ GUARDED_BY(mutex_);
   std::chrono::steady_clock::time_point measured_since_ GUARDED_BY(mutex_);
   std::uint64_t measured_ GUARDED_BY(mutex_) = 0;
   std::thread thread_;

@@ -125,7 +125,8 @@ struct Applier {
   }
 
   Result<Changed> operator()(const ledger::VersionActivated& e) const {
-    return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
+    bool rotated = false, came_back = false;
+    auto changed = OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
       const auto next = k.versions.find(e.version);
       // A version that was deactivated comes back by an approved reverse.
       if (next == k.versions.end() ||
@@ -135,13 +136,27 @@ struct Applier {
         if (former->second.state == VersionState::kActive) former->second.state = VersionState::kDeactivated;
         former->second.deactivated = time;
         k.last_rotation = time;
+        rotated = true;
       }
+      came_back = next->second.state == VersionState::kDeactivated;
       next->second.state = VersionState::kActive;
       next->second.activated = time;
       next->second.deactivated = 0;
       k.primary = e.version;
       return {};
     });
+    if (!changed) return changed;
+    if (rotated && state.owed.insert(e.keyring).second) changed->owed.push_back(e.keyring);
+    // Who said that nothing is left under a version that wraps again did not speak of what comes now.
+    for (auto at = state.acknowledged.begin(); came_back && at != state.acknowledged.end();) {
+      if (at->first.first != e.keyring || at->second.version < e.version) {
+        ++at;
+        continue;
+      }
+      changed->acknowledged.push_back(at->first);
+      at = state.acknowledged.erase(at);
+    }
+    return changed;
   }
 
   Result<Changed> operator()(const ledger::KeyringSwitched& e) const {
@@ -290,7 +305,9 @@ struct Applier {
     job->retry = e.retry;
     job->started = job->switched = time;
     if (!state.jobs.emplace(e.id, std::move(job)).second) return Misfit("a job started twice");
-    return OfJob(e.id);
+    auto changed = OfJob(e.id);
+    if (state.owed.erase(e.keyring) > 0) changed.owed.push_back(e.keyring);
+    return changed;
   }
   Result<Changed> operator()(const ledger::JobSwitched& e) const {
     const auto at = state.jobs.find(e.id);

@@ -52,7 +52,7 @@ struct KeyringPolicy {
   bool enforce = false;  // an overdue rotation stops new wraps
   Millis set = 0;
   bool rewrap = true;             // a rotation is followed by a job
-  std::uint32_t expire_days = 0;  // after a version's activation; 0: never
+  std::uint32_t expire_days = 0;  // after a version was made; 0: never
   bool operator==(const KeyringPolicy&) const = default;
 };
 
@@ -169,6 +169,7 @@ struct State {
   std::map<std::string, std::shared_ptr<const Job>, std::less<>> jobs;
   std::map<std::pair<crypto::KeyringId, std::string>, Acknowledgement> acknowledged;  // keyring and service
   std::map<std::pair<crypto::KeyringId, std::uint32_t>, Emergency> emergencies;       // keyring and version
+  std::set<crypto::KeyringId> owed;  // rotated, and no job has begun since
 
   const Keyring* FindKeyring(std::string_view name) const;
   const Proposal* FindProposal(std::string_view id) const;
@@ -189,6 +190,7 @@ struct Changed {
   std::vector<std::string> jobs;
   std::vector<std::pair<crypto::KeyringId, std::string>> acknowledged;
   std::vector<std::pair<crypto::KeyringId, std::uint32_t>> emergencies;
+  std::vector<crypto::KeyringId> owed;
 };
 
 /// Apply changes the state by one entry of the log. kIntegrity when the entry does not fit the state: the log is then

@@ -16,6 +16,7 @@ constexpr std::string_view kBreakGlass = "break-glass/";
 constexpr std::string_view kJob = "job/";
 constexpr std::string_view kCensus = "census/";        // keyring id, service
 constexpr std::string_view kEmergency = "emergency/";  // keyring id, version
+constexpr std::string_view kOwed = "owed/";            // keyring id; there while a rotation's job has not begun
 constexpr std::string_view kClock = "clock";           // there while it is frozen
 constexpr std::uint8_t kFormat = 1;
 
@@ -244,13 +245,17 @@ Result<std::pair<crypto::KeyringId, std::string>> SplitName(std::string_view key
   return std::pair(*id, std::string(rest.substr(33)));
 }
 
-ledger::Row CensusRow(const std::pair<crypto::KeyringId, std::string>& key, const Acknowledgement& a) {
+ledger::Row CensusRow(const State& state, const std::pair<crypto::KeyringId, std::string>& key) {
+  auto name = std::string(kCensus) + ToHex(key.first) + "/" + key.second;
+  const auto at = state.acknowledged.find(key);
+  if (at == state.acknowledged.end()) return {std::move(name), std::nullopt};
+  const auto& a = at->second;
   WireWriter out;
   out.U8(kFormat);
   out.U32(a.version);
   out.U64(a.count);
   out.U64(static_cast<std::uint64_t>(a.time));
-  return {std::string(kCensus) + ToHex(key.first) + "/" + key.second, std::move(out).Take()};
+  return {std::move(name), std::move(out).Take()};
 }
 
 ledger::Row EmergencyRow(const std::pair<crypto::KeyringId, std::uint32_t>& key, const Emergency& e) {
@@ -305,7 +310,10 @@ std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
   for (const auto& id : changed.break_glass)
     rows.push_back({std::string(kBreakGlass) + id, EncodeBreakGlass(*state.break_glass.at(id))});
   for (const auto& id : changed.jobs) rows.push_back({std::string(kJob) + id, EncodeJob(*state.jobs.at(id))});
-  for (const auto& key : changed.acknowledged) rows.push_back(CensusRow(key, state.acknowledged.at(key)));
+  for (const auto& key : changed.acknowledged) rows.push_back(CensusRow(state, key));
+  for (const auto& id : changed.owed)
+    rows.push_back({std::string(kOwed) + ToHex(id),
+                    state.owed.contains(id) ? std::optional<Bytes>(Bytes{kFormat}) : std::nullopt});
   for (const auto& key : changed.emergencies) rows.push_back(EmergencyRow(key, state.emergencies.at(key)));
   if (changed.clock)
     rows.push_back({std::string(kClock), state.clock_frozen ? std::optional<Bytes>(Bytes{kFormat}) : std::nullopt});
@@ -323,6 +331,7 @@ std::vector<ledger::Row> AllRows(const State& state) {
   for (const auto& [id, job] : state.jobs) all.jobs.push_back(id);
   for (const auto& [key, acknowledged] : state.acknowledged) all.acknowledged.push_back(key);
   for (const auto& [key, emergency] : state.emergencies) all.emergencies.push_back(key);
+  all.owed.assign(state.owed.begin(), state.owed.end());
   for (const auto& [name, keyring] : state.keyrings) all.keyrings.push_back(name);
   for (const auto& [id, proposal] : state.proposals) all.proposals.push_back(id);
   return RowsOf(state, all);
@@ -341,6 +350,12 @@ Result<void> LoadRow(State& state, std::string_view key, ByteView value) {
   if (key == kClock) {
     if (value.size() != 1 || value[0] != kFormat) return Damaged(key);
     state.clock_frozen = true;
+    return {};
+  }
+  if (key.starts_with(kOwed)) {
+    const auto id = FromHexArray<16>(key.substr(kOwed.size()));
+    if (!id || value.size() != 1 || value[0] != kFormat) return Damaged(key);
+    state.owed.insert(*id);
     return {};
   }
   if (key.starts_with(kCensus)) return LoadCensusRow(state, key, value);

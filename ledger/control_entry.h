@@ -154,7 +154,7 @@ struct PolicySet {
   Millis until = 0;
   bool enforce = false;
   bool rewrap = true;             // after a rotation a job moves the inventory
-  std::uint32_t expire_days = 0;  // how long after its activation a version is past its time; 0: never
+  std::uint32_t expire_days = 0;  // how long after it was made a version is past its time; 0: never
 };
 /// MandateUsed is the intent of a rotation by such a policy, MandateSettled its outcome, with what it changed before
 /// it.

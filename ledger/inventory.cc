@@ -87,7 +87,7 @@ class Tally {
   std::map<Bytes, Delta> deltas_;
 };
 
-Result<void> Apply(Txn& txn, const DekWrite& write, Tally& tally) {
+Result<void> Apply(Txn& txn, const DekWrite& write, Tally& tally, Applied& applied) {
   const auto key = DekKey(write.keyring, write.id);
   TRY_ASSIGN(const auto stored, txn.Get(Table::kDeks, key));
   std::optional<DekRecord> former;
@@ -105,6 +105,7 @@ Result<void> Apply(Txn& txn, const DekWrite& write, Tally& tally) {
   }
   if (!write.next) return former ? txn.Delete(Table::kDeks, key) : Result<void>();
   tally.Add(write.keyring, *write.next, true);
+  ++(write.next->quarantine.empty() ? applied.stored : applied.quarantined);
   if (moves) TRY(txn.Put(Table::kDeksUnder, index_of(*write.next), {}));
   return txn.Put(Table::kDeks, key, Encode(*write.next));
 }
@@ -162,20 +163,22 @@ Result<DekRecord> DecodeDek(ByteView bytes) {
   return record;
 }
 
-Result<void> ApplyDeks(Txn& txn, const std::vector<DekWrite>& writes) {
+Result<Applied> ApplyDeks(Txn& txn, const std::vector<DekWrite>& writes) {
   Tally tally;
-  for (const auto& write : writes) TRY(Apply(txn, write, tally));
-  return tally.Store(txn);
+  Applied applied;
+  for (const auto& write : writes) TRY(Apply(txn, write, tally, applied));
+  TRY(tally.Store(txn));
+  return applied;
 }
 
-Result<void> AddStep(Txn& txn, const JobStep& step) {
-  TRY_ASSIGN(auto progress, ReadProgress(txn, step.job));
-  progress.done += step.done;
-  progress.quarantined += step.quarantined;
+Result<void> AddStep(Txn& txn, std::string_view job, const Applied& applied) {
+  TRY_ASSIGN(auto progress, ReadProgress(txn, job));
+  progress.done += applied.stored;
+  progress.quarantined += applied.quarantined;
   ++progress.batches;
   WireWriter out;
   for (const auto value : {progress.done, progress.quarantined, progress.batches}) out.U64(value);
-  return txn.Put(Table::kJobs, AsBytes(step.job), out.bytes());
+  return txn.Put(Table::kJobs, AsBytes(job), out.bytes());
 }
 
 Result<std::optional<DekRecord>> Inventory::Find(const crypto::KeyringId& keyring, std::string_view id) const {

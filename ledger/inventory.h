@@ -49,10 +49,9 @@ struct DekCounts {
   bool operator==(const DekCounts&) const = default;
 };
 
-/// JobStep is what one batch adds to a job's durable progress.
-struct JobStep {
-  std::string job;
-  std::uint64_t done = 0;
+/// Applied is what became of a submission's writes; one whose record somebody else had changed is in neither number.
+struct Applied {
+  std::uint64_t stored = 0;  // without a quarantine
   std::uint64_t quarantined = 0;
 };
 struct JobProgress {
@@ -61,9 +60,10 @@ struct JobProgress {
   std::uint64_t batches = 0;
 };
 
-/// ApplyDeks carries out writes in order and keeps index and counts in step; AddStep adds to a job's progress.
-Result<void> ApplyDeks(Txn& txn, const std::vector<DekWrite>& writes);
-Result<void> AddStep(Txn& txn, const JobStep& step);
+/// ApplyDeks carries out writes in order and keeps index and counts in step; AddStep adds what came of a batch to a
+/// job's progress.
+Result<Applied> ApplyDeks(Txn& txn, const std::vector<DekWrite>& writes);
+Result<void> AddStep(Txn& txn, std::string_view job, const Applied& applied);
 
 /// Inventory reads. Each call sees one moment. Thread-safe.
 class Inventory {

@@ -203,8 +203,10 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
           at->second.Add(use, entry.time);
         }
     }
-    if (!queued.submission.deks.empty()) TRY(ApplyDeks(txn, queued.submission.deks));
-    for (const auto& step : queued.submission.steps) TRY(AddStep(txn, step));
+    if (!queued.submission.deks.empty()) {
+      TRY_ASSIGN(const auto applied, ApplyDeks(txn, queued.submission.deks));
+      if (!queued.submission.job.empty()) TRY(AddStep(txn, queued.submission.job, applied));
+    }
   }
   for (const auto& queued : group)
     for (const auto& head : queued.submission.checkpoints) {

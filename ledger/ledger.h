@@ -40,7 +40,7 @@ struct Submission {
   std::vector<EvidenceEntry> evidence;
   std::vector<SignedHead> checkpoints;
   std::vector<DekWrite> deks;  // carried out in order
-  std::vector<JobStep> steps;
+  std::string job;             // whose progress they are, empty: no job's
 };
 
 struct Head {

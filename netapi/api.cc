@@ -285,7 +285,7 @@ bj::object Api::KeyringJson(const appliance::Keyring& keyring, const Caller& cal
   }
   if (service) return out;
   const auto now = governance_.Now();
-  out["age_seconds"] = (now - keyring.Primary()->activated) / 1000;
+  out["age_seconds"] = (now - keyring.Primary()->announced) / 1000;
   const auto next = appliance::NextRotation(keyring);
   out["next_rotation"] = TimeOrNull(next);
   out["rotation_lag_seconds"] = next == 0 ? 0 : std::max<Millis>(0, now - next) / 1000;

@@ -48,22 +48,14 @@ Result<bj::value> Api::DekList(const Matched& matched, const Caller& caller) con
     return Invalid("kek_version is a version's number; quarantined is 0 or 1, and 1 goes with kek_version");
   const auto state = governance_.Snapshot();
   TRY_ASSIGN(const auto* keyring, Visible(*state, matched.values[0], caller));
-  bj::array items;
-  std::string last;
+  std::vector<std::pair<std::string, ledger::DekRecord>> found;
   bool more = false;
-  Result<void> outcome;
   const auto visit = [&](std::string_view id, const ledger::DekRecord& record) {
-    if (items.size() == limit) {
+    if (found.size() == limit) {
       more = true;
       return false;
     }
-    auto object = DekObject(*state, *keyring, id, record);
-    if (!object) {
-      outcome = std::move(object).error();
-      return false;
-    }
-    items.push_back(std::move(*object));
-    last = id;
+    found.emplace_back(id, record);
     return true;
   };
   const auto deks = ledger_.Deks();
@@ -71,8 +63,14 @@ Result<bj::value> Api::DekList(const Matched& matched, const Caller& caller) con
     TRY(deks.Scan(keyring->id, after, visit));
   else
     TRY(deks.ScanUnder(keyring->id, static_cast<std::uint32_t>(under), quarantined == 1, after, visit));
-  TRY(outcome);
-  return bj::value(ListObject(std::move(items), more ? bj::value(bj::string(last)) : bj::value(nullptr)));
+  // A rotation in between has made versions that the records may be under: the state is looked at behind them.
+  const auto later = governance_.Snapshot();
+  bj::array items;
+  for (const auto& [id, record] : found) {
+    TRY_ASSIGN(auto object, DekObject(*later, *later->FindKeyring(keyring->id), id, record));
+    items.push_back(std::move(object));
+  }
+  return bj::value(ListObject(std::move(items), more ? bj::value(bj::string(found.back().first)) : bj::value(nullptr)));
 }
 
 Result<bj::value> Api::DekShow(const Matched& matched, const Caller& caller) const {
@@ -81,7 +79,8 @@ Result<bj::value> Api::DekShow(const Matched& matched, const Caller& caller) con
   if (!ledger::IsDekId(matched.values[1])) return Invalid("this is not the id of a DEK", "bad-dek-id");
   TRY_ASSIGN(const auto record, ledger_.Deks().Find(keyring->id, matched.values[1]));
   if (!record) return NotFound("the inventory has no DEK of this id", "dek-not-found");
-  TRY_ASSIGN(auto object, DekObject(*state, *keyring, matched.values[1], *record));
+  const auto later = governance_.Snapshot();
+  TRY_ASSIGN(auto object, DekObject(*later, *later->FindKeyring(keyring->id), matched.values[1], *record));
   return bj::value(std::move(object));
 }
 
@@ -247,7 +246,17 @@ Result<bj::value> Api::Census(const std::string& name, const Caller& caller) con
   bj::array versions;
   for (const auto& [number, v] : keyring->versions) {
     if (number == keyring->primary) continue;
-    TRY_ASSIGN(const auto facts, governance_.FactsOf(*state, *keyring, v));
+    // A service sees what is its keyring's; that others share the KEK is none of its business (N5).
+    const bool asks_for_itself = caller.role == crypto::Role::kService;
+    appliance::UseFacts facts;
+    if (asks_for_itself) {
+      TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(keyring->id));
+      if (const auto at = counts.find(number); at != counts.end()) facts.records = at->second.records;
+      TRY_ASSIGN(const auto uses, ledger_.CountersOf(v.kek, keyring->id));
+      facts.last_use = uses.last_use;
+    } else {
+      TRY_ASSIGN(facts, governance_.FactsOf(*state, *keyring, v));
+    }
     bj::object version{{"version", number},
                        {"state", appliance::ToString(v.state)},
                        {"inventory", facts.records},
@@ -260,7 +269,8 @@ Result<bj::value> Api::Census(const std::string& name, const Caller& caller) con
             bj::object{{"service", service}, {"count", at->second.count}, {"time", FormatTime(at->second.time)}});
     version["acknowledged"] = std::move(acknowledged);
     bj::array awaited;
-    for (const auto& each : appliance::AwaitedServices(*state, *keyring, v)) awaited.push_back(bj::string(each.Text()));
+    for (const auto& each : appliance::AwaitedServices(*state, *keyring, v))
+      if (!asks_for_itself || each.keyring == name) awaited.push_back(bj::string(each.Text()));
     version["awaited"] = std::move(awaited);
     versions.push_back(std::move(version));
   }

@@ -54,9 +54,9 @@ constexpr double kMillis = 1000;
 // What an operator has to be told in time: how old, how late, how much is left to move.
 void AddRotation(Families& out, const appliance::State& state, Millis now, const ledger::Ledger& ledger) {
   using enum prometheus::MetricType;
-  out.Add("strongroom_keyring_primary_age_seconds", "since the primary version became active", Gauge);
+  out.Add("strongroom_keyring_primary_age_seconds", "since the primary version was made", Gauge);
   for (const auto& [name, k] : state.keyrings)
-    out.Put(static_cast<double>(now - k->Primary()->activated) / kMillis, {{"keyring", name}});
+    out.Put(static_cast<double>(now - k->Primary()->announced) / kMillis, {{"keyring", name}});
   out.Add("strongroom_keyring_rotation_lag_seconds", "how late a rotation is by its policy, 0 when it is not", Gauge);
   for (const auto& [name, k] : state.keyrings)
     if (const auto next = appliance::NextRotation(*k); next != 0)

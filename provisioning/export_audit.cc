@@ -13,6 +13,7 @@
 #include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
 #include "appliance/policy_decisions.h"
+#include "appliance/rewrap_decisions.h"
 #include "crypto/custody.h"
 #include "crypto/quorum.h"
 #include "crypto/sshsig.h"
@@ -60,7 +61,7 @@ class ControlAuditor {
     if (const auto* genesis = std::get_if<ledger::Genesis>(&entry.body)) TRY(CheckGenesis(*genesis));
     TRY(CheckTime(entry));
     if (!announced_.empty()) {
-      if (ledger::Encode({0, entry.body}) != announced_.front())
+      if (ledger::Encode({0, appliance::AsProposed(entry.body)}) != announced_.front())
         return Integrity("it is not what the execution before it does at once", "unvoted-change");
       announced_.pop_front();
       return Applied(entry);
@@ -191,8 +192,15 @@ class ControlAuditor {
     }
     if (const auto* started = std::get_if<ledger::JobStarted>(&entry.body)) {
       // One that was asked for has its proposal's id; after a rotation the appliance begins one by itself.
-      const auto* proposal = state_.FindProposal(started->id);
-      return proposal != nullptr && proposal->fate == appliance::ProposalFate::kConsumed;
+      if (const auto* proposal = state_.FindProposal(started->id)) {
+        if (proposal->fate != appliance::ProposalFate::kConsumed)
+          return Integrity("it begins a job by a proposal that is not being executed", "unvoted-change");
+        return true;
+      }
+      const auto* keyring = state_.FindKeyring(started->keyring);
+      if (keyring == nullptr || started->retry || appliance::OwedJob(state_, *keyring) != started->kind)
+        return Integrity("it begins a job that nobody voted for and no rotation owes", "unvoted-change");
+      return false;
     }
     if (const auto* switched = std::get_if<ledger::JobSwitched>(&entry.body)) {
       if (!switched->by.empty()) TRY(CheckPerson(switched->by));
@@ -200,6 +208,10 @@ class ControlAuditor {
     }
     if (const auto* closed = std::get_if<ledger::EmergencyClosed>(&entry.body)) {
       TRY(CheckPerson(closed->by));
+      const auto name = state_.keyring_names.find(closed->keyring);
+      if (name == state_.keyring_names.end()) return Integrity("it is of no keyring", "unvoted-change");
+      if (const auto judged = appliance::JudgeEmergencyClose(state_, name->second, closed->version); !judged)
+        return Integrity("it closes an emergency that was not over: " + judged.error().detail, "unvoted-change");
       return false;
     }
     if (const auto* said = std::get_if<ledger::CensusAcknowledged>(&entry.body)) {

@@ -251,7 +251,7 @@ class Control:
         self.epoch, self.checkpoint_keys, self.epochs = 1, [], []
         self.signers_of, self.former_roster = {}, None
         self.last, self.frozen, self.at_once, self.break_glass = 0, False, [], {}
-        self.jobs = {}
+        self.jobs, self.owed, self.acknowledged = {}, set(), {}
 
     def about(self, operation):
         return operation in KEYRING_OPERATIONS
@@ -540,6 +540,15 @@ class Control:
             self.changes.append(("job", id, ring, kind, target, retry))
         elif self.changes:
             raise Bad("keyrings were changed before it without an execution")
+        if id not in self.proposals:
+            emergency = any(v.get("emergency") and v["state"] == "compromised"
+                            for v in self.keyrings[ring]["versions"].values())
+            if retry or ring not in self.owed or kind != (3 if emergency else 1) or (
+                    kind == 1 and not self.keyrings[ring].get("policy", {}).get("rewrap", 1)):
+                raise Bad("a job that nobody voted for and no rotation owes")
+        elif self.proposals[id]["fate"] != "consumed":
+            raise Bad("a job by a proposal that is not being executed")
+        self.owed.discard(ring)
         live = any(j["ring"] == ring and j["state"] in (1, 2) for j in self.jobs.values())
         if id in self.jobs or live or self.keyrings[ring]["primary"] != target:
             raise Bad("a job that cannot begin")
@@ -549,7 +558,7 @@ class Control:
         id, to, by, reason, _, _ = r.text(), r.number(1), r.text(), r.text(), r.number(8), r.number(8)
         if self.jobs[id]["state"] not in (1, 2) or self.jobs[id]["state"] == to or (by and not self.may_stop(by)):
             raise Bad("a job switched out of order, or by nobody")
-        if self.expected and self.expected != ("job-switched", id, to, reason):
+        if self.expected and (by or self.expected != ("job-switched", id, to, reason)):
             raise Bad("not what the execution before it does at once")
         self.jobs[id]["state"] = to
 
@@ -558,13 +567,25 @@ class Control:
         granted = [part.split("=")[0] for part in self.keyrings[ring]["grants"].split(",")]
         if version not in self.keyrings[ring]["versions"] or service not in granted:
             raise Bad("an acknowledgement by somebody to whom the keyring is not granted")
+        self.acknowledged[ring, service] = version
 
     def kind_28(self, r, time):
         ring, version, by, _ = r.take(16).hex(), r.number(4), r.text(), r.text()
         v = self.keyrings[ring]["versions"][version]
         if not v.get("emergency") or not self.may_stop(by):
             raise Bad("an emergency closed that is not open, or by nobody")
+        if any(j["ring"] in [i for i, _ in self.sharing(ring, version)] and j["state"] in (1, 2) for j in self.jobs.values()):
+            raise Bad("an emergency closed while a job was at it")
+        self.check_awaited(ring, version, [])
         v["emergency"] = False
+
+    def check_awaited(self, ring, number, waived):
+        """Everybody to whom the keyring, or one that shares the KEK, is granted has acknowledged, or is named."""
+        for i, n in self.sharing(ring, number):
+            grants = self.keyrings[i]["grants"]
+            for service in [] if grants == "none" else [part.split("=")[0] for part in grants.split(",")]:
+                if service not in waived and self.acknowledged.get((i, service), 0) < n:
+                    raise Bad(f"{service} was not waited for")
 
     def wanted_of_reverse(self, id, ring, former, number):
         """The older version is primary again, and of all that shared the former KEK the one that goes with it."""
@@ -606,6 +627,10 @@ class Control:
         if ring["versions"][number]["state"] not in ("pre-active", "deactivated"):
             raise Bad("a version activated that is neither pre-active nor deactivated")
         ring["former_primary"] = ring["primary"]
+        if ring["primary"]:
+            self.owed.add(ring_id)
+        if ring["versions"][number]["state"] == "deactivated":  # who spoke of it did not speak of what comes now
+            self.acknowledged = {k: v for k, v in self.acknowledged.items() if k[0] != ring_id or v < number}
         if ring["primary"]:
             former = ring["versions"][ring["primary"]]
             former |= {"state": "deactivated" if former["state"] == "active" else former["state"], "deactivated": when(time)}
@@ -685,6 +710,8 @@ class Control:
             return [("enabled", ring)]
         if f["operation"] == "grant.change":
             return [("grants", ring, params["grants"])]
+        if f["operation"] in ("version.archive", "version.destroy"):
+            self.check_awaited(ring, int(params["version"]), params.get("waive", "none").split(","))
         if f["operation"] in ("version.archive", "version.restore"):
             to = {"version.archive": "archived", "version.restore": "restored"}[f["operation"]]
             return [("moved", ring, int(params["version"]), to, 0)]
@@ -709,7 +736,7 @@ class Control:
         if f["operation"] == "keyring.emergency-rotate":
             for other, number in self.sharing(ring, int(params["from-version"]))[1:]:
                 n = len(self.keyrings[other]["versions"])
-                if n == number + 1:  # it was the primary
+                if self.keyrings[other]["former_primary"] == number:
                     out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
         if f["operation"] == "keyring.rotate" and f["keyring"] == "install":
             for name, other in sorted((k["name"], i) for i, k in self.keyrings.items()):

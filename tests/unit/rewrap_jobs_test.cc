@@ -350,6 +350,7 @@ TEST_F(RewrapJobsTest, F16_AJobOverwritesNobodysChange) {
   Start();
   Finish();
   EXPECT_EQ(Census("install"), (Counted{{"v2", 9}}));
+  EXPECT_EQ(Last().done, 8U) << "what was put or taken away meanwhile is not the job's doing";
   EXPECT_FALSE(*w_.ledger->Deks().Find(id, Id(2)));
 }
 
@@ -404,6 +405,16 @@ TEST_F(RewrapJobsTest, F19_AnEmergencyMovesWhatIsLeftAndThenCloses) {
   EXPECT_EQ(Last().state, "complete");
   EXPECT_EQ(Census("org-a"), (Counted{{"v2", 25}}));
   EXPECT_EQ(w_.governance->CloseEmergency("org-a", 2, "operator-1", "{}").error().Slug(), "no-emergency");
+  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, "operator-1", "{}").error().Slug(), "census-awaited")
+      << "what the service has not rewrapped would be lost";
+  ASSERT_TRUE(w_.governance->Acknowledge("service-2", "org-a", 1, 1));
+  ledger::Submission late;
+  late.deks.push_back({Of("org-a").id, "late", ledger::DekRecord{1, 1000, {}, Bytes{1, 2, 3}}});
+  ASSERT_TRUE(w_.ledger->Record(std::move(late)));
+  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, "operator-1", "{}").error().Slug(), "census-inventory");
+  ledger::Submission gone;
+  gone.deks.push_back({Of("org-a").id, "late", std::nullopt});
+  ASSERT_TRUE(w_.ledger->Record(std::move(gone)));
   ASSERT_TRUE(w_.governance->CloseEmergency("org-a", 1, "operator-1", "{}"));
   EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, "operator-1", "{}").error().Slug(), "no-emergency");
   EXPECT_EQ(ask(Operation::kRewrap), "version-compromised");
@@ -423,6 +434,90 @@ TEST_F(RewrapJobsTest, F19_AnEmergencyEndsTheJobUnderWay) {
   for (const auto& job : jobs_->List()) ends.insert(std::string(ledger::ToString(job.job->kind)) + " " + job.state);
   EXPECT_EQ(ends, (std::multiset<std::string>{"emergency complete", "rewrap cancelled"}));
   EXPECT_EQ(Census("install"), (Counted{{"v3", 20}}));
+}
+
+// A job that stands still holds up no other one, and an emergency waits for neither a disabled keyring nor another job.
+TEST_F(RewrapJobsTest, F19_WhoStandsStillLetsOthersBy) {
+  Fill("install", 30);
+  Fill("org-a", 10);
+  ASSERT_EQ(Rotated("install"), "executed");
+  ASSERT_EQ(Rotated("org-a"), "executed");
+  ASSERT_TRUE(w_.governance->Disable("install", "operator-1"));
+  Start();
+  const auto until = std::chrono::steady_clock::now() + 20s;
+  const auto state_of = [&](const std::string& keyring) {
+    for (const auto& job : jobs_->List())
+      if (job.keyring == keyring) return job.state + (job.waiting.empty() ? "" : ": " + job.waiting);
+    return std::string("none");
+  };
+  while (state_of("org-a") != "complete" && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  EXPECT_EQ(state_of("org-a"), "complete");
+  while (!state_of("install").starts_with("paused") && std::chrono::steady_clock::now() < until)
+    std::this_thread::yield();
+  EXPECT_EQ(state_of("install"), "paused: the keyring is disabled");
+  ASSERT_EQ(*w_.Done("keyring.emergency-rotate", "install"), "executed");
+  Finish();
+  EXPECT_EQ(Census("install"), (Counted{{"v3", 30}}));
+}
+
+TEST_F(RewrapJobsTest, F19_AnEmergencyGoesBeforeTheJobUnderWay) {
+  Fill("install", 40);
+  Fill("org-a", 10);
+  ASSERT_EQ(Rotated("install"), "executed");
+  std::atomic<bool> declared{false};
+  std::string order;
+  w_.token.before_execute = [&] {
+    const auto progress = [&](const char* name) {
+      for (const auto& [id, job] : w_.governance->Snapshot()->jobs)
+        if (job->keyring == Of(name).id) return w_.ledger->Deks().ProgressOf(id)->done;
+      return std::uint64_t{0};
+    };
+    if (progress("install") == 10 && !declared.exchange(true)) {
+      EXPECT_EQ(*w_.Done("keyring.emergency-rotate", "org-a"), "executed");
+      order = "declared";
+    } else if (declared && order == "declared") {
+      // The batch under way is finished; the next one is the emergency's.
+      order = progress("install") == 20 && progress("org-a") == 0 ? "emergency next" : "something else";
+    }
+  };
+  Start();
+  Finish();
+  EXPECT_EQ(Census("org-a"), (Counted{{"v2", 10}}));
+  EXPECT_EQ(Census("install"), (Counted{{"v2", 40}}));
+  EXPECT_EQ(order, "emergency next");
+}
+
+// A clock that was set back makes no cancelled job begin again.
+TEST_F(RewrapJobsTest, F16_ACancelHoldsWhateverTheClockSays) {
+  Fill("install", 20);
+  ASSERT_EQ(Rotated("install"), "executed");
+  w_.clock.now -= Millis{400} * 24 * 3600 * 1000;
+  const auto id = w_.governance->Snapshot()->jobs.begin()->first;
+  ASSERT_TRUE(w_.governance->SwitchJob(id, JobState::kCancelled, "operator-1", {}));
+  Finish();
+  EXPECT_EQ(jobs_->List().size(), 1U);
+  EXPECT_EQ(Census("install"), (Counted{{"v1", 20}}));
+}
+
+// F18: an acknowledgement is of what was; a version that wraps again needs a new one.
+TEST_F(RewrapJobsTest, F18_AReverseTakesAcknowledgementsBack) {
+  ASSERT_EQ(Rotated("org-a"), "executed");
+  ASSERT_TRUE(w_.governance->Acknowledge("service-2", "org-a", 1, 7));
+  const auto entries = w_.ledger->HeadOf(ledger::Log::kControl).size;
+  ASSERT_TRUE(w_.governance->Acknowledge("service-2", "org-a", 1, 7));
+  EXPECT_EQ(w_.ledger->HeadOf(ledger::Log::kControl).size, entries) << "it is known";
+  EXPECT_EQ(w_.governance->Acknowledge("service-2", "org-a", 1, 8).error().Slug(), "acknowledged-recently");
+  ASSERT_EQ(*w_.Done("rewrap.reverse", "org-a"), "executed");
+  Finish();
+  EXPECT_EQ(w_.governance->Acknowledge("service-2", "org-a", 2, 7).error().Slug(), "version-state")
+      << "it would speak of version 1, which wraps now";
+  ASSERT_EQ(*w_.Done("rewrap.reverse", "org-a", {{"version", "2"}}), "executed");
+  Finish();
+  const auto& keyring = Of("org-a");
+  EXPECT_EQ(AwaitedServices(*w_.governance->Snapshot(), keyring, *keyring.Find(1)),
+            (std::vector<Awaited>{{"service-2", "org-a"}}));
+  EXPECT_EQ(Slug(w_.File("version.destroy", "org-a", {{"version", "1"}, {"quiet-hours", "0"}})), "census-awaited");
+  EXPECT_TRUE(LoadVerified(*w_.ledger));
 }
 
 // F18: nothing in the inventory, everybody has said so or is named, and nobody has used it for a while.
