@@ -234,15 +234,17 @@ Effect RotationOf(const State& state, const Keyring& keyring, crypto::Suite suit
   Effect effect;
   effect.generate = SpecFor(keyring.name, next, kek, suite, custody);
   const auto& token = effect.generate->ref.token;
-  effect.entries = {ledger::VersionAnnounced{keyring.id, next, suite, custody, kek, token},
-                    ledger::VersionActivated{keyring.id, next}};
+  // Where the policy asks for it, what is new waits until somebody has attested that it is backed up.
+  const bool waits = keyring.policy.attest;
+  effect.entries = {ledger::VersionAnnounced{keyring.id, next, suite, custody, kek, token}};
+  if (!waits) effect.entries.emplace_back(ledger::VersionActivated{keyring.id, next});
   if (keyring.name != kInstall) return effect;
   for (const auto& name : WrappedByInstall(state)) {
     const auto* other = state.FindKeyring(name);
     const auto version = static_cast<std::uint32_t>(other->versions.size() + 1);
     effect.entries.emplace_back(
         ledger::VersionAnnounced{other->id, version, suite, std::string(kByInstall), kek, token});
-    effect.entries.emplace_back(ledger::VersionActivated{other->id, version});
+    if (!waits) effect.entries.emplace_back(ledger::VersionActivated{other->id, version});
   }
   return effect;
 }

@@ -98,6 +98,10 @@ class Governance {
   /// Acknowledge records a service's word that it keeps nothing under a version, or an older one, any more.
   Result<void> Acknowledge(const std::string& service, std::string_view keyring, std::uint64_t version,
                            std::uint64_t count) EXCLUDES(mutex_);
+  /// Attest activates a version that waits for it, on one person's word that it is backed up or replicated: what was
+  /// voted for is done then. kInvalid for a statement that is not one visible line, and as JudgeAttestation says.
+  Result<void> Attest(std::string_view keyring, std::uint64_t version, const std::string& by,
+                      const std::string& statement) EXCLUDES(mutex_);
   /// CloseEmergency ends what a compromise still allowed, and keeps the report (JSON). kConflict as JudgeEmergencyClose
   /// says, and census-inventory while something is under the version.
   Result<void> CloseEmergency(std::string_view keyring, std::uint64_t version, const std::string& by,

@@ -3,6 +3,7 @@
 
 #include "appliance/governance.h"
 #include "appliance/keyring_decisions.h"
+#include "appliance/policy_decisions.h"
 #include "appliance/rewrap_decisions.h"
 #include "crypto/text_rules.h"
 
@@ -14,8 +15,13 @@ constexpr Millis kAcknowledgePause = 60'000;  // a service writes the control lo
 // Beside what the text says: is it this keyring's turn? Asked when it is filed, and again when it is executed.
 Result<void> Governance::CheckTurn(const State& state, const crypto::ProposalText& proposal, Millis now) const {
   const auto& operation = proposal.operation;
+  // What is made now would be left behind by the activation that is waited for.
+  if (const auto* install = state.FindKeyring("install"); operation == "keyring.create" && install != nullptr)
+    if (const auto at = proposal.params.find("custody"); at != proposal.params.end() && at->second == "keyring:install")
+      return CheckNonePending(*install);
   const auto* keyring = state.FindKeyring(proposal.keyring);
   if (keyring == nullptr) return {};
+  if (operation == "keyring.rotate" || operation == "rewrap.reverse") TRY(CheckNonePending(*keyring));
   if (operation == "keyring.rotate" || operation == "rewrap.reverse") TRY(CheckNoJob(state, *keyring));
   if (operation == "keyring.rotate") return CheckPace(*keyring, now, rotation_pace_);
   if (operation != "version.archive" && operation != "version.destroy") return {};
@@ -103,6 +109,21 @@ Result<void> Governance::Acknowledge(const std::string& service, std::string_vie
                       "acknowledged-recently");
   }
   return RecordBodies({ledger::CensusAcknowledged{found->id, static_cast<std::uint32_t>(version), service, count}});
+}
+
+Result<void> Governance::Attest(std::string_view keyring, std::uint64_t version, const std::string& by,
+                                const std::string& statement) {
+  const MutexLock lock(mutex_);
+  TRY(crypto::CheckSignedLine(statement, crypto::kMaxReasonBytes));
+  TRY(ReconcileLocked(/*record_only=*/false));
+  const auto state = Snapshot();
+  TRY_ASSIGN(auto bodies, JudgeAttestation(*state, keyring, version));
+  bodies.insert(bodies.begin(), ledger::VersionAttested{state->FindKeyring(keyring)->id,
+                                                        static_cast<std::uint32_t>(version), by, statement});
+  TRY(ledger_.CheckSpace());
+  TRY(RecordBodies(std::move(bodies)));
+  (void)StartOwedJobsLocked();
+  return {};
 }
 
 Result<void> Governance::CloseEmergency(std::string_view keyring, std::uint64_t version, const std::string& by,

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "appliance/keyring_decisions.h"
 #include "appliance/proposal_params.h"
 #include "crypto/custody.h"
 #include "crypto/text_rules.h"
@@ -17,6 +18,8 @@ constexpr std::uint32_t kLeastExpiry = 30, kMostExpiry = 3650;
 Result<std::uint32_t> ExpiryOf(const Params& params) {
   if (const auto rewrap = Get(params, "rewrap", "yes"); rewrap != "yes" && rewrap != "no")
     return Invalid("rewrap is yes or no");
+  if (const auto attest = Get(params, "attest", "no"); attest != "yes" && attest != "no")
+    return Invalid("attest is yes or no");
   const auto text = Get(params, "expire-days", "none");
   if (text == "none") return 0U;
   const auto days = crypto::ParseNumber(text);
@@ -35,9 +38,10 @@ Result<Params> DraftPolicy(const State& state, const ProposalRequest& request, c
     return Conflict("keyring '" + keyring->name + "' has no KEK of its own: its rotation is that of 'install'",
                     "no-own-kek");
   if (drawn.token.empty()) return Unavailable("no token to keep the mandate");
-  Params params = {{"enforce", "no"}, {"expire-days", "none"}, {"rewrap", "yes"}};
+  Params params = {{"attest", "no"}, {"enforce", "no"}, {"expire-days", "none"}, {"rewrap", "yes"}};
   for (const auto& [name, value] : request.params) {
-    if (name != "rotate-days" && name != "until" && name != "enforce" && name != "rewrap" && name != "expire-days")
+    if (name != "rotate-days" && name != "until" && name != "enforce" && name != "rewrap" && name != "expire-days" &&
+        name != "attest")
       return Invalid("unknown parameter '" + name.substr(0, 40) + "'", "unknown-parameter");
     params[name] = value;
   }
@@ -65,8 +69,41 @@ Result<Effect> EffectOfPolicy(const State& state, const crypto::ProposalText& p)
   effect.changes_record = true;
   TRY_ASSIGN(const auto expiry, ExpiryOf(p.params));
   effect.entries = {ledger::PolicySet{keyring->id, static_cast<std::uint32_t>(policy.days), policy.until,
-                                      policy.enforce, Get(p.params, "rewrap", "yes") == "yes", expiry}};
+                                      policy.enforce, Get(p.params, "rewrap", "yes") == "yes", expiry,
+                                      Get(p.params, "attest", "no") == "yes"}};
   return effect;
+}
+
+const Version* PendingOf(const Keyring& keyring) {
+  const auto last = keyring.versions.rbegin();
+  return last != keyring.versions.rend() && last->first > keyring.primary &&
+                 last->second.state == VersionState::kPreActive
+             ? &last->second
+             : nullptr;
+}
+
+Result<void> CheckNonePending(const Keyring& keyring) {
+  const auto* pending = PendingOf(keyring);
+  if (pending == nullptr) return {};
+  return Conflict("version " + std::to_string(pending->number) + " of '" + keyring.name +
+                      "' is announced and waits for its attestation",
+                  "version-pending");
+}
+
+Result<std::vector<ledger::ControlBody>> JudgeAttestation(const State& state, std::string_view name,
+                                                          std::uint64_t number) {
+  const auto* keyring = state.FindKeyring(name);
+  if (keyring == nullptr) return NotFound("no keyring '" + std::string(name.substr(0, 64)) + "'", "keyring-not-found");
+  const auto* pending = PendingOf(*keyring);
+  if (pending == nullptr || pending->number != number || !pending->custody.starts_with("token:"))
+    return Conflict(
+        "version " + std::to_string(number) + " of '" + keyring->name + "' does not wait for an attestation",
+        "version-state");
+  std::vector<ledger::ControlBody> activations = {ledger::VersionActivated{keyring->id, pending->number}};
+  for (const auto& [other, shared] : SharersOf(state, *keyring, *pending))
+    if (shared->state == VersionState::kPreActive && shared->number > other->primary)
+      activations.emplace_back(ledger::VersionActivated{other->id, shared->number});
+  return activations;
 }
 
 Millis NextRotation(const Keyring& keyring) {
@@ -91,6 +128,7 @@ Result<Effect> EffectOfMandate(const State& state, const Keyring& keyring, Milli
     return Forbidden("the mandate ended at " + FormatTime(keyring.policy.until), "mandate-over");
   if (now < NextRotation(keyring))
     return Forbidden("the next rotation is due at " + FormatTime(NextRotation(keyring)), "mandate-not-due");
+  TRY(CheckNonePending(keyring));
   const auto& primary = *keyring.Primary();
   if (primary.state != VersionState::kActive || !primary.custody.starts_with("token:"))
     return Conflict("the primary version is " + std::string(ToString(primary.state)), "version-state");

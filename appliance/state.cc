@@ -273,7 +273,7 @@ struct Applier {
 
   Result<Changed> operator()(const ledger::PolicySet& e) const {
     return OnKeyring(e.keyring, [&](Keyring& k) -> Result<void> {
-      k.policy = {e.days, e.until, e.enforce, time, e.rewrap, e.expire_days};
+      k.policy = {e.days, e.until, e.enforce, time, e.rewrap, e.expire_days, e.attest};
       return {};
     });
   }
@@ -341,6 +341,15 @@ struct Applier {
     Changed changed;
     changed.emergencies = {key};
     return changed;
+  }
+
+  // What follows from it are the activations behind it.
+  Result<Changed> operator()(const ledger::VersionAttested& e) const {
+    const auto* keyring = state.FindKeyring(e.keyring);
+    const auto* version = keyring == nullptr ? nullptr : keyring->Find(e.version);
+    if (version == nullptr || version->state != VersionState::kPreActive)
+      return Misfit("an attestation of a version that does not wait for one");
+    return Changed();
   }
 
  private:

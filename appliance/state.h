@@ -53,6 +53,7 @@ struct KeyringPolicy {
   Millis set = 0;
   bool rewrap = true;             // a rotation is followed by a job
   std::uint32_t expire_days = 0;  // after a version was made; 0: never
+  bool attest = false;            // a new version waits for its attestation
   bool operator==(const KeyringPolicy&) const = default;
 };
 

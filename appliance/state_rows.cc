@@ -57,9 +57,10 @@ Bytes EncodeKeyring(const Keyring& k) {
   out.U8(k.policy.enforce ? 1 : 0);
   out.U64(static_cast<std::uint64_t>(k.policy.set));
   out.U32(k.mandated);
-  if (k.policy.rewrap && k.policy.expire_days == 0) return std::move(out).Take();
+  if (k.policy.rewrap && k.policy.expire_days == 0 && !k.policy.attest) return std::move(out).Take();
   out.U8(k.policy.rewrap ? 1 : 0);
   out.U32(k.policy.expire_days);
+  out.U8(k.policy.attest ? 1 : 0);
   return std::move(out).Take();
 }
 
@@ -111,6 +112,7 @@ Result<Keyring> DecodeKeyring(std::string_view key, ByteView bytes) {
     if (in.ok() && in.remaining() > 0) {
       k.policy.rewrap = in.U8() == 1;
       k.policy.expire_days = in.U32();
+      k.policy.attest = in.U8() == 1;
     }
   }
   if (format != kFormat || !in.Complete() || !grants) return Damaged(key);

@@ -122,9 +122,10 @@ struct Writer {
     out.U32(e.days);
     out.U64(static_cast<std::uint64_t>(e.until));
     out.U8(e.enforce ? 1 : 0);
-    if (e.rewrap && e.expire_days == 0) return;  // as entries of earlier versions end
+    if (e.rewrap && e.expire_days == 0 && !e.attest) return;  // as entries of earlier versions end
     out.U8(e.rewrap ? 1 : 0);
     out.U32(e.expire_days);
+    out.U8(e.attest ? 1 : 0);
   }
   void operator()(const MandateUsed& e) const {
     out.Raw(e.keyring);
@@ -163,6 +164,12 @@ struct Writer {
     out.U32(e.version);
     out.Text(e.by);
     out.Text(e.report);
+  }
+  void operator()(const VersionAttested& e) const {
+    out.Raw(e.keyring);
+    out.U32(e.version);
+    out.Text(e.by);
+    out.Text(e.statement);
   }
 };
 
@@ -250,7 +257,8 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       if (in.ok() && in.remaining() > 0) {
         e.rewrap = GetFlag(in);
         e.expire_days = in.U32();
-        if (e.rewrap && e.expire_days == 0) in.Fail();
+        e.attest = GetFlag(in);
+        if (e.rewrap && e.expire_days == 0 && !e.attest) in.Fail();
       }
       return e;
     }
@@ -306,6 +314,14 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       e.version = in.U32();
       e.by = in.Text();
       e.report = in.Text();
+      return e;
+    }
+    case 29: {
+      VersionAttested e;
+      e.keyring = in.Array<16>();
+      e.version = in.U32();
+      e.by = in.Text();
+      e.statement = in.Text();
       return e;
     }
     default:
@@ -433,7 +449,7 @@ std::string_view ToString(JobSwitched::To to) {
 }
 
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 28> kNames = {"genesis",
+  constexpr std::array<std::string_view, 29> kNames = {"genesis",
                                                        "proposal-filed",
                                                        "vote-cast",
                                                        "proposal-withdrawn",
@@ -460,7 +476,8 @@ std::string_view KindName(const ControlBody& body) {
                                                        "job-started",
                                                        "job-switched",
                                                        "census-acknowledged",
-                                                       "emergency-closed"};
+                                                       "emergency-closed",
+                                                       "version-attested"};
   return kNames[body.index()];
 }
 

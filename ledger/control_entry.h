@@ -155,6 +155,7 @@ struct PolicySet {
   bool enforce = false;
   bool rewrap = true;             // after a rotation a job moves the inventory
   std::uint32_t expire_days = 0;  // how long after it was made a version is past its time; 0: never
+  bool attest = false;            // a new version waits until somebody has attested its backup or replica
 };
 /// MandateUsed is the intent of a rotation by such a policy, MandateSettled its outcome, with what it changed before
 /// it.
@@ -210,12 +211,20 @@ struct EmergencyClosed {
   std::string by;
   std::string report;  // JSON
 };
+/// VersionAttested: somebody says that a new version is backed up or replicated, as its keyring's policy asks. What it
+/// activates stands right behind it.
+struct VersionAttested {
+  crypto::KeyringId keyring{};
+  std::uint32_t version = 0;
+  std::string by;
+  std::string statement;
+};
 using ControlBody =
     std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
                  VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged, RosterChanged,
                  KeyringSwitched, GrantsChanged, VersionMoved, BreakGlassOpened, BreakGlassClosed, BreakGlassReviewed,
                  ClockFrozen, ClockAccepted, CeremonyRecorded, PolicySet, MandateUsed, MandateSettled, JobStarted,
-                 JobSwitched, CensusAcknowledged, EmergencyClosed>;
+                 JobSwitched, CensusAcknowledged, EmergencyClosed, VersionAttested>;
 
 struct ControlEntry {
   Millis time = 0;

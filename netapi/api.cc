@@ -185,6 +185,7 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     case Endpoint::kAcknowledge:
     case Endpoint::kReport:
     case Endpoint::kCloseEmergency:
+    case Endpoint::kAttest:
     case Endpoint::kJobList:
     case Endpoint::kJobShow:
     case Endpoint::kJobPause:

@@ -89,6 +89,7 @@ class Api {
   Result<boost::json::value> Acknowledge(const std::string& keyring, std::string_view body, const Caller& caller);
   Result<boost::json::object> Report(const std::string& keyring, const std::string& version) const;
   Result<boost::json::value> CloseEmergency(const Matched& matched, const Caller& caller);
+  Result<boost::json::value> Attest(const Matched& matched, std::string_view body, const Caller& caller);
   void PutUse(boost::json::object& version, const appliance::Keyring& keyring, const appliance::Version& v) const;
   Result<boost::json::value> Proposals(std::string_view query) const;
   Result<boost::json::value> Entries(const Matched& matched) const;

@@ -158,6 +158,8 @@ Result<bj::value> Api::AnswerRotation(const Matched& matched, const Caller& call
     case Endpoint::kCloseEmergency:
       TRY(no_body());
       return CloseEmergency(matched, caller);
+    case Endpoint::kAttest:
+      return Attest(matched, body, caller);
     case Endpoint::kJobList:
       return Jobs(matched.query);
     case Endpoint::kJobShow: {
@@ -316,6 +318,18 @@ Result<bj::object> Api::Report(const std::string& name, const std::string& numbe
                     {"acknowledged", std::move(acknowledged)},
                     {"awaited", Names(report.awaited)},
                     {"timeline", std::move(timeline)}};
+}
+
+Result<bj::value> Api::Attest(const Matched& matched, std::string_view body, const Caller& caller) {
+  TRY_ASSIGN(const auto value, ParseJson(body));
+  TRY_ASSIGN(const auto in, Fields::Of(value, {"statement"}));
+  TRY_ASSIGN(const auto statement, in.Text("statement", crypto::kMaxReasonBytes));
+  TRY_ASSIGN(const auto version, crypto::ParseNumber(matched.values[1]));
+  TRY(governance_.Attest(matched.values[0], version, caller.name, statement));
+  if (const auto anchored = checkpointer_.Now(); !anchored)
+    return Unavailable("recorded, but the token has not signed the record yet: " + anchored.error().detail,
+                       "not-anchored");
+  return KeyringShow(matched.values[0], caller);
 }
 
 // Closing is recorded with the report as it is then, and signed before it is answered.

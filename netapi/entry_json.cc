@@ -142,6 +142,7 @@ struct Body {
     out["enforce"] = e.enforce;
     out["rewrap"] = e.rewrap;
     out["expire_days"] = e.expire_days;
+    out["attest"] = e.attest;
   }
   void operator()(const ledger::MandateUsed& e) const {
     out["keyring_id"] = ToHex(e.keyring);
@@ -182,6 +183,12 @@ struct Body {
     out["version"] = e.version;
     out["by"] = e.by;
     out["report"] = e.report;
+  }
+  void operator()(const ledger::VersionAttested& e) const {
+    out["keyring_id"] = ToHex(e.keyring);
+    out["version"] = e.version;
+    out["by"] = e.by;
+    out["statement"] = e.statement;
   }
 };
 

@@ -33,6 +33,7 @@ bj::object KeyringObject(const appliance::Keyring& keyring) {
               {"next_rotation", FormatTime(appliance::NextRotation(keyring))}};
   if (!keyring.policy.rewrap) policy["rewrap"] = false;
   if (keyring.policy.expire_days != 0) policy["expire_days"] = keyring.policy.expire_days;
+  if (keyring.policy.attest) policy["attest"] = true;
   if (!policy.empty()) out["policy"] = std::move(policy);
   bj::array versions;
   for (const auto& [number, v] : keyring.versions) {

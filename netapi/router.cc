@@ -47,6 +47,7 @@ const std::vector<Route>& Routes() {
       {"GET", "/v1/keyrings/{keyring}/versions/{version}/report", Endpoint::kReport, kRead, Gate::kInitialised},
       {"POST", "/v1/keyrings/{keyring}/versions/{version}/close-emergency", Endpoint::kCloseEmergency, kGovern,
        Gate::kInitialised},
+      {"POST", "/v1/keyrings/{keyring}/versions/{version}/attest", Endpoint::kAttest, kGovern, Gate::kOpen},
       {"GET", "/v1/jobs", Endpoint::kJobList, kSee, Gate::kInitialised},
       {"GET", "/v1/jobs/{id}", Endpoint::kJobShow, kSee, Gate::kInitialised},
       {"POST", "/v1/jobs/{id}/pause", Endpoint::kJobPause, kGovern, Gate::kInitialised},

@@ -21,6 +21,7 @@ enum class Endpoint : std::uint8_t {
   kAcknowledge,
   kReport,
   kCloseEmergency,
+  kAttest,
   kJobList,
   kJobShow,
   kJobPause,

@@ -178,7 +178,10 @@ Result<Audit> RestoreInto(const RestoreOptions& options, const fs::path& databas
     return Integrity("the backup cannot be unpacked: " + unpacked.error().detail, "log-damaged");
   // The export in the backup is verified without what lies beside it; what is wrapped there proves itself.
   const auto inventory = work / "inventory";
-  fs::rename(folder / kInventory, inventory, error);
+  if (fs::exists(folder / kInventory, error)) {
+    fs::rename(folder / kInventory, inventory, error);
+    if (error) return Io("cannot read the backup's inventory: " + error.message());
+  }
   TRY_ASSIGN(const auto audit, Rebuild(folder, inventory, key, work / "data", deks));
   fs::rename(work / "data", database, error);
   if (error) return Io("cannot make " + database.string() + ": " + error.message());

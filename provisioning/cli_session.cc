@@ -95,6 +95,7 @@ constexpr auto kNextSteps = std::to_array<NextStep>({
     {"census-inventory", "strongroom propose rewrap.start moves them; see strongroom rewrap-plan NAME"},
     {"census-awaited", "they run strongroom census acknowledge, or the proposal names them: --param waive=NAME,NAME"},
     {"census-quiet", "wait, or propose it with --param quiet-hours=N and say why"},
+    {"version-pending", "strongroom version attest NAME N --statement TEXT, when it is backed up"},
     {"acknowledged-recently", "wait a minute and acknowledge again"},
     {"no-emergency", "nothing is left to do: strongroom keyring show NAME"},
     {"gcm-exhausted", "rotate the keyring: strongroom propose keyring.rotate"},

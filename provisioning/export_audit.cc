@@ -206,6 +206,15 @@ class ControlAuditor {
       if (!switched->by.empty()) TRY(CheckPerson(switched->by));
       return false;
     }
+    if (const auto* attested = std::get_if<ledger::VersionAttested>(&entry.body)) {
+      TRY(CheckPerson(attested->by));
+      const auto name = state_.keyring_names.find(attested->keyring);
+      if (name == state_.keyring_names.end()) return Integrity("it is of no keyring", "unvoted-change");
+      const auto activations = appliance::JudgeAttestation(state_, name->second, attested->version);
+      if (!activations) return Integrity("it attests what does not wait for it", "unvoted-change");
+      for (const auto& body : *activations) announced_.push_back(ledger::Encode({0, body}));
+      return false;
+    }
     if (const auto* closed = std::get_if<ledger::EmergencyClosed>(&entry.body)) {
       TRY(CheckPerson(closed->by));
       const auto name = state_.keyring_names.find(closed->keyring);

@@ -78,6 +78,7 @@ void PrintPolicy(const bj::value& policy) {
   if (has("expire_days"))
     std::cout << (has("rotate_days") || has("rewrap") ? ";" : "") << " a version's time is "
               << TextOf(policy, "expire_days") << " days";
+  if (has("attest")) std::cout << "; a new version waits for its attestation";
   std::cout << "\n";
 }
 

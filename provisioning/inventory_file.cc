@@ -9,6 +9,7 @@ namespace {
 
 namespace bj = boost::json;
 constexpr std::size_t kBatch = 2048;
+const std::string kEnd = "# end, wrapped DEKs: ";
 
 Error Damaged(std::uint64_t line, const std::string& what) {
   return Integrity("line " + std::to_string(line) + " of the backup's inventory " + what, "inventory-damaged");
@@ -56,6 +57,8 @@ Result<std::uint64_t> WriteInventories(const CliSession& session, const std::fil
       after = TextOf(page, "next");
     }
   }
+  // What was cut off on its way is told from what was short from the start.
+  out << kEnd << written << "\n";
   out.flush();
   if (!out) return Io("cannot write " + file.string());
   return written;
@@ -67,11 +70,18 @@ Result<std::uint64_t> RestoreInventories(const std::filesystem::path& file, cons
   if (!in) return std::uint64_t{0};  // a backup of before there were inventories
   std::uint64_t number = 0;
   ledger::Submission batch;
+  bool ended = false;
   for (std::string line; std::getline(in, line);) {
+    if (ended) return Damaged(number, "is not the last one");
+    if (line == kEnd + std::to_string(number)) {
+      ended = true;
+      continue;
+    }
     TRY_ASSIGN(auto write, ReadLine(state, line, ++number));
     batch.deks.push_back(std::move(write));
     if (batch.deks.size() == kBatch) TRY(ledger.Record(std::exchange(batch, {})));
   }
+  if (!ended) return Damaged(number, "is not the last one of what was written: the rest is missing");
   if (!batch.deks.empty()) TRY(ledger.Record(std::move(batch)));
   return number;
 }

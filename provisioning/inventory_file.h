@@ -13,7 +13,8 @@ namespace strongroom::provisioning {
 Result<std::uint64_t> WriteInventories(const CliSession& session, const std::filesystem::path& file);
 
 /// RestoreInventories puts them into a ledger whose control log is there already. kIntegrity (inventory-damaged) for a
-/// line that is not one of this instance, or names a keyring or version that its log does not know. Returns how many.
+/// line that is not one of this instance, or names a keyring or version that its log does not know, and for a file that
+/// was cut off. Returns how many.
 Result<std::uint64_t> RestoreInventories(const std::filesystem::path& file, const appliance::State& state,
                                          ledger::Ledger& ledger);
 

@@ -324,6 +324,15 @@ int ShowReport(const CliSession& session, const std::string& keyring, std::uint6
                PrintReport);
 }
 
+int Attest(const CliSession& session, const std::string& keyring, std::uint64_t version, const std::string& statement) {
+  const auto answer =
+      session.Ask("POST", "/v1/keyrings/" + keyring + "/versions/" + std::to_string(version) + "/attest",
+                  Json({{"statement", statement}}));
+  return Print(session, answer, [](const bj::value& k) {
+    std::cout << "version " << TextOf(k, "primary") << " of " << TextOf(k, "name") << " is active\n";
+  });
+}
+
 int CloseEmergency(const CliSession& session, const std::string& keyring, std::uint64_t version) {
   return Print(
       session,

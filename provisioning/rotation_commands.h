@@ -34,6 +34,7 @@ int ShowCensus(const CliSession& session, const std::string& keyring);
 int Acknowledge(const CliSession& session, const std::string& keyring, std::uint64_t version, std::uint64_t count);
 
 int ShowReport(const CliSession& session, const std::string& keyring, std::uint64_t version);
+int Attest(const CliSession& session, const std::string& keyring, std::uint64_t version, const std::string& statement);
 int CloseEmergency(const CliSession& session, const std::string& keyring, std::uint64_t version);
 
 }  // namespace strongroom::provisioning

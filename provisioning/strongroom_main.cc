@@ -36,6 +36,7 @@ struct Arguments {
   DataOptions data;
   DekOptions dek;
   std::uint64_t count = 0;
+  std::string statement;
   ProposeOptions propose;
   VoteOptions vote;
   LedgerShowOptions ledger;
@@ -127,6 +128,13 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
     one->add_option("version", a.number, "the version's number")->required();
     one->callback([&a, &run, command] { run = [&a, command] { return command(a.session, a.name, a.number); }; });
   };
+  auto* attest =
+      version->add_subcommand("attest", "say that a new version is backed up or replicated: it is active then");
+  attest->add_option("name", a.name, "the keyring's name")->required();
+  attest->add_option("version", a.number, "the version's number")->required();
+  attest->add_option("--statement", a.statement, "what was seen and where, one line; it is kept in the ledger")
+      ->required();
+  attest->callback([&] { run = [&] { return Attest(a.session, a.name, a.number, a.statement); }; });
   add_emergency("report", "what happened to a version that was compromised", ShowReport);
   add_emergency("close-emergency", "end an emergency: what is still wrapped under the version is lost from then on",
                 CloseEmergency);

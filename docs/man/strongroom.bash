@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'version report' 'version close-emergency' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'dek' 'dek put' 'dek get' 'dek delete' 'dek list' 'dek unwrap' 'rewrap-plan' 'job' 'job list' 'job show' 'job watch' 'job pause' 'job resume' 'job cancel' 'census' 'census show' 'census acknowledge' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'version attest' 'version report' 'version close-emergency' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'dek' 'dek put' 'dek get' 'dek delete' 'dek list' 'dek unwrap' 'rewrap-plan' 'job' 'job list' 'job show' 'job watch' 'job pause' 'job resume' 'job cancel' 'census' 'census show' 'census acknowledge' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -29,8 +29,9 @@ _strongroom() {
     'keyring list') words='--help' ;;
     'keyring show') words='--help' ;;
     'keyring disable') words='--help' ;;
-    'version') words='cancel-destruction report close-emergency --help' ;;
+    'version') words='cancel-destruction attest report close-emergency --help' ;;
     'version cancel-destruction') words='--help' ;;
+    'version attest') words='--help --statement' ;;
     'version report') words='--help' ;;
     'version close-emergency') words='--help' ;;
     'propose') words='--help --keyring --param --reason' ;;

@@ -151,6 +151,17 @@ TEST_F(RotationE2e, F16_F19_CancelReverseForwardAndAnEmergencyAddUp) {
                     {"propose", "version.destroy", "--keyring", "install", "--param", "version=3", "--reason", "x"})
                 .err.find("service-1 for install, service-1 for org-b, service-2 for org-b"),
             std::string::npos);
+  Op("keyring.set-policy", "install", {"rotate-days=none", "attest=yes"});
+  Op("keyring.rotate", "install");
+  EXPECT_NE(Refused("operator-1", {"propose", "keyring.rotate", "--keyring", "install", "--reason", "x"})
+                .err.find("version-pending"),
+            std::string::npos);
+  const auto attested =
+      f_.Run("custodian-3", {"version", "attest", "install", "6", "--statement", "tape 7 in safe 2 has it"});
+  EXPECT_EQ(attested.out, "version 6 of install is active\n") << attested.err;
+  EXPECT_EQ(Text(Watched(), "state"), "complete");
+  inventory.OpenAll(6);
+  other.OpenAll(6);
   Op("version.archive", "install", {"version=1", "waive=service-1,service-2", "quiet-hours=0"});
   Op("version.destroy", "install", {"version=2", "waive=service-1,service-2", "quiet-hours=0"});
   EXPECT_NE(Refused("operator-1",

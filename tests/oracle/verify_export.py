@@ -273,7 +273,7 @@ class Control:
                 raise Bad("another clock than the one voted for")
         self.last = time
         self.expected = self.at_once.pop(0) if self.at_once else None
-        if self.expected and kind not in (15, 26):
+        if self.expected and kind not in (8, 15, 26):
             raise Bad("not what the execution before it does at once")
         if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24, 25):
             raise Bad("keyrings were changed before it without an execution")
@@ -490,10 +490,10 @@ class Control:
 
     def kind_22(self, r, time):
         ring, days, until, enforce = r.take(16).hex(), r.number(4), r.number(8), r.number(1)
-        rewrap, expire = (r.number(1), r.number(4)) if r.rest() else (1, 0)
-        self.changes.append(("policy", ring, days, until, enforce, rewrap, expire))
+        rewrap, expire, attest = (r.number(1), r.number(4), r.number(1)) if r.rest() else (1, 0, 0)
+        self.changes.append(("policy", ring, days, until, enforce, rewrap, expire, attest))
         self.keyrings[ring]["policy"] = {"days": days, "until": until, "enforce": enforce, "set": time, "rewrap": rewrap,
-                                         "expire": expire}
+                                         "expire": expire, "attest": attest}
 
     def kind_23(self, r, time):
         ring, version = r.take(16).hex(), r.number(4)
@@ -510,7 +510,7 @@ class Control:
         k = self.keyrings[ring]
         wanted = []
         if ok:
-            before = k["versions"][k["former_primary"]]
+            before = k["versions"][k["primary"] if k["policy"].get("attest") else k["former_primary"]]
             wanted = self.rotated(ring, version, before["suite"], before["custody"])
         if k.get("mandated") != version or self.changes != wanted:
             raise Bad("the changes before it are not what its mandate allows")
@@ -524,12 +524,13 @@ class Control:
     def rotated(self, ring, version, suite, custody):
         kek, token = ring + f"{version:08x}", custody[6:]
         out = [("announced", ring, version, suite, custody, kek, token), ("activated", ring, version)]
+        waits = self.keyrings[ring].get("policy", {}).get("attest")
         if self.keyrings[ring]["name"] == "install":
             for name, other in sorted((k["name"], i) for i, k in self.keyrings.items()):
                 if self.keyrings[other]["versions"][1]["custody"] == "keyring:install":
                     n = len(self.keyrings[other]["versions"])
                     out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
-        return out
+        return [c for c in out if not waits or c[0] == "announced"]
 
     def kind_21(self, r, time):
         _ = [r.text() for _ in range(5)]
@@ -579,6 +580,16 @@ class Control:
         self.check_awaited(ring, version, [])
         v["emergency"] = False
 
+    def kind_29(self, r, time):
+        ring, version, by, _ = r.take(16).hex(), r.number(4), r.text(), r.text()
+        k = self.keyrings[ring]
+        v = k["versions"][version]
+        if not self.may_stop(by) or v["state"] != "pre-active" or version != max(k["versions"]) or version <= k["primary"] \
+                or not v["custody"].startswith("token:"):
+            raise Bad("an attestation of what does not wait for it, or by nobody")
+        self.at_once = [("activated", i, n) for i, n in self.sharing(ring, version)
+                        if self.keyrings[i]["versions"][n]["state"] == "pre-active" and n > self.keyrings[i]["primary"]]
+
     def check_awaited(self, ring, number, waived):
         """Everybody to whom the keyring, or one that shares the KEK, is granted has acknowledged, or is named."""
         for i, n in self.sharing(ring, number):
@@ -622,7 +633,10 @@ class Control:
 
     def kind_8(self, r, time):
         ring_id, number = r.take(16).hex(), r.number(4)
-        self.changes.append(("activated", ring_id, number))
+        if self.expected and self.expected != ("activated", ring_id, number):
+            raise Bad("not what the attestation before it activates")
+        if not self.expected:
+            self.changes.append(("activated", ring_id, number))
         ring = self.keyrings[ring_id]
         if ring["versions"][number]["state"] not in ("pre-active", "deactivated"):
             raise Bad("a version activated that is neither pre-active nor deactivated")
@@ -700,7 +714,8 @@ class Control:
                 raise Bad("a policy until another time than its proposal's")
             expire = params.get("expire-days", "none")
             return [("policy", ring, days, until, 1 if params["enforce"] == "yes" else 0,
-                     1 if params.get("rewrap", "yes") == "yes" else 0, 0 if expire == "none" else int(expire))]
+                     1 if params.get("rewrap", "yes") == "yes" else 0, 0 if expire == "none" else int(expire),
+                     1 if params.get("attest", "no") == "yes" else 0)]
         id = hashlib.sha256(p["text"].encode()).hexdigest()[:32]
         if f["operation"] == "rewrap.start":
             return [("job", id, ring, 1, int(params["to-version"]), 1 if params["quarantined"] == "retry" else 0)]
@@ -743,7 +758,8 @@ class Control:
                 if self.keyrings[other]["versions"][1]["custody"] == "keyring:install":
                     n = len(self.keyrings[other]["versions"])
                     out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
-        return out
+        waits = f["operation"] == "keyring.rotate" and self.keyrings[ring].get("policy", {}).get("attest")
+        return [c for c in out if not waits or c[0] == "announced"]
 
     def roster_after(self, params):
         """The roster that a change makes of the one before it, and the new custodians' proofs that their keys are theirs."""
@@ -825,6 +841,8 @@ class Control:
             out["rewrap"] = False
         if policy.get("expire"):
             out["expire_days"] = policy["expire"]
+        if policy.get("attest"):
+            out["attest"] = True
         return {"policy": out} if out else {}
 
     def keyrings_json(self):

@@ -126,12 +126,13 @@ TEST(Router, N2_RolesAreAsTheContractSays) {
                          route.endpoint == Endpoint::kCancelDestruction ||
                          route.endpoint == Endpoint::kBreakGlassClose || route.endpoint == Endpoint::kCeremonyRecord ||
                          route.endpoint == Endpoint::kJobPause || route.endpoint == Endpoint::kJobResume ||
-                         route.endpoint == Endpoint::kJobCancel || route.endpoint == Endpoint::kCloseEmergency;
+                         route.endpoint == Endpoint::kJobCancel || route.endpoint == Endpoint::kCloseEmergency ||
+                         route.endpoint == Endpoint::kAttest;
     for (const auto role : {Role::kAuditor, Role::kMonitor})
       EXPECT_FALSE(changes && Allows(route, role)) << route.pattern;
     EXPECT_EQ(route.gate == Gate::kOpen, data || route.endpoint == Endpoint::kProposalExecute ||
                                              route.endpoint == Endpoint::kCancelDestruction ||
-                                             route.endpoint == Endpoint::kPlan)
+                                             route.endpoint == Endpoint::kPlan || route.endpoint == Endpoint::kAttest)
         << route.pattern;
   }
 }

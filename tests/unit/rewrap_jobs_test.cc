@@ -487,6 +487,47 @@ TEST_F(RewrapJobsTest, F19_AnEmergencyGoesBeforeTheJobUnderWay) {
   EXPECT_EQ(order, "emergency next");
 }
 
+// Where the policy asks for it, a new version wraps nothing before somebody has said that it is backed up.
+TEST_F(RewrapJobsTest, F14_ANewVersionWaitsForItsAttestation) {
+  Fill("install", 10);
+  EXPECT_EQ(Slug(w_.File("keyring.set-policy", "install", {{"rotate-days", "none"}, {"attest", "maybe"}})),
+            "invalid-request");
+  ASSERT_EQ(*w_.Done("keyring.set-policy", "install", {{"rotate-days", "30"}, {"attest", "yes"}}), "executed");
+  ASSERT_EQ(Rotated("install"), "executed");
+  EXPECT_EQ(Of("install").Find(2)->state, VersionState::kPreActive);
+  EXPECT_EQ(Of("install").primary, 1U);
+  EXPECT_EQ(Of("org-b").primary, 1U);
+  Finish();
+  EXPECT_TRUE(jobs_->List().empty());
+  EXPECT_EQ(Rotated("install"), "version-pending");
+  EXPECT_EQ(Slug(w_.File("rewrap.reverse", "install")), "version-state");
+  EXPECT_EQ(Slug(w_.File("keyring.create", "org-c", {{"grants", "service-1"}})), "version-pending")
+      << "it would be left behind";
+  w_.clock.now += Millis{31} * 24 * 3600 * 1000;
+  EXPECT_EQ(w_.governance->RunMandates().error().Slug(), "version-pending") << "a mandate makes no second one";
+  const auto attest = [&](const char* keyring, std::uint64_t version, const char* statement = "tape 7 has it") {
+    const auto done = w_.governance->Attest(keyring, version, "operator-1", statement);
+    return done ? std::string("done") : std::string(done.error().Slug());
+  };
+  EXPECT_EQ(attest("install", 1), "version-state");
+  EXPECT_EQ(attest("install", 3), "version-state");
+  EXPECT_EQ(attest("org-b", 2), "version-state") << "it goes with install's";
+  EXPECT_EQ(attest("no-such", 2), "keyring-not-found");
+  EXPECT_EQ(attest("install", 2, "two\nlines"), "invalid-request");
+  EXPECT_EQ(attest("install", 2), "done");
+  EXPECT_EQ(attest("install", 2), "version-state") << "once";
+  EXPECT_EQ(Of("install").primary, 2U);
+  EXPECT_EQ(Of("org-b").primary, 2U);
+  Finish();
+  EXPECT_EQ(Census("install"), (Counted{{"v2", 10}}));
+  // An emergency waits for nobody; what was waiting is outdated by it.
+  ASSERT_EQ(Rotated("install"), "executed");
+  ASSERT_EQ(*w_.Done("keyring.emergency-rotate", "install"), "executed");
+  EXPECT_EQ(Of("install").primary, 4U);
+  EXPECT_EQ(attest("install", 3), "version-state");
+  EXPECT_TRUE(LoadVerified(*w_.ledger));
+}
+
 // A clock that was set back makes no cancelled job begin again.
 TEST_F(RewrapJobsTest, F16_ACancelHoldsWhateverTheClockSays) {
   Fill("install", 20);
