@@ -167,12 +167,6 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     if (!v) return std::move(v).error();
     return bj::value(ProposalJson(*v));
   };
-  const auto no_body = [&]() -> Result<void> {
-    if (body.empty()) return {};
-    TRY_ASSIGN(const auto value, ParseJson(body));
-    TRY(Fields::Of(value, {}));
-    return {};
-  };
   switch (matched.route->endpoint) {
     case Endpoint::kKeyringList:
       return Keyrings(matched.query, caller);
@@ -202,10 +196,10 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     case Endpoint::kProposalVote:
       return Vote(matched.values[0], body);
     case Endpoint::kProposalExecute:
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       return Executed(matched.values[0], caller.name);
     case Endpoint::kProposalWithdraw:
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       TRY(AdmitProposalId(matched.values[0]));
       return view(governance_.Withdraw(matched.values[0], caller.name));
     case Endpoint::kLedgerEntries:
@@ -222,11 +216,11 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     case Endpoint::kStatus:
       return StatusJson();
     case Endpoint::kKeyringDisable:
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       TRY(governance_.Disable(matched.values[0], caller.name));
       return KeyringShow(matched.values[0], caller);
     case Endpoint::kCancelDestruction: {
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       TRY_ASSIGN(const auto number, crypto::ParseNumber(matched.values[1]));
       TRY(governance_.CancelDestruction(matched.values[0], number, caller.name));
       return KeyringShow(matched.values[0], caller);
@@ -234,7 +228,7 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     case Endpoint::kBreakGlassList:
       return BreakGlassList();
     case Endpoint::kBreakGlassClose:
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       TRY(governance_.CloseBreakGlass(matched.values[0], caller.name));
       return BreakGlassChanged(matched.values[0]);
     case Endpoint::kBreakGlassReview:

@@ -133,19 +133,13 @@ bj::array Names(const std::vector<std::string>& names) {
 
 Result<bj::value> Api::AnswerRotation(const Matched& matched, const Caller& caller, std::string_view body,
                                       const std::string& request_id) {
-  const auto no_body = [&]() -> Result<void> {
-    if (body.empty()) return {};
-    TRY_ASSIGN(const auto value, ParseJson(body));
-    TRY(Fields::Of(value, {}));
-    return {};
-  };
   switch (matched.route->endpoint) {
     case Endpoint::kDekList:
       return DekList(matched, caller);
     case Endpoint::kDekShow:
       return DekShow(matched, caller);
     case Endpoint::kPlan:
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       return Plan(matched.values[0], caller, request_id);
     case Endpoint::kCensus:
       return Census(matched.values[0], caller);
@@ -156,7 +150,7 @@ Result<bj::value> Api::AnswerRotation(const Matched& matched, const Caller& call
       return bj::value(std::move(report));
     }
     case Endpoint::kCloseEmergency:
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       return CloseEmergency(matched, caller);
     case Endpoint::kAttest:
       return Attest(matched, body, caller);
@@ -167,13 +161,13 @@ Result<bj::value> Api::AnswerRotation(const Matched& matched, const Caller& call
       return bj::value(JobObject(view));
     }
     case Endpoint::kJobPause:
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       return SwitchJob(matched.values[0], appliance::JobState::kPaused, caller);
     case Endpoint::kJobResume:
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       return SwitchJob(matched.values[0], appliance::JobState::kRunning, caller);
     case Endpoint::kJobCancel:
-      TRY(no_body());
+      TRY(CheckNoBody(body));
       return SwitchJob(matched.values[0], appliance::JobState::kCancelled, caller);
     default:
       break;

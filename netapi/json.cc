@@ -121,6 +121,13 @@ Result<bj::value> ParseJson(std::string_view text) {
   return parser.handler().stack.release();
 }
 
+Result<void> CheckNoBody(std::string_view body) {
+  if (body.empty()) return {};
+  TRY_ASSIGN(const auto value, ParseJson(body));
+  TRY(Fields::Of(value, {}));
+  return {};
+}
+
 SecretText WriteJson(const bj::value& value) {
   SecretText out;
   bj::serializer serializer;

@@ -24,6 +24,9 @@ boost::json::storage_ptr SecretJsonStorage();
 /// in SecretJsonStorage. Fails with kInvalid (slug malformed-json).
 Result<boost::json::value> ParseJson(std::string_view text);
 
+/// CheckNoBody: a request that takes nothing has no body, or an empty object.
+Result<void> CheckNoBody(std::string_view body);
+
 /// WriteJson serialises into zeroised text.
 SecretText WriteJson(const boost::json::value& value);
 

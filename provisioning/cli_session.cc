@@ -146,6 +146,16 @@ void PrintError(const Error& error) {
 }
 }  // namespace
 
+int PrintAnswer(const CliSession& session, const Result<boost::json::value>& answer,
+                void (*print)(const boost::json::value&)) {
+  if (!answer) return Fail(answer.error());
+  if (session.json)
+    PrintJson(*answer);
+  else
+    print(*answer);
+  return kExitDone;
+}
+
 int FailUsage(const Error& error) {
   PrintError(error);
   return kExitUsage;

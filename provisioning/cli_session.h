@@ -32,6 +32,9 @@ Result<boost::json::value> AskAll(const CliSession& session, const std::string& 
 int Fail(const Error& error);
 /// FailUsage is Fail for a command line that cannot be right: exit status 2.
 int FailUsage(const Error& error);
+/// PrintAnswer prints an answer as JSON or by `print`, or fails as Fail does; returns the exit status.
+int PrintAnswer(const CliSession& session, const Result<boost::json::value>& answer,
+                void (*print)(const boost::json::value&));
 /// PrintJson prints one document on stdout.
 void PrintJson(const boost::json::value& value);
 /// TextOf reads a member as text: strings as they are, null as "-", all else as JSON.

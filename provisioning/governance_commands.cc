@@ -27,15 +27,6 @@ Result<bj::value> CallFor(netapi::Client& client, std::string_view method, std::
 
 const bj::array& Items(const bj::value& list) { return list.get_object().at("items").get_array(); }
 
-int Print(const CliSession& session, const Result<bj::value>& answer, void (*print)(const bj::value&)) {
-  if (!answer) return Fail(answer.error());
-  if (session.json)
-    PrintJson(*answer);
-  else
-    print(*answer);
-  return kExitDone;
-}
-
 std::vector<std::string> KeyringRow(const bj::value& k) {
   return {TextOf(k, "name"),         TextOf(k, "suite"),
           TextOf(k, "custody"),      TextOf(k, "state"),
@@ -103,7 +94,7 @@ void PrintToken(const bj::value& token) {
 }  // namespace
 
 int ShowStatus(const CliSession& session) {
-  return Print(session, session.Ask("GET", "/v1/status"), [](const bj::value& s) {
+  return PrintAnswer(session, session.Ask("GET", "/v1/status"), [](const bj::value& s) {
     std::cout << "state:    " << TextOf(s, "state") << "\ninstance: " << TextOf(s, "instance") << "\n";
     std::vector<std::vector<std::string>> rows = {{"CHECK", "OK", "DETAIL"}};
     for (const auto& check : s.get_object().at("checks").get_array())
@@ -124,7 +115,7 @@ int ShowStatus(const CliSession& session) {
 }
 
 int ListKeyrings(const CliSession& session) {
-  return Print(session, AskAll(session, "/v1/keyrings"), [](const bj::value& list) {
+  return PrintAnswer(session, AskAll(session, "/v1/keyrings"), [](const bj::value& list) {
     std::vector<std::vector<std::string>> rows = {kKeyringHead};
     for (const auto& k : Items(list)) rows.push_back(KeyringRow(k));
     PrintTable(rows);
@@ -132,7 +123,7 @@ int ListKeyrings(const CliSession& session) {
 }
 
 int ShowKeyring(const CliSession& session, const std::string& name) {
-  return Print(session, session.Ask("GET", "/v1/keyrings/" + name), [](const bj::value& k) {
+  return PrintAnswer(session, session.Ask("GET", "/v1/keyrings/" + name), [](const bj::value& k) {
     PrintTable({kKeyringHead, KeyringRow(k)});
     if (k.get_object().contains("grants")) std::cout << "grants: " << TextOf(k, "grants") << "\n";
     if (k.get_object().contains("policy")) PrintPolicy(k.get_object().at("policy"));
@@ -184,7 +175,7 @@ Result<bj::value> ExecuteProposal(netapi::Client& client, const std::string& id)
 int Propose(const CliSession& session, const ProposeOptions& options) {
   const auto client = session.Connect();
   if (!client) return Fail(client.error());
-  return Print(session, FileProposal(**client, options), [](const bj::value& p) {
+  return PrintAnswer(session, FileProposal(**client, options), [](const bj::value& p) {
     std::cout << TextOf(p, "id") << "\n";
     std::cout << "\n" << TextOf(p, "text");
     std::cerr << "next: " << TextOf(p, "needed") << " custodians run strongroom approve " << TextOf(p, "id")
@@ -193,7 +184,7 @@ int Propose(const CliSession& session, const ProposeOptions& options) {
 }
 
 int ListProposals(const CliSession& session) {
-  return Print(session, AskAll(session, "/v1/proposals"), [](const bj::value& list) {
+  return PrintAnswer(session, AskAll(session, "/v1/proposals"), [](const bj::value& list) {
     std::vector<std::vector<std::string>> rows = {
         {"ID", "STATE", "OPERATION", "KEYRING", "REQUESTER", "APPROVALS", "APPROVE BY"}};
     for (const auto& p : Items(list))
@@ -211,7 +202,7 @@ int ShowProposal(const CliSession& session, const std::string& id, bool text_onl
     std::cout << TextOf(*answer, "text");
     return kExitDone;
   }
-  return Print(session, answer, PrintProposal);
+  return PrintAnswer(session, answer, PrintProposal);
 }
 
 namespace {
@@ -262,7 +253,7 @@ int CastVote(const CliSession& session, const VoteOptions& options) {
     return FailUsage(Invalid("give --key FILE, or --signature FILE with --custodian NAME"));
   if (!options.signature_file.empty() && options.custodian.empty())
     return FailUsage(Invalid("--signature needs --custodian NAME"));
-  return Print(session, Vote(session, options), [](const bj::value& p) {
+  return PrintAnswer(session, Vote(session, options), [](const bj::value& p) {
     std::cout << TextOf(p, "state") << ": approved by " << NamesOf(p, "approvals") << " (" << TextOf(p, "needed")
               << " needed)\n";
   });
@@ -272,15 +263,15 @@ int Execute(const CliSession& session, const std::string& id) {
   const auto client = session.Connect();
   if (!client) return Fail(client.error());
   const auto answer = ExecuteProposal(**client, id);
-  const int status = Print(session, answer, [](const bj::value& p) {
+  const int status = PrintAnswer(session, answer, [](const bj::value& p) {
     std::cout << TextOf(p, "state") << (p.get_object().contains("outcome") ? ": " + TextOf(p, "outcome") : "") << "\n";
   });
   return answer && TextOf(*answer, "state") != "executed" ? static_cast<int>(kExitRefused) : status;
 }
 
 int Withdraw(const CliSession& session, const std::string& id) {
-  return Print(session, session.Ask("POST", "/v1/proposals/" + id + "/withdraw"),
-               [](const bj::value& p) { std::cout << TextOf(p, "state") << "\n"; });
+  return PrintAnswer(session, session.Ask("POST", "/v1/proposals/" + id + "/withdraw"),
+                     [](const bj::value& p) { std::cout << TextOf(p, "state") << "\n"; });
 }
 
 }  // namespace strongroom::provisioning

@@ -22,15 +22,6 @@ const bj::array& Array(const bj::value& object, std::string_view member) {
   return object.get_object().at(member).get_array();
 }
 
-int Print(const CliSession& session, const Result<bj::value>& answer, void (*print)(const bj::value&)) {
-  if (!answer) return Fail(answer.error());
-  if (session.json)
-    PrintJson(*answer);
-  else
-    print(*answer);
-  return kExitDone;
-}
-
 std::string TargetOf(const DekOptions& options) {
   return "/v1/keyrings/" + options.data.keyring + "/deks/" + options.id;
 }
@@ -178,19 +169,19 @@ int PutDek(const CliSession& session, const DekOptions& options) {
     body["wrapped"] = bj::string_view(input.data(), input.size());
     return AskDek(session, options, "PUT", "", Json(body));
   };
-  return Print(session, put(), [](const bj::value& dek) {
+  return PrintAnswer(session, put(), [](const bj::value& dek) {
     std::cout << TextOf(dek, "id") << " is in the inventory, under version " << TextOf(dek, "kek_version") << "\n";
   });
 }
 
 int GetDek(const CliSession& session, const DekOptions& options) {
-  return Print(session, AskDek(session, options, "GET", "", {}),
-               [](const bj::value& dek) { std::cout << TextOf(dek, "wrapped") << "\n"; });
+  return PrintAnswer(session, AskDek(session, options, "GET", "", {}),
+                     [](const bj::value& dek) { std::cout << TextOf(dek, "wrapped") << "\n"; });
 }
 
 int DeleteDek(const CliSession& session, const DekOptions& options) {
-  return Print(session, AskDek(session, options, "DELETE", "", {}),
-               [](const bj::value& dek) { std::cout << TextOf(dek, "id") << " is gone\n"; });
+  return PrintAnswer(session, AskDek(session, options, "DELETE", "", {}),
+                     [](const bj::value& dek) { std::cout << TextOf(dek, "id") << " is gone\n"; });
 }
 
 int UnwrapDek(const CliSession& session, const DekOptions& options) {
@@ -216,7 +207,7 @@ int ListDeks(const CliSession& session, const DekOptions& options) {
   if (options.version != 0) query += "&kek_version=" + std::to_string(options.version);
   if (options.quarantined) query += "&quarantined=1";
   if (!options.data.ndjson) {
-    return Print(session, AskAll(session, target, query), [](const bj::value& list) {
+    return PrintAnswer(session, AskAll(session, target, query), [](const bj::value& list) {
       std::vector<std::vector<std::string>> rows = {{"ID", "VERSION", "STORED", "QUARANTINE"}};
       for (const auto& dek : Array(list, "items"))
         rows.push_back({TextOf(dek, "id"), TextOf(dek, "kek_version"), TextOf(dek, "stored"),
@@ -249,11 +240,11 @@ int ListDeks(const CliSession& session, const DekOptions& options) {
 }
 
 int ShowPlan(const CliSession& session, const std::string& keyring) {
-  return Print(session, session.Ask("POST", "/v1/keyrings/" + keyring + "/rewrap-plan"), PrintPlan);
+  return PrintAnswer(session, session.Ask("POST", "/v1/keyrings/" + keyring + "/rewrap-plan"), PrintPlan);
 }
 
 int ListJobs(const CliSession& session) {
-  return Print(session, AskAll(session, "/v1/jobs"), [](const bj::value& list) {
+  return PrintAnswer(session, AskAll(session, "/v1/jobs"), [](const bj::value& list) {
     std::vector<std::vector<std::string>> rows = {kJobHead};
     for (const auto& j : Array(list, "items")) rows.push_back(JobRow(j));
     PrintTable(rows);
@@ -261,7 +252,7 @@ int ListJobs(const CliSession& session) {
 }
 
 int ShowJob(const CliSession& session, const std::string& id) {
-  return Print(session, session.Ask("GET", "/v1/jobs/" + id), PrintJob);
+  return PrintAnswer(session, session.Ask("GET", "/v1/jobs/" + id), PrintJob);
 }
 
 namespace {
@@ -297,7 +288,7 @@ int WatchJob(const CliSession& session, const std::string& wanted) {
       continue;
     }
     if (drawn) std::cerr << "\n";
-    const int status = Print(session, *job, PrintJob);
+    const int status = PrintAnswer(session, *job, PrintJob);
     if (TextOf(*job, "state") == "complete") return status;
     std::cerr << "strongroom: the job ended " << TextOf(*job, "state") << ": " << TextOf(*job, "quarantined")
               << " quarantined\nnext: strongroom rewrap-plan " << TextOf(*job, "keyring") << "\n";
@@ -306,35 +297,35 @@ int WatchJob(const CliSession& session, const std::string& wanted) {
 }
 
 int SwitchJob(const CliSession& session, const std::string& id, const std::string& verb) {
-  return Print(session, session.Ask("POST", "/v1/jobs/" + id + "/" + verb), PrintJob);
+  return PrintAnswer(session, session.Ask("POST", "/v1/jobs/" + id + "/" + verb), PrintJob);
 }
 
 int ShowCensus(const CliSession& session, const std::string& keyring) {
-  return Print(session, session.Ask("GET", "/v1/keyrings/" + keyring + "/census"), PrintCensus);
+  return PrintAnswer(session, session.Ask("GET", "/v1/keyrings/" + keyring + "/census"), PrintCensus);
 }
 
 int Acknowledge(const CliSession& session, const std::string& keyring, std::uint64_t version, std::uint64_t count) {
   const bj::object body{{"version", version}, {"count", count}};
-  return Print(session, session.Ask("POST", "/v1/keyrings/" + keyring + "/census", Json(body)), PrintCensus);
+  return PrintAnswer(session, session.Ask("POST", "/v1/keyrings/" + keyring + "/census", Json(body)), PrintCensus);
 }
 
 int ShowReport(const CliSession& session, const std::string& keyring, std::uint64_t version) {
-  return Print(session,
-               session.Ask("GET", "/v1/keyrings/" + keyring + "/versions/" + std::to_string(version) + "/report"),
-               PrintReport);
+  return PrintAnswer(session,
+                     session.Ask("GET", "/v1/keyrings/" + keyring + "/versions/" + std::to_string(version) + "/report"),
+                     PrintReport);
 }
 
 int Attest(const CliSession& session, const std::string& keyring, std::uint64_t version, const std::string& statement) {
   const auto answer =
       session.Ask("POST", "/v1/keyrings/" + keyring + "/versions/" + std::to_string(version) + "/attest",
                   Json({{"statement", statement}}));
-  return Print(session, answer, [](const bj::value& k) {
+  return PrintAnswer(session, answer, [](const bj::value& k) {
     std::cout << "version " << TextOf(k, "primary") << " of " << TextOf(k, "name") << " is active\n";
   });
 }
 
 int CloseEmergency(const CliSession& session, const std::string& keyring, std::uint64_t version) {
-  return Print(
+  return PrintAnswer(
       session,
       session.Ask("POST", "/v1/keyrings/" + keyring + "/versions/" + std::to_string(version) + "/close-emergency"),
       PrintReport);

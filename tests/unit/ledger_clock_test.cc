@@ -98,6 +98,23 @@ TEST_F(FrozenWorld, Q10_AClockSetBackAYearBetweenApproveAndExecuteStopsEverythin
   EXPECT_EQ(*w_.Done("keyring.rotate", "install"), "executed") << "also after the next start";
 }
 
+// A schedule by a clock that cannot be relied on rotates nothing, however due it is by that clock.
+TEST_F(FrozenWorld, Q10_F14_AScheduleWaitsForTheClock) {
+  ASSERT_EQ(*w_.Done("keyring.set-policy", "install", {{"rotate-days", "30"}}), "executed");
+  Pass(29 * 24 * kHour);
+  reading_.host += 10 * 24 * kHour;  // a jump ahead, beyond the day that it is due
+  EXPECT_TRUE(w_.governance->WatchClock());
+  EXPECT_EQ(*w_.governance->RunMandates(), 0);
+  Boot();
+  EXPECT_EQ(*w_.governance->RunMandates(), 0) << "nor after a restart";
+  reading_.host -= 10 * 24 * kHour;
+  ASSERT_EQ(*w_.Done("clock.accept", ""), "executed");
+  EXPECT_EQ(*w_.governance->RunMandates(), 0) << "the day has not come";
+  Pass(2 * 24 * kHour);
+  EXPECT_EQ(*w_.governance->RunMandates(), 1);
+  EXPECT_EQ(*w_.governance->RunMandates(), 0) << "and not twice";
+}
+
 // The token's host stands a year ahead in its memory: only a quorum brings it back, and votes from before are void.
 TEST_F(FrozenWorld, Q10_AClockThatRanAheadIsSetRightByQuorum) {
   reading_.host += kYear;
