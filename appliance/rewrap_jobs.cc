@@ -11,6 +11,7 @@ namespace {
 
 using Steady = std::chrono::steady_clock;
 constexpr auto kIdle = std::chrono::milliseconds(250);
+constexpr auto kYield = std::chrono::milliseconds(20);
 constexpr auto kMostPause = std::chrono::milliseconds(5000);
 constexpr std::size_t kWholeFrame = 256;
 constexpr std::size_t kSample = 64;
@@ -179,7 +180,7 @@ void RewrapJobs::RunPass(const std::shared_ptr<const Job>& job) {
       pass.sources.push_back({number, {}});
     }
   std::vector<std::thread> threads;
-  for (unsigned i = 0; i < options_.concurrency; ++i) threads.emplace_back([&] { WorkThrough(pass); });
+  for (unsigned i = 0; i < options_.concurrency; ++i) threads.emplace_back([&, i] { WorkThrough(pass, i == 0); });
   for (auto& thread : threads) thread.join();
   std::optional<Error> failure;
   {
@@ -207,8 +208,22 @@ void RewrapJobs::RunPass(const std::shared_ptr<const Job>& job) {
   if (const auto ended = governance_.SwitchJob(job->id, to, {}, why); !ended) stand_still(ended.error().detail);
 }
 
-void RewrapJobs::WorkThrough(Pass& pass) {
+// While somebody waits for single answers a job makes do with little; an emergency does not.
+bool RewrapJobs::Yields(const Pass& pass) const {
+  return pass.job->kind != ledger::JobStarted::Kind::kEmergency && options_.busy != nullptr && options_.busy();
+}
+
+void RewrapJobs::WorkThrough(Pass& pass, bool first) {
   while (!Ended(pass)) {
+    if (!first && Yields(pass)) {  // one batch at a time
+      {
+        const MutexLock lock(pass.mutex);
+        if (pass.sources.empty()) return;
+      }
+      const MutexLock lock(mutex_);
+      (void)changed_.WaitUntil(mutex_, Steady::now() + kYield);
+      continue;
+    }
     auto records = TakeBatch(pass);
     auto outcome = records ? Result<void>() : Result<void>(records.error());
     if (records && records->empty()) return;
@@ -238,14 +253,12 @@ Result<std::vector<RewrapJobs::Record>> RewrapJobs::TakeBatch(Pass& pass) const 
   return records;
 }
 
-// While somebody waits for single answers a host is kept for a few records at a time, else for as many as there are.
+// A host is kept for as many records as there are, or while the job yields for a few at a time.
 std::vector<Result<hsm::KeyOpOutput>> RewrapJobs::Ask(const Pass& pass, const std::vector<hsm::KeyOp>& ops) const {
   std::vector<Result<hsm::KeyOpOutput>> outputs;
   outputs.reserve(ops.size());
   for (std::size_t at = 0; at < ops.size();) {
-    const bool yields =
-        pass.job->kind != ledger::JobStarted::Kind::kEmergency && options_.busy != nullptr && options_.busy();
-    const auto count = std::min(ops.size() - at, yields ? options_.frame : kWholeFrame);
+    const auto count = std::min(ops.size() - at, Yields(pass) ? options_.frame : kWholeFrame);
     auto some = bulk_.Execute(std::span(ops).subspan(at, count));
     std::move(some.begin(), some.end(), std::back_inserter(outputs));
     at += count;

@@ -64,7 +64,7 @@ class RewrapJobs {
   struct Options {
     std::size_t batch = 256;   // records in one transaction
     unsigned concurrency = 3;  // batches under way
-    std::size_t frame = 16;    // records in one frame to the token while somebody waits for single answers
+    std::size_t frame = 8;     // records in one frame to the token while somebody waits for single answers
     // Why jobs may not run now, empty when they may.
     std::function<std::string()> hindrance = nullptr;
     std::function<bool()> busy = nullptr;  // somebody waits for single answers
@@ -107,7 +107,8 @@ class RewrapJobs {
   bool AnyRunning() const;
   bool Ended(const Pass& pass) const EXCLUDES(mutex_);
   void RunPass(const std::shared_ptr<const Job>& job) EXCLUDES(mutex_);
-  void WorkThrough(Pass& pass) EXCLUDES(mutex_);
+  bool Yields(const Pass& pass) const;
+  void WorkThrough(Pass& pass, bool first) EXCLUDES(mutex_);
   Result<std::vector<Record>> TakeBatch(Pass& pass) const;
   Result<void> RunBatch(const Pass& pass, std::vector<Record> records);
   std::vector<Result<hsm::KeyOpOutput>> Ask(const Pass& pass, const std::vector<hsm::KeyOp>& ops) const;
