@@ -25,8 +25,6 @@ struct Broker::Worked {
 
 namespace {
 
-hsm::KeyRef RefOf(const Version& version) { return {version.token, version.kek, version.suite}; }
-
 // What a version's state allows is no secret to whoever holds a wrapped DEK of it (K5).
 Result<void> MayProcess(const State& state, const Keyring& keyring, const Version& version, Operation operation) {
   using enum VersionState;
@@ -79,8 +77,18 @@ void AddUse(std::vector<ledger::KekUse>& uses, const crypto::KeyId& kek, ledger:
 
 }  // namespace
 
+hsm::KeyRef RefOf(const Version& version) { return {version.token, version.kek, version.suite}; }
+
 crypto::Envelope EnvelopeOf(const State& state, const Keyring& keyring, const Version& version, Bytes blob) {
   return {version.suite, state.roster->instance(), keyring.id, version.number, version.kek, std::move(blob)};
+}
+
+Result<void> CheckGcmBudget(const ledger::Ledger& ledger, const Version& version, std::uint64_t more,
+                            std::uint64_t refuse) {
+  if (version.suite != crypto::Suite::kGcm) return {};
+  TRY_ASSIGN(const auto counters, ledger.CountersOf(version.kek));
+  if (counters.wraps + counters.rewraps_to + more < refuse) return {};
+  return Conflict("this version has done as many GCM encryptions as are safe: rotate the keyring", "gcm-exhausted");
 }
 
 Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
@@ -250,7 +258,7 @@ void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {
     return;
   }
   worked.keyring = *keyring;
-  worked.primary_budget = CheckGcmBudget(*worked.keyring->Primary());
+  worked.primary_budget = CheckGcmBudget(ledger_, *worked.keyring->Primary(), 0, options_.gcm_refuse);
   if (worked.keyring->Primary()->state != VersionState::kActive)
     worked.primary_budget =
         Conflict("version " + std::to_string(worked.keyring->primary) + " is " +
@@ -363,14 +371,6 @@ Result<ledger::DekWrite> Broker::PrepareChange(const Worked& worked, Operation o
   answer.kek_version = version->number;
   const auto now = clock_.Now() / 1000 * 1000;
   return ledger::DekWrite{keyring.id, item.dek, ledger::DekRecord{version->number, now, {}, std::move(envelope.blob)}};
-}
-
-Result<void> Broker::CheckGcmBudget(const Version& version) {
-  if (version.suite != crypto::Suite::kGcm) return {};
-  TRY_ASSIGN(const auto counters, ledger_.CountersOf(version.kek));
-  if (counters.wraps + counters.rewraps_to >= options_.gcm_refuse)
-    return Conflict("this version has done as many GCM encryptions as are safe: rotate the keyring", "gcm-exhausted");
-  return {};
 }
 
 void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outputs, ledger::Submission& submission) {

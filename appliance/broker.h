@@ -58,6 +58,14 @@ using DataReply = Result<std::vector<Result<DataAnswer>>>;
 Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
                                                  std::string_view keyring, Operation operation);
 
+/// K4, less what may be under way.
+inline constexpr std::uint64_t kGcmRefuse = (std::uint64_t{1} << 31) - 65536;
+/// CheckGcmBudget: a gcm version, with `more` encryptions on top of what its KEK has done, stays under `refuse`; others
+/// always do. kConflict (gcm-exhausted).
+Result<void> CheckGcmBudget(const ledger::Ledger& ledger, const Version& version, std::uint64_t more,
+                            std::uint64_t refuse = kGcmRefuse);
+/// RefOf is a version's KEK, as the token is asked for it.
+hsm::KeyRef RefOf(const Version& version);
 /// EnvelopeOf is the wrapped DEK of a record of the inventory, as `version` of `keyring` makes it.
 crypto::Envelope EnvelopeOf(const State& state, const Keyring& keyring, const Version& version, Bytes blob);
 
@@ -69,10 +77,10 @@ class Broker {
   struct Options {
     unsigned workers = 3;  // groups under way at once: one at the token while others wait for the disk
     std::size_t group_items = 256;
-    std::size_t queue_items = 8192;                               // how many items may wait; over it 503
-    std::size_t tenant_items = 4096;                              // of one tenant; over it 429
-    std::size_t quantum = 16;                                     // items of a tenant's turn
-    std::uint64_t gcm_refuse = (std::uint64_t{1} << 31) - 65536;  // K4, less what may be under way
+    std::size_t queue_items = 8192;   // how many items may wait; over it 503
+    std::size_t tenant_items = 4096;  // of one tenant; over it 429
+    std::size_t quantum = 16;         // items of a tenant's turn
+    std::uint64_t gcm_refuse = kGcmRefuse;
     // Asked of each request as it goes to the token: the refusal, or the id of the break-glass that it goes by, empty
     // when it needs none. That use is an evidence entry of its own.
     std::function<Result<std::string>(const DataRequest&)> gate = nullptr;
@@ -125,7 +133,6 @@ class Broker {
   Result<ledger::DekWrite> PrepareChange(const Worked& worked, Operation operation, const DataItem& item,
                                          DataAnswer& answer);
   Result<crypto::Envelope> IncomingEnvelope(const Worked& worked, const DataItem& item);
-  Result<void> CheckGcmBudget(const Version& version);
   void Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outputs, ledger::Submission& submission);
 
   ledger::Ledger& ledger_;

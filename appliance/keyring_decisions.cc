@@ -9,24 +9,30 @@
 #include "crypto/text_rules.h"
 
 namespace strongroom::appliance {
-namespace {
-
-using To = ledger::VersionMoved::To;
-constexpr std::string_view kTokenPrefix = "token:";
-
-Result<const Keyring*> FindKeyring(const State& state, std::string_view name) {
+Result<const Keyring*> NamedKeyring(const State& state, std::string_view name) {
   const auto* keyring = state.FindKeyring(name);
   if (keyring == nullptr) return NotFound("no keyring '" + std::string(name.substr(0, 64)) + "'", "keyring-not-found");
   return keyring;
 }
 
-Result<const Version*> FindVersion(const Keyring& keyring, const std::string& number) {
-  const auto parsed = crypto::ParseNumber(number);
-  const auto* version = parsed && *parsed <= 0xFFFFFFFFU ? keyring.Find(static_cast<std::uint32_t>(*parsed)) : nullptr;
+Result<const Version*> NumberedVersion(const Keyring& keyring, std::uint64_t number) {
+  const auto* version = number <= 0xFFFFFFFFU ? keyring.Find(static_cast<std::uint32_t>(number)) : nullptr;
   if (version == nullptr)
+    return NotFound("keyring '" + keyring.name + "' has no version " + std::to_string(number), "version-not-found");
+  return version;
+}
+
+namespace {
+
+using To = ledger::VersionMoved::To;
+constexpr std::string_view kTokenPrefix = "token:";
+
+Result<const Version*> VersionOf(const Keyring& keyring, const std::string& number) {
+  const auto parsed = crypto::ParseNumber(number);
+  if (!parsed)
     return NotFound("keyring '" + keyring.name + "' has no version '" + number.substr(0, 20) + "'",
                     "version-not-found");
-  return version;
+  return NumberedVersion(keyring, *parsed);
 }
 
 Result<void> CheckState(const Version& version, const std::vector<VersionState>& allowed) {
@@ -82,7 +88,7 @@ Result<void> PutCensusTerms(const Params& given, Params& params) {
 
 Result<Params> DraftDestroy(const State& state, const ProposalRequest& request, const Keyring& keyring) {
   TRY(OnlyParams(request.params, {"version", "waiting-days", "waive", "quiet-hours"}));
-  TRY_ASSIGN(const Version* version, FindVersion(keyring, Get(request.params, "version")));
+  TRY_ASSIGN(const Version* version, VersionOf(keyring, Get(request.params, "version")));
   TRY(CheckDestroyable(state, keyring, *version));
   Params params;
   params["keyring-id"] = ToHex(keyring.id);
@@ -129,7 +135,7 @@ Result<void> CheckSignedTerms(const State& state, const crypto::ProposalText& p,
 }
 
 Result<Effect> EffectOfMove(const State& state, const crypto::ProposalText& p, const Keyring& keyring) {
-  TRY_ASSIGN(const Version* version, FindVersion(keyring, Get(p.params, "version")));
+  TRY_ASSIGN(const Version* version, VersionOf(keyring, Get(p.params, "version")));
   Effect effect;
   if (p.operation == "version.destroy") {
     TRY_ASSIGN(const auto destruction, crypto::DestructionOf(p));
@@ -209,7 +215,7 @@ std::vector<ledger::ControlBody> MovesOf(const State& state, const Keyring& keyr
 }
 
 Result<Params> DraftKeyringChange(const State& state, const ProposalRequest& request) {
-  TRY_ASSIGN(const Keyring* keyring, FindKeyring(state, request.keyring));
+  TRY_ASSIGN(const Keyring* keyring, NamedKeyring(state, request.keyring));
   const auto& operation = request.operation;
   if (operation == "version.destroy") return DraftDestroy(state, request, *keyring);
   if (operation == "keyring.emergency-rotate") return DraftEmergency(state, request, *keyring);
@@ -232,7 +238,7 @@ Result<Params> DraftKeyringChange(const State& state, const ProposalRequest& req
   const bool archives = operation == "version.archive";
   TRY(archives ? OnlyParams(request.params, {"version", "waive", "quiet-hours"})
                : OnlyParams(request.params, {"version"}));
-  TRY_ASSIGN(const Version* version, FindVersion(*keyring, Get(request.params, "version")));
+  TRY_ASSIGN(const Version* version, VersionOf(*keyring, Get(request.params, "version")));
   TRY(CheckState(*version, StartsFrom(operation)));
   params["version"] = std::to_string(version->number);
   if (archives) TRY(PutCensusTerms(request.params, params));
@@ -260,7 +266,7 @@ Result<Effect> EffectOfKeyringChange(const State& state, const crypto::ProposalT
 }
 
 Result<const Keyring*> JudgeDisable(const State& state, std::string_view name) {
-  TRY_ASSIGN(const Keyring* keyring, FindKeyring(state, name));
+  TRY_ASSIGN(const Keyring* keyring, NamedKeyring(state, name));
   if (!keyring->enabled) return Conflict("keyring '" + keyring->name + "' is disabled already", "keyring-disabled");
   return keyring;
 }
@@ -285,8 +291,8 @@ std::vector<PendingKek> DueDestructions(const State& state, Millis now) {
 }
 
 Result<PendingKek> JudgeCancel(const State& state, std::string_view name, std::uint64_t number) {
-  TRY_ASSIGN(const Keyring* keyring, FindKeyring(state, name));
-  TRY_ASSIGN(const Version* version, FindVersion(*keyring, std::to_string(number)));
+  TRY_ASSIGN(const Keyring* keyring, NamedKeyring(state, name));
+  TRY_ASSIGN(const Version* version, NumberedVersion(*keyring, number));
   if (version->state != VersionState::kPendingDestruction)
     return Conflict("version " + std::to_string(number) + " is " + std::string(ToString(version->state)) +
                         ": there is no destruction to cancel",

@@ -6,6 +6,10 @@
 
 namespace strongroom::appliance {
 
+/// NamedKeyring and NumberedVersion look up what must be there. kNotFound (keyring-not-found, version-not-found).
+Result<const Keyring*> NamedKeyring(const State& state, std::string_view name);
+Result<const Version*> NumberedVersion(const Keyring& keyring, std::uint64_t number);
+
 /// DraftKeyringChange fills in a proposal of one of
 ///   keyring.enable
 ///   grant.change              grants

@@ -32,8 +32,7 @@ Result<std::uint32_t> ExpiryOf(const Params& params) {
 }  // namespace
 
 Result<Params> DraftPolicy(const State& state, const ProposalRequest& request, const Drawn& drawn) {
-  const auto* keyring = state.FindKeyring(request.keyring);
-  if (keyring == nullptr) return NotFound("no keyring '" + request.keyring.substr(0, 64) + "'", "keyring-not-found");
+  TRY_ASSIGN(const Keyring* keyring, NamedKeyring(state, request.keyring));
   if (!keyring->Primary()->custody.starts_with("token:"))
     return Conflict("keyring '" + keyring->name + "' has no KEK of its own: its rotation is that of 'install'",
                     "no-own-kek");
@@ -92,8 +91,7 @@ Result<void> CheckNonePending(const Keyring& keyring) {
 
 Result<std::vector<ledger::ControlBody>> JudgeAttestation(const State& state, std::string_view name,
                                                           std::uint64_t number) {
-  const auto* keyring = state.FindKeyring(name);
-  if (keyring == nullptr) return NotFound("no keyring '" + std::string(name.substr(0, 64)) + "'", "keyring-not-found");
+  TRY_ASSIGN(const Keyring* keyring, NamedKeyring(state, name));
   const auto* pending = PendingOf(*keyring);
   if (pending == nullptr || pending->number != number || !pending->custody.starts_with("token:"))
     return Conflict(

@@ -14,19 +14,6 @@ constexpr std::string_view kTokenPrefix = "token:";
 constexpr std::uint64_t kMostQuietHours = 8760;
 constexpr Millis kHour = Millis{3600} * 1000;
 
-Result<const Keyring*> FindKeyring(const State& state, std::string_view name) {
-  const auto* keyring = state.FindKeyring(name);
-  if (keyring == nullptr) return NotFound("no keyring '" + std::string(name.substr(0, 64)) + "'", "keyring-not-found");
-  return keyring;
-}
-
-Result<const Version*> FindVersion(const Keyring& keyring, std::uint64_t number) {
-  const auto* version = number <= 0xFFFFFFFFU ? keyring.Find(static_cast<std::uint32_t>(number)) : nullptr;
-  if (version == nullptr)
-    return NotFound("keyring '" + keyring.name + "' has no version " + std::to_string(number), "version-not-found");
-  return version;
-}
-
 // What a reverse of one keyring does to it, or to one that shares its KEK: the newest version under that KEK is primary
 // again, or there is a new one under it.
 struct Reversal {
@@ -69,7 +56,7 @@ Result<const Version*> ReverseTarget(const Keyring& keyring, std::string_view wa
     return target;
   }
   TRY_ASSIGN(const auto number, crypto::ParseNumber(wanted));
-  TRY_ASSIGN(target, FindVersion(keyring, number));
+  TRY_ASSIGN(target, NumberedVersion(keyring, number));
   if (target->state != VersionState::kDeactivated)
     return Conflict("version " + std::to_string(number) + " is " + std::string(ToString(target->state)) +
                         ": only a deactivated one becomes primary again",
@@ -133,7 +120,7 @@ Result<Effect> EffectOfReverse(const State& state, const crypto::ProposalText& p
 }  // namespace
 
 Result<Params> DraftRewrap(const State& state, const ProposalRequest& request) {
-  TRY_ASSIGN(const Keyring* keyring, FindKeyring(state, request.keyring));
+  TRY_ASSIGN(const Keyring* keyring, NamedKeyring(state, request.keyring));
   if (request.operation == "rewrap.reverse") return DraftReverse(state, request, *keyring);
   TRY(OnlyParams(request.params, {"quarantined"}));
   TRY(CheckPrimaryActive(*keyring));
@@ -259,7 +246,7 @@ Result<const Keyring*> JudgeAcknowledgement(const State& state, std::string_view
   const auto* keyring = state.FindKeyring(name);
   if (keyring == nullptr || !keyring->grants.Knows(service))
     return NotFound("no keyring of this name is granted to " + std::string(service), "keyring-not-found");
-  TRY_ASSIGN(const Version* version, FindVersion(*keyring, number));
+  TRY_ASSIGN(const Version* version, NumberedVersion(*keyring, number));
   // An acknowledgement is of that version and all before it: after a reverse the primary may be one of those.
   if (version->number >= keyring->primary || version->state == VersionState::kPreActive)
     return Conflict("version " + std::to_string(number) + " is " + std::string(ToString(version->state)) +
@@ -269,8 +256,8 @@ Result<const Keyring*> JudgeAcknowledgement(const State& state, std::string_view
 }
 
 Result<const Keyring*> JudgeEmergencyClose(const State& state, std::string_view name, std::uint64_t number) {
-  TRY_ASSIGN(const Keyring* keyring, FindKeyring(state, name));
-  TRY_ASSIGN(const Version* version, FindVersion(*keyring, number));
+  TRY_ASSIGN(const Keyring* keyring, NamedKeyring(state, name));
+  TRY_ASSIGN(const Version* version, NumberedVersion(*keyring, number));
   if (!state.EmergencyOpen(keyring->id, version->number))
     return Conflict("no emergency is open for version " + std::to_string(number), "no-emergency");
   TRY(CheckNoJobOf(state, *keyring));

@@ -1,7 +1,6 @@
 #include "appliance/rewrap_jobs.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "appliance/broker.h"
 #include "appliance/rewrap_decisions.h"
@@ -14,34 +13,9 @@ constexpr auto kIdle = std::chrono::milliseconds(250);
 constexpr auto kYield = std::chrono::milliseconds(20);
 constexpr auto kMostPause = std::chrono::milliseconds(5000);
 constexpr std::size_t kWholeFrame = 256;
-constexpr std::size_t kSample = 64;
-
-hsm::KeyRef RefOf(const Version& version) { return {version.token, version.kek, version.suite}; }
 
 // A record that the token refuses for what it is, now and for ever.
 bool IsTheRecordsFault(const Error& error) { return error.code == Code::kUnwrapFailed || error.code == Code::kInvalid; }
-
-ledger::EvidenceEntry EntryFor(const Clock& clock, const Keyring& keyring, std::string request_id) {
-  ledger::EvidenceEntry entry;
-  entry.time = clock.Now();
-  entry.request_id = std::move(request_id);
-  entry.principal = "-";
-  entry.operation = ledger::Operation::kRewrap;
-  entry.keyring = keyring.name;
-  entry.keyring_id = keyring.id;
-  entry.outcome = "ok";
-  return entry;
-}
-
-// K4: so many encryptions of one gcm KEK, and no more.
-Result<void> CheckBudget(const ledger::Ledger& ledger, const Version& version, std::size_t records) {
-  if (version.suite != crypto::Suite::kGcm) return {};
-  TRY_ASSIGN(const auto counters, ledger.CountersOf(version.kek));
-  if (counters.wraps + counters.rewraps_to + records < Broker::Options().gcm_refuse) return {};
-  return Conflict(
-      "version " + std::to_string(version.number) + " has done as many GCM encryptions as are safe: rotate the keyring",
-      "gcm-exhausted");
-}
 
 }  // namespace
 
@@ -60,6 +34,18 @@ RewrapJobs::RewrapJobs(ledger::Ledger& ledger, hsm::KeyOps& bulk, const Clock& c
                        Options options)
     : ledger_(ledger), bulk_(bulk), clock_(clock), governance_(governance), options_(std::move(options)) {
   thread_ = std::thread([this] { Loop(); });
+}
+
+ledger::EvidenceEntry RewrapJobs::EntryFor(const Keyring& keyring, std::string request_id) const {
+  ledger::EvidenceEntry entry;
+  entry.time = clock_.Now();
+  entry.request_id = std::move(request_id);
+  entry.principal = "-";
+  entry.operation = ledger::Operation::kRewrap;
+  entry.keyring = keyring.name;
+  entry.keyring_id = keyring.id;
+  entry.outcome = "ok";
+  return entry;
 }
 
 RewrapJobs::~RewrapJobs() { Stop(); }
@@ -268,7 +254,7 @@ std::vector<Result<hsm::KeyOpOutput>> RewrapJobs::Ask(const Pass& pass, const st
 
 Result<void> RewrapJobs::RunBatch(const Pass& pass, std::vector<Record> records) {
   TRY(ledger_.CheckSpace());
-  TRY(CheckBudget(ledger_, *pass.target, records.size()));
+  TRY(CheckGcmBudget(ledger_, *pass.target, records.size()));
   const auto& source = *pass.keyring->Find(records.front().record.version);
   std::vector<hsm::KeyOp> ops;
   ops.reserve(records.size());
@@ -302,7 +288,7 @@ Result<void> RewrapJobs::RunBatch(const Pass& pass, std::vector<Record> records)
     submission.deks.push_back({pass.keyring->id, std::move(id), std::move(next), std::move(record)});
   }
   // What the token was asked counts, also where it did not answer: an IV may have been used.
-  auto entry = EntryFor(clock_, *pass.keyring, pass.job->id);
+  auto entry = EntryFor(*pass.keyring, pass.job->id);
   entry.items = static_cast<std::uint32_t>(records.size());
   entry.failed = static_cast<std::uint32_t>(records.size() - opened);
   if (entry.failed > 0)
@@ -342,7 +328,7 @@ Result<void> RewrapJobs::RetryQuarantined(const Pass& pass) const {
       if (submission.deks.empty()) break;
       Bytes ids;
       for (const auto& write : submission.deks) Append(ids, crypto::Sha256(AsBytes(write.id)));
-      auto entry = EntryFor(clock_, *pass.keyring, pass.job->id);
+      auto entry = EntryFor(*pass.keyring, pass.job->id);
       entry.operation = ledger::Operation::kOther;
       entry.items = static_cast<std::uint32_t>(submission.deks.size());
       entry.digest = crypto::Sha256(ids);
@@ -430,96 +416,6 @@ bool RewrapJobs::WaitIdle(Steady::time_point until) const {
     (void)changed_.WaitUntil(mutex_, std::min(until, Steady::now() + kIdle));
   }
   return true;
-}
-
-Result<PlanView> RewrapJobs::Plan(const std::string& name, const std::string& request_id,
-                                  const std::string& principal) const {
-  const auto state = governance_.Snapshot();
-  const auto* keyring = state->FindKeyring(name);
-  if (keyring == nullptr) return NotFound("no keyring '" + name.substr(0, 64) + "'", "keyring-not-found");
-  PlanView plan;
-  plan.keyring = name;
-  plan.to_version = keyring->primary;
-  const auto block = [&](const char* code, std::string detail, bool stops) {
-    plan.blockers.push_back({code, std::move(detail), stops});
-  };
-  TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(keyring->id));
-  const Version* largest = nullptr;
-  for (const auto& [number, version] : keyring->versions) {
-    PlanView::Line line{number, version.state, {}, false};
-    if (const auto at = counts.find(number); at != counts.end()) line.counts = at->second;
-    line.moves = number != keyring->primary && MayRewrapFrom(*state, *keyring, version);
-    const auto moving = line.counts.records - line.counts.quarantined;
-    if (line.moves) {
-      plan.records += moving;
-      plan.bytes += line.counts.bytes;
-      if (moving > 0 && (largest == nullptr || moving > counts.at(largest->number).records)) largest = &version;
-    } else if (number != keyring->primary && line.counts.records > 0) {
-      block("version-state",
-            std::to_string(line.counts.records) + " records are under version " + std::to_string(number) +
-                ", which is " + std::string(ToString(version.state)),
-            false);
-    }
-    if (line.counts.quarantined > 0)
-      block("quarantined",
-            std::to_string(line.counts.quarantined) + " records under version " + std::to_string(number) +
-                " do not open: put or delete them",
-            false);
-    if (number != keyring->primary && version.state == VersionState::kDeactivated)
-      for (const auto& awaited : AwaitedServices(*state, *keyring, version))
-        block("census-unknown",
-              awaited.Text() + " has not acknowledged to keep nothing under version " + std::to_string(number), false);
-    plan.lines.push_back(line);
-  }
-  if (keyring->Primary()->state != VersionState::kActive)
-    block("version-state",
-          "version " + std::to_string(keyring->primary) + " is " + std::string(ToString(keyring->Primary()->state)),
-          true);
-  if (!keyring->enabled) block("keyring-disabled", "the keyring is disabled", true);
-  if (const auto* job = state->LiveJob(keyring->id)) block("job-running", "job " + job->id + " is at it", true);
-  if (const auto open = governance_.overrides().Open()) block("break-glass-open", "break-glass " + *open, false);
-  const auto hindrance = options_.hindrance ? options_.hindrance() : std::string();
-  if (!hindrance.empty()) block("provider-down", hindrance, true);
-  if (largest == nullptr || !hindrance.empty() || keyring->Primary()->state != VersionState::kActive) {
-    plan.basis = plan.records == 0 ? "nothing to move" : "nothing could be measured";
-    return plan;
-  }
-  TRY(ledger_.CheckSpace());
-  TRY(CheckBudget(ledger_, *keyring->Primary(), kSample));
-  std::vector<hsm::KeyOp> ops;
-  TRY(ledger_.Deks().ScanUnder(
-      keyring->id, largest->number, false, {}, [&](std::string_view, const ledger::DekRecord& record) {
-        ops.emplace_back(hsm::RewrapOp{RefOf(*largest), RefOf(*keyring->Primary()), record.blob});
-        return ops.size() < kSample;
-      }));
-  const auto begin = Steady::now();
-  const auto outputs = bulk_.Execute(ops);
-  const double seconds = std::chrono::duration<double>(Steady::now() - begin).count();
-  const auto tried = static_cast<std::uint32_t>(ops.size());
-  const auto failed = static_cast<std::uint32_t>(
-      std::count_if(outputs.begin(), outputs.end(), [](const auto& output) { return !output; }));
-  auto entry = EntryFor(clock_, *keyring, request_id);
-  entry.principal = principal;
-  entry.operation = ledger::Operation::kOther;
-  entry.items = tried;
-  entry.failed = failed;
-  entry.outcome = "rewrap-plan";
-  entry.uses = {{largest->kek, ledger::Use::kRewrapFrom, tried},
-                {keyring->Primary()->kek, ledger::Use::kRewrapTo, tried}};
-  ledger::Submission submission;
-  submission.evidence.push_back(std::move(entry));
-  TRY(ledger_.Record(std::move(submission)));
-  const auto lanes = std::min(options_.hosts, options_.concurrency);
-  plan.rate = seconds > 0 ? static_cast<double>(tried) / seconds * lanes : 0;
-  plan.seconds = plan.rate > 0 ? std::ceil(static_cast<double>(plan.records) / plan.rate) : 0;
-  plan.basis = std::to_string(tried) + " rewraps in the token took " +
-               std::to_string(static_cast<long>(std::lround(seconds * 1e6))) + " us, on " + std::to_string(lanes) +
-               (lanes == 1 ? " host" : " hosts");
-  if (failed > 0)
-    plan.blockers.push_back(
-        {"sample-failed",
-         std::to_string(failed) + " of " + std::to_string(tried) + " sampled records could not be rewrapped", false});
-  return plan;
 }
 
 }  // namespace strongroom::appliance

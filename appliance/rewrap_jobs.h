@@ -96,6 +96,7 @@ class RewrapJobs {
     std::string id;
     ledger::DekRecord record;
   };
+  ledger::EvidenceEntry EntryFor(const Keyring& keyring, std::string request_id) const;
   void Loop() EXCLUDES(mutex_);
   // Standing is a job that cannot go on for now.
   struct Standing {

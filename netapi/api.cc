@@ -14,8 +14,6 @@ namespace {
 
 namespace bj = boost::json;
 
-bj::value TimeOrNull(Millis time) { return time == 0 ? bj::value(nullptr) : bj::value(FormatTime(time)); }
-
 // Page is where a list goes on, and how much of it is asked for.
 struct Page {
   std::string after;

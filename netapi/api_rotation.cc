@@ -7,6 +7,7 @@
 #include "appliance/policy_decisions.h"
 #include "crypto/text_rules.h"
 #include "netapi/api.h"
+#include "netapi/keyring_json.h"
 
 namespace strongroom::netapi {
 namespace {
@@ -85,8 +86,6 @@ Result<bj::value> Api::DekShow(const Matched& matched, const Caller& caller) con
 }
 
 namespace {
-
-bj::value TimeOrNull(Millis time) { return time == 0 ? bj::value(nullptr) : bj::value(FormatTime(time)); }
 
 bj::object JobObject(const appliance::JobView& view) {
   const auto& job = *view.job;

@@ -10,9 +10,9 @@ namespace strongroom::netapi {
 namespace {
 
 namespace bj = boost::json;
-bj::value TimeOrNull(Millis time) { return time == 0 ? bj::value(nullptr) : bj::value(FormatTime(time)); }
-
 }  // namespace
+
+bj::value TimeOrNull(Millis time) { return time == 0 ? bj::value(nullptr) : bj::value(FormatTime(time)); }
 
 bj::object KeyringObject(const appliance::Keyring& keyring) {
   bj::object out;
