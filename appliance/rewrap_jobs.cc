@@ -304,6 +304,7 @@ Result<void> RewrapJobs::RunBatch(const Pass& pass, std::vector<Record> records)
   {
     const MutexLock lock(mutex_);
     measured_ += dealt_with;
+    if (!failure) standing_.erase(pass.job->id);  // it goes on
   }
   if (failure) return *failure;
   return {};

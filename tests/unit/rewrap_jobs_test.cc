@@ -299,8 +299,12 @@ TEST_F(RewrapJobsTest, F16_AnOutagePausesAndTheReturnResumes) {
   EXPECT_EQ(Last().state, "paused");
   EXPECT_NE(Last().waiting.find("away"), std::string::npos) << Last().waiting;
   EXPECT_EQ(Last().done, 10U) << "what did not come back is not counted";
+  // Two batches after the return it does not call itself paused any more.
+  std::string seen;
+  AtFrame(3, [&] { seen = Last().state + Last().waiting; });
   w_.token.SetAway(false);
   Finish();
+  EXPECT_EQ(seen, "running");
   EXPECT_EQ(Last().state, "complete");
   EXPECT_EQ(Census("org-a"), (Counted{{"v2", 40}}));
 }
