@@ -42,13 +42,16 @@ void Put(Writer& out, const KeyRef& ref) {
   out.Raw(ref.key);
   out.U8(static_cast<std::uint8_t>(ref.suite));
 }
+crypto::Suite GetSuite(WireReader& in) {
+  const auto suite = in.U8();
+  if (suite < 1 || suite > 2) in.Fail();
+  return static_cast<crypto::Suite>(suite);
+}
 KeyRef GetRef(WireReader& in) {
   KeyRef ref;
   ref.token = in.Text();
   ref.key = in.Array<20>();
-  const auto suite = in.U8();
-  if (suite < 1 || suite > 2) in.Fail();
-  ref.suite = static_cast<crypto::Suite>(suite);
+  ref.suite = GetSuite(in);
   return ref;
 }
 
@@ -60,10 +63,14 @@ void Put(Writer& out, OpDeadline deadline) {
 }
 OpDeadline GetDeadline(WireReader& in) {
   const auto millis = in.U64();
-  // More than the clock can hold is no deadline at all.
-  if (millis > static_cast<std::uint64_t>(
-                   std::chrono::duration_cast<std::chrono::milliseconds>(OpDeadline::max().time_since_epoch()).count()))
+  if (millis == kNoDeadline) return OpDeadline::max();
+  // More than the clock can hold is no time.
+  if (millis >
+      static_cast<std::uint64_t>(
+          std::chrono::duration_cast<std::chrono::milliseconds>(OpDeadline::max().time_since_epoch()).count())) {
+    in.Fail();
     return OpDeadline::max();
+  }
   return OpDeadline(std::chrono::milliseconds(millis));
 }
 
@@ -467,7 +474,7 @@ Result<Response> DecodeResponse(ByteView frame) {
         KeyRecord record;
         record.id = GetBytes(in);
         record.label = in.Text();
-        record.suite = static_cast<crypto::Suite>(in.U8());
+        record.suite = GetSuite(in);
         record.fault = in.Text();
         records.push_back(std::move(record));
       }

@@ -15,12 +15,10 @@
 #include <thread>
 
 #include "crypto/base/secret.h"
-#include "hsm/key_template.h"
-#include "hsm/token_key_ops.h"
+#include "tests/bench/load.h"
+#include "tests/bench/raw_wrap.h"
 #include "tests/bench/rotation_bench.h"
 #include "tests/support/dev_fixture.h"
-#include "tests/support/quorum_fixture.h"
-#include "tests/support/softhsm_fixture.h"
 
 namespace strongroom::tests {
 namespace {
@@ -48,77 +46,6 @@ double Loop(unsigned threads, const std::function<std::function<int()>(unsigned)
   stop = true;
   for (auto& thread : running) thread.join();
   return static_cast<double>(done) / std::chrono::duration<double>(Clock::now() - begin).count();
-}
-
-// RawToken does the token calls of one kwp wrap straight on the module: create, wrap, destroy.
-class RawToken {
- public:
-  RawToken() {
-    const auto ring = crypto::RandomArray<16>();
-    const SystemClock clock;
-    auto ops = std::move(*hsm::TokenKeyOps::Open(token_.uri(), clock));
-    const auto serial = ops->Identity()->serial;
-    (void)ops->Generate(QuorumFixture().Grant(ring, 1, crypto::Suite::kKwp, serial),
-                        {{serial, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, hsm::KekLabel("k", 1)});
-    ops.reset();
-    module_ = std::move(*hsm::Module::Load(kSoftHsmModule));
-    slot_ = *module_->FindSlot(token_.uri());
-    keeper_.emplace(std::move(*hsm::Session::Open(*module_, slot_)));
-    (void)keeper_->Login(*hsm::ReadPinFile(token_.uri().pin_file()));
-    auto id = crypto::MakeKeyId(ring, 1);
-    CK_ATTRIBUTE pattern{CKA_ID, id.data(), id.size()};
-    CK_ULONG count = 0;
-    (void)module_->fn().C_FindObjectsInit(keeper_->handle(), &pattern, 1);
-    (void)module_->fn().C_FindObjects(keeper_->handle(), &kek_, 1, &count);
-    (void)module_->fn().C_FindObjectsFinal(keeper_->handle());
-  }
-
-  double WrapsPerSecond(unsigned threads) {
-    return Loop(threads, [this](unsigned) {
-      auto session = std::make_shared<hsm::Session>(std::move(*hsm::Session::Open(*module_, slot_)));
-      return [this, session] { return WrapOnce(*session); };
-    });
-  }
-
- private:
-  int WrapOnce(const hsm::Session& session) {
-    std::vector<hsm::Attribute> attributes = {
-        hsm::UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), hsm::UlongAttribute(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
-        hsm::BoolAttribute(CKA_TOKEN, false),           hsm::BoolAttribute(CKA_PRIVATE, false),
-        hsm::BoolAttribute(CKA_EXTRACTABLE, true),      {CKA_VALUE, Bytes(88, 7)}};
-    auto ck = hsm::ToCk(attributes);
-    CK_OBJECT_HANDLE object = 0;
-    auto& fn = module_->fn();
-    if (fn.C_CreateObject(session.handle(), ck.data(), ck.size(), &object) != CKR_OK) std::abort();
-    CK_MECHANISM mechanism{CKM_AES_KEY_WRAP_PAD, nullptr, 0};
-    std::array<CK_BYTE, 256> out{};
-    CK_ULONG size = out.size();
-    if (fn.C_WrapKey(session.handle(), &mechanism, kek_, object, out.data(), &size) != CKR_OK) std::abort();
-    if (fn.C_DestroyObject(session.handle(), object) != CKR_OK) std::abort();
-    return 1;
-  }
-
-  SoftHsmFixture token_;
-  std::unique_ptr<hsm::Module> module_;
-  CK_SLOT_ID slot_ = 0;
-  std::optional<hsm::Session> keeper_;
-  CK_OBJECT_HANDLE kek_ = 0;
-};
-
-// Calls keeps one connection a thread alive and repeats one request.
-double Calls(const DevFixture& f, unsigned connections, const std::string& method, const std::string& target,
-             const std::string& body, int items) {
-  return Loop(connections, [&](unsigned) {
-    std::shared_ptr<netapi::Client> client = f.ClientFor("service-1");
-    return [client, method, target, body, items] {
-      const auto answer = client->Call(method, target, body);
-      if (!answer || answer->status != 200) {
-        std::cerr << "bench: " << (answer ? std::string(answer->body) : answer.error().Line()) << "\n";
-        std::abort();
-      }
-      return items;
-    };
-  });
 }
 
 // WithoutEvidence is a dev appliance whose strongroomd is the bench's own build, which records no operation: the other
@@ -257,7 +184,7 @@ struct Options {
 };
 
 int Run(const Options& options) {
-  RawToken raw;
+  RawWrap raw;
   const DevFixture f(options.hosts);
   std::optional<WithoutEvidence> unrecorded;
   const std::string wrap = R"({"plaintext":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="})";
@@ -268,15 +195,19 @@ int Run(const Options& options) {
   std::optional<FileKey> file_key;
   std::optional<BigLedger> big, empty;
   // The raw side is taken at the thread count that is best for it.
-  const auto raw_side = [&] { return std::max(raw.WrapsPerSecond(1), raw.WrapsPerSecond(2)); };
+  const auto raw_loop = [&](bool as_default) {
+    const auto with = [&](unsigned threads) { return Loop(threads, [&](unsigned) { return raw.Worker(as_default); }); };
+    return std::max(with(1), with(2));
+  };
+  const auto raw_side = [&] { return raw_loop(false); };
   const auto singles = [&](const DevFixture& at, unsigned connections) {
-    return Calls(at, connections, "POST", path, wrap, 1);
+    return Load(at, "service-1", connections, "POST", path, wrap, slice);
   };
   std::vector<Row> rows = {
       {"B1", "single wrap, 16 connections / raw wrap", [&] { return singles(f, 16); }, raw_side},
       {"B1-64", "single wrap, 64 connections / raw wrap", [&] { return singles(f, 64); }, raw_side},
-      {"B2", "batch wrap, 100 items, 8 connections / raw wrap", [&] { return Calls(f, 8, "POST", path, batch, 100); },
-       raw_side},
+      {"B2", "batch wrap, 100 items, 8 connections / raw wrap",
+       [&] { return 100 * Load(f, "service-1", 8, "POST", path, batch, slice); }, raw_side},
       {"B6", "single wrap, 64 connections / the same, evidence off", [&] { return singles(f, 64); },
        [&] { return singles(unrecorded->fixture(), 64); }},
       {"B12", "single wrap, 8 connections, our side / raw wrap", [&] { return singles(f, 8); }, raw_side},
@@ -289,7 +220,9 @@ int Run(const Options& options) {
       {"verify", "entries verified, 1,000,000 / by the oracle", [&] { return big->VerifiedPerSecond(); },
        [&] { return big->VerifiedByOraclePerSecond(); }},
       {"floor", "constant answer, 16 connections / raw wrap",
-       [&] { return Calls(f, 16, "GET", "/v1/health/live", "", 1); }, raw_side},
+       [&] { return Load(f, "service-1", 16, "GET", "/v1/health/live", "", slice); }, raw_side},
+      {"raw", "raw wrap, transit object as SoftHSM makes it by default / as ours", [&] { return raw_loop(true); },
+       raw_side},
   };
   if (!options.only.empty()) std::erase_if(rows, [&](const Row& row) { return row.id != options.only; });
   const auto has = [&](std::string_view id) {

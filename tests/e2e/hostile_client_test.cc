@@ -26,11 +26,6 @@ std::string Post(const std::string& more, const std::string& body = kBody) {
 }
 std::string Length(const std::string& body) { return "Content-Length: " + std::to_string(body.size()) + "\r\n"; }
 
-long RssKib(int pid) {
-  const auto status = ReadFile("/proc/" + std::to_string(pid) + "/status");
-  return std::stol(status.substr(status.find("RssAnon:") + 8));
-}
-
 class Http : public DevSuite<class HttpTag> {
  protected:
   static RawTls Connect(const std::string& principal = "service-1") { return RawTls(RawTlsContext(f(), principal)); }
@@ -144,7 +139,7 @@ TEST_F(Http, N4_AmbiguousRequestsSmuggleNothing) {
 
 // N3: headers are bounded in number and size, whichever way they grow; the memory too.
 TEST_F(Http, N3_HugeHeadersAreRefused) {
-  const auto before = RssKib(f().PidOf("strongroomd.pid"));
+  const auto before = AnonymousKib(f().PidOf("strongroomd.pid"));
   for (const auto& [name, request] :
        {std::pair<std::string, std::string>{"one long field",
                                             Get("/v1/keyrings", "X: " + std::string(1 << 20, 'x') + "\r\n")},
@@ -160,7 +155,7 @@ TEST_F(Http, N3_HugeHeadersAreRefused) {
     if (answer) EXPECT_EQ(answer->status, 431) << name;
     EXPECT_TRUE(c.Closed()) << name;
   }
-  EXPECT_LT(RssKib(f().PidOf("strongroomd.pid")) - before, 16 * 1024);
+  EXPECT_LT(AnonymousKib(f().PidOf("strongroomd.pid")) - before, 16 * 1024);
 }
 
 // N5: does the time of a refusal tell whether the keyring that it is about exists?
@@ -232,7 +227,7 @@ TEST_F(ManyConnections, N3_TenThousandIdleOnesLeaveTheServiceServing) {
   RaiseFileLimit();
   DevFixture f;
   const auto pid = f.PidOf("strongroomd.pid");
-  const auto before = RssKib(pid);
+  const auto before = AnonymousKib(pid);
   const RawTlsContext context(f, "service-1");
   std::vector<std::vector<RawTls>> idle(4);
   std::vector<std::thread> threads;
@@ -245,7 +240,7 @@ TEST_F(ManyConnections, N3_TenThousandIdleOnesLeaveTheServiceServing) {
     });
   for (auto& t : threads) t.join();
   for (const auto& mine : idle) ASSERT_EQ(mine.size(), 2500U);
-  const auto grown = RssKib(pid) - before;
+  const auto grown = AnonymousKib(pid) - before;
   RecordProperty("kib_each", std::to_string(grown / 10000));
   EXPECT_LT(grown, 10000L * 128) << "KiB for ten thousand connections";
   const auto client = f.ClientFor("service-1");

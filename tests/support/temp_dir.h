@@ -39,4 +39,10 @@ inline std::string ReadFile(const std::string& path) {
   return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
+/// AnonymousKib is what a process holds of memory of its own (RssAnon), in KiB.
+inline long AnonymousKib(int pid) {
+  const auto status = ReadFile("/proc/" + std::to_string(pid) + "/status");
+  return std::stol(status.substr(status.find("RssAnon:") + 8));
+}
+
 }  // namespace strongroom::tests
