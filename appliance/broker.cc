@@ -124,9 +124,11 @@ void Broker::Drain() {
   }
   for (auto& worker : workers_)
     if (worker.joinable()) worker.join();
+  const MutexLock lock(mutex_);
+  while (unreleased_ > 0) released_.Wait(mutex_);
 }
 
-void Broker::Submit(DataRequest request, Done done) {
+void Broker::Submit(DataRequest request, Done done, Start start) {
   const auto items = std::max<std::size_t>(1, request.items.size());
   if (request.lane == Lane::kInteractive) last_interactive_ = std::chrono::steady_clock::now();
   std::optional<Error> refused;
@@ -140,11 +142,16 @@ void Broker::Submit(DataRequest request, Done done) {
       const auto lane = request.lane;
       const auto tenant = request.principal;
       queue_.Push(lane, tenant, items, {std::move(request), std::move(done)});
-      work_.NotifyOne();
+      if (start == Start::kNow) work_.NotifyOne();
       return;
     }
   }
   done(*refused);
+}
+
+void Broker::Dispatch() {
+  const MutexLock lock(mutex_);
+  work_.NotifyOne();
 }
 
 bool Broker::InteractiveLately() const {
@@ -182,6 +189,7 @@ void Broker::WorkLoop() {
       if (!lane) return;
       group = queue_.Take(*lane, options_.group_items);
       if (*lane == Lane::kBulk) ++bulk_groups_;
+      if (NextLane()) work_.NotifyOne();  // one Dispatch may have come for many requests
     }
     RunGroup(*lane, std::move(group));
     if (*lane != Lane::kBulk) continue;
@@ -211,7 +219,7 @@ void Broker::RunGroup(Lane lane, std::vector<Pending> group) {
   for (auto& worked : all) Collect(worked, outputs, submission);
 
   // Token work is done and the session is back; only now is the disk waited for.
-  std::vector<std::pair<Done, DataReply>> replies;
+  Replies replies;
   for (auto& worked : all) {
     if (worked.refused) {
       replies.emplace_back(std::move(worked.pending.done), *worked.refused);
@@ -229,21 +237,37 @@ void Broker::RunGroup(Lane lane, std::vector<Pending> group) {
     for (auto& [done, reply] : replies) done(std::move(reply));
     return;
   }
-  const auto ticket = ledger_.Submit(std::move(submission));
-  if (!ticket) {
-    for (auto& [done, reply] : replies) done(ticket.error());
-    return;
+  {
+    const MutexLock lock(mutex_);
+    ++unreleased_;
   }
-  ledger::Staged staged(std::move(replies), *ticket);
-  const auto committed = ledger_.Wait(*ticket);
+  // The worker goes on with the next group meanwhile; the ledger's writer lets these answers go.
+  const auto held = std::make_shared<Replies>(std::move(replies));
+  const auto submitted = ledger_.Submit(
+      std::move(submission), [this, held](const ledger::Ticket& ticket, const Result<ledger::Committed>& committed) {
+        Release(ledger::Staged(std::move(*held), ticket), committed);
+      });
+  if (submitted) return;
+  for (auto& [done, reply] : *held) done(submitted.error());
+  Released();
+}
+
+void Broker::Release(ledger::Staged<Replies> staged, const Result<ledger::Committed>& committed) {
   if (committed) {
     for (auto& [done, reply] : std::move(staged).Open(*committed)) done(std::move(reply));
-    return;
+  } else {
+    // The answers stay staged for ever: no answer rather than an unrecorded one.
+    std::move(staged).Discard([&](const Replies& unopened) {
+      for (const auto& [done, reply] : unopened) done(committed.error());
+    });
   }
-  // The answers stay staged for ever: no answer rather than an unrecorded one.
-  std::move(staged).Discard([&](const std::vector<std::pair<Done, DataReply>>& unopened) {
-    for (const auto& [done, reply] : unopened) done(committed.error());
-  });
+  Released();
+}
+
+void Broker::Released() {
+  const MutexLock lock(mutex_);
+  --unreleased_;
+  released_.NotifyAll();
 }
 
 void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {

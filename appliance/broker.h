@@ -101,9 +101,12 @@ class Broker {
   /// those who wait for answers can still take them.
   void Drain() EXCLUDES(mutex_);
 
-  /// Submit admits a request; `done` is called once, from a worker's thread or, on refused admission, from the
-  /// caller's.
-  void Submit(DataRequest request, Done done) EXCLUDES(mutex_);
+  /// Submit admits a request; `done` is called once, from a thread of the broker's or of the ledger's, or, on refused
+  /// admission, from the caller's. It must not block. With kLater the request may lie until the next Dispatch: whoever
+  /// has several to submit lets them go together.
+  enum class Start : std::uint8_t { kNow, kLater };
+  void Submit(DataRequest request, Done done, Start start = Start::kNow) EXCLUDES(mutex_);
+  void Dispatch() EXCLUDES(mutex_);
 
   /// RecordRefusal records a refusal that never became a request here (authentication, authorisation), flood-bounded.
   /// Does not wait.
@@ -125,9 +128,12 @@ class Broker {
     Done done;
   };
   struct Worked;
+  using Replies = std::vector<std::pair<Done, DataReply>>;
   std::optional<Lane> NextLane() const REQUIRES(mutex_);
   void WorkLoop() EXCLUDES(mutex_);
   void RunGroup(Lane lane, std::vector<Pending> group);
+  void Release(ledger::Staged<Replies> staged, const Result<ledger::Committed>& committed) EXCLUDES(mutex_);
+  void Released() EXCLUDES(mutex_);
   void Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops);
   Result<hsm::KeyOp> PrepareItem(const Worked& worked, Operation operation, DataItem& item, DataAnswer& answer);
   Result<ledger::DekWrite> PrepareChange(const Worked& worked, Operation operation, const DataItem& item,
@@ -147,6 +153,8 @@ class Broker {
   AdmissionQueue<Pending> queue_ GUARDED_BY(mutex_);
   unsigned bulk_groups_ GUARDED_BY(mutex_) = 0;  // groups of the bulk lane under way
   bool stopping_ GUARDED_BY(mutex_) = false;
+  std::size_t unreleased_ GUARDED_BY(mutex_) = 0;  // groups whose evidence is on its way to the disk
+  CondVar released_;
   Mutex meter_mutex_;
   RefusalMeter meter_ GUARDED_BY(meter_mutex_);
   std::vector<std::thread> workers_;

@@ -93,7 +93,14 @@ Ledger::~Ledger() {
   if (writer_.joinable()) writer_.join();
 }
 
-Result<Ticket> Ledger::Submit(Submission submission) {
+Result<Ticket> Ledger::Submit(Submission submission) { return Queue(std::move(submission), nullptr); }
+
+Result<void> Ledger::Submit(Submission submission, Then then) {
+  TRY(Queue(std::move(submission), std::move(then)));
+  return {};
+}
+
+Result<Ticket> Ledger::Queue(Submission submission, Then then) {
   const MutexLock lock(mutex_);
   if (failure_) return *failure_;
   if (stopping_) return Unavailable("the ledger is closing");
@@ -104,7 +111,7 @@ Result<Ticket> Ledger::Submit(Submission submission) {
     return Overloaded("too many entries wait to be recorded");
   queued_entries_ += entries;
   const auto sequence = next_sequence_++;
-  queue_.push_back({std::move(submission), sequence});
+  queue_.push_back({std::move(submission), sequence, std::move(then)});
   work_.NotifyOne();
   return Ticket(sequence);
 }
@@ -162,19 +169,26 @@ void Ledger::WriteLoop() {
     }
     crowd = group.size();
     const auto written = WriteGroup(group);
-    const MutexLock lock(mutex_);
-    if (written) {
-      durable_sequence_ = group.back().sequence;
-      control_head_ = HeadFor(control_tree_.frontier());
-      evidence_head_ = HeadFor(evidence_tree_.frontier());
-    } else {
-      failure_ = Unavailable("the ledger cannot record and takes nothing more: " + written.error().detail +
-                                 "; free the disk or restore, then restart",
-                             "ledger-failed");
-      queue_.clear();
+    Result<Committed> committed = Committed(group.back().sequence);
+    {
+      const MutexLock lock(mutex_);
+      if (written) {
+        durable_sequence_ = group.back().sequence;
+        control_head_ = HeadFor(control_tree_.frontier());
+        evidence_head_ = HeadFor(evidence_tree_.frontier());
+      } else {
+        failure_ = Unavailable("the ledger cannot record and takes nothing more: " + written.error().detail +
+                                   "; free the disk or restore, then restart",
+                               "ledger-failed");
+        committed = *failure_;
+        group.insert(group.end(), std::move_iterator(queue_.begin()), std::move_iterator(queue_.end()));
+        queue_.clear();
+      }
+      durable_.NotifyAll();
     }
-    durable_.NotifyAll();
-    if (failure_) return;
+    for (const auto& queued : group)
+      if (queued.then) queued.then(Ticket(queued.sequence), committed);
+    if (!committed) return;
   }
 }
 

@@ -67,6 +67,11 @@ class Ledger {
   /// Submit queues; kOverloaded when the queue is full, kUnavailable when the ledger has failed. Order of tickets is
   /// order in the logs.
   Result<Ticket> Submit(Submission submission) EXCLUDES(mutex_);
+  /// Then is told what became of a submission.
+  using Then = std::function<void(const Ticket&, const Result<Committed>&)>;
+  /// Submit with `then` calls it once, when the entries are synced to disk or the ledger has failed, from the writer's
+  /// own thread: it must not block, nor call the ledger's Wait or Record. When Submit itself fails it is never called.
+  Result<void> Submit(Submission submission, Then then) EXCLUDES(mutex_);
   /// Wait blocks until the ticket's entries are synced to disk.
   Result<Committed> Wait(const Ticket& ticket) EXCLUDES(mutex_);
   /// Record is Submit and Wait.
@@ -105,8 +110,10 @@ class Ledger {
   struct Queued {
     Submission submission;
     std::uint64_t sequence;
+    Then then;  // may be empty
   };
   explicit Ledger(std::unique_ptr<Env> env) : env_(std::move(env)) {}
+  Result<Ticket> Queue(Submission submission, Then then) EXCLUDES(mutex_);
   void WriteLoop() EXCLUDES(mutex_);
   Result<void> WriteGroup(const std::vector<Queued>& group);
   Result<KekCounters> CountersAt(ByteView key) const;

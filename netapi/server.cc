@@ -26,6 +26,7 @@
 #include "netapi/body_budget.h"
 #include "netapi/data_json.h"
 #include "netapi/handshakes.h"
+#include "netapi/mailbox.h"
 #include "netapi/problem.h"
 #include "netapi/stream_exchange.h"
 
@@ -136,7 +137,9 @@ class Server::Impl {
   struct Loop {
     net::io_context context{1};
     net::executor_work_guard<net::io_context::executor_type> guard{net::make_work_guard(context)};
+    Mailbox mailbox{context};
     std::unordered_set<Connection*> connections;  // of this loop's thread alone
+    bool dispatches = false;  // requests wait for the end of this round; of this loop's thread alone
     std::thread thread;
   };
 
@@ -192,7 +195,7 @@ class Server::Impl {
       Connection connection(std::move(socket), std::move(ssl));
       loop.connections.insert(&connection);
       try {
-        co_await Converse(connection);
+        co_await Converse(loop, connection);
       } catch (const std::exception& e) {
         spdlog::error("connection ended by an exception: {}", e.what());
       }
@@ -203,7 +206,7 @@ class Server::Impl {
     Leave();
   }
 
-  net::awaitable<void> Converse(Connection& connection) {
+  net::awaitable<void> Converse(Loop& loop, Connection& connection) {
     auto& stream = connection.stream;
     auto& socket = beast::get_lowest_layer(stream);
     ErrorCode ec;
@@ -219,7 +222,7 @@ class Server::Impl {
       connection.idle = true;
       co_await http::async_read_header(stream, buffer, parser, net::redirect_error(net::use_awaitable, ec));
       connection.idle = false;
-      keep = co_await Exchange(stream, buffer, parser, *spki, ec);
+      keep = co_await Exchange(loop, stream, buffer, parser, *spki, ec);
       // What was read may hold DEKs: an idle connection keeps none of it.
       if (buffer.size() == 0) {
         buffer.clear();
@@ -242,7 +245,7 @@ class Server::Impl {
   }
 
   // Exchange answers one request whose header has been read; false when the connection is to be closed.
-  net::awaitable<bool> Exchange(TlsStream& stream, SecretBuffer& buffer, RequestParser& parser,
+  net::awaitable<bool> Exchange(Loop& loop, TlsStream& stream, SecretBuffer& buffer, RequestParser& parser,
                                 const crypto::Digest& spki, ErrorCode ec) {
     if (ec == http::error::header_limit)
       co_return co_await Refuse(stream, parser, ToHex(crypto::RandomArray<8>()),
@@ -306,7 +309,7 @@ class Server::Impl {
     Reply reply;
     const auto endpoint = matched->route->endpoint;
     if (endpoint == Endpoint::kData)
-      reply = co_await AskBroker(*matched, *caller, parser.get().body(), request_id);
+      reply = co_await AskBroker(loop, *matched, *caller, parser.get().body(), request_id);
     else if (endpoint == Endpoint::kLive || endpoint == Endpoint::kReady || endpoint == Endpoint::kStatus ||
              endpoint == Endpoint::kMetrics)
       reply = api_.Control(*matched, *caller, {}, request_id);  // never blocks: it must answer when all else does not
@@ -343,7 +346,7 @@ class Server::Impl {
     return {};
   }
 
-  net::awaitable<Reply> AskBroker(const Matched& matched, const Caller& caller, const SecretText& body,
+  net::awaitable<Reply> AskBroker(Loop& loop, const Matched& matched, const Caller& caller, const SecretText& body,
                                   const std::string& request_id) {
     // Every item is an object of its own, so their braces tell how many there are before anything is parsed.
     const auto braces = static_cast<std::size_t>(std::count(body.begin(), body.end(), '{'));
@@ -366,15 +369,16 @@ class Server::Impl {
     request.items = std::move(parsed->items);
     request.deadline = std::chrono::steady_clock::now() + options_.request_deadline;
     const bool batch = parsed->batch;
-    const auto executor = co_await net::this_coro::executor;
     const auto reply =
         co_await net::async_initiate<const net::use_awaitable_t<>, void(std::shared_ptr<appliance::DataReply>)>(
             [&](auto handler) {
               const auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-              api_.broker().Submit(std::move(request), [shared, executor](appliance::DataReply result) {
+              const auto done = [shared, &mailbox = loop.mailbox](appliance::DataReply result) {
                 auto held = std::make_shared<appliance::DataReply>(std::move(result));
-                net::post(executor, [shared, held] { std::move (*shared)(held); });
-              });
+                mailbox.Put([shared, held] { std::move (*shared)(held); });
+              };
+              api_.broker().Submit(std::move(request), done, appliance::Broker::Start::kLater);
+              DispatchSoon(loop);
             },
             net::use_awaitable);
     if (!*reply && HttpStatusOf(reply->error()) == 429) co_return co_await Overload(reply->error(), request_id);
@@ -386,6 +390,15 @@ class Server::Impl {
         std::all_of(answers.begin(), answers.end(), [](const auto& a) { return !a && HttpStatusOf(a.error()) == 503; }))
       co_return ProblemReply(answers[0].error(), request_id);
     co_return Reply{200, false, RenderDataReply(matched.route->operation, batch, answers, request_id)};
+  }
+
+  // All sockets that are ready are read before the broker looks: the token's frames are as large as the crowd.
+  void DispatchSoon(Loop& loop) {
+    if (std::exchange(loop.dispatches, true)) return;
+    net::post(loop.context, [this, &loop] {
+      loop.dispatches = false;
+      api_.broker().Dispatch();
+    });
   }
 
   // Who asks for more than his share at once and again would spend everyone's processor on being refused: a 429 waits.

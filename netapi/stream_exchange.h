@@ -152,14 +152,12 @@ class StreamExchange {
     const auto count = items.size();
     request.items = std::move(items);
     broker_.Submit(std::move(request), [shared = shared_, slot, count, id = request_id_,
-                                        operation = operation_](appliance::DataReply reply) {
-      SecretText text;
-      if (reply)
-        for (const auto& answer : *reply) AppendDataLine(text, operation, answer, id);
-      else
-        for (std::size_t i = 0; i < count; ++i) AppendDataLine(text, operation, reply.error(), id);
-      net::post(shared->changed.get_executor(), [shared, slot, text = std::move(text)]() mutable {
-        slot->text = std::move(text);
+                                        operation = operation_](appliance::DataReply result) {
+      net::post(shared->changed.get_executor(), [=, reply = std::make_shared<appliance::DataReply>(std::move(result))] {
+        if (*reply)
+          for (const auto& answer : **reply) AppendDataLine(slot->text, operation, answer, id);
+        else
+          for (std::size_t i = 0; i < count; ++i) AppendDataLine(slot->text, operation, reply->error(), id);
         slot->ready = true;
         shared->changed.cancel();
       });

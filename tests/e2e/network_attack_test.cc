@@ -140,7 +140,8 @@ TEST_F(NetworkAttacks, N1_SslscanFindsTls13Alone) {
                           "TLSv1.2   disabled", "Session renegotiation not supported"})
     EXPECT_TRUE(has(off)) << off << "\n" << scanned->out;
   EXPECT_TRUE(has("TLSv1.3   enabled")) << scanned->out;
-  EXPECT_TRUE(has("Accepted  TLSv1.3  256 bits  TLS_AES_256_GCM_SHA384")) << "the scan has got through\n" << scanned->out;
+  EXPECT_TRUE(has("Accepted  TLSv1.3  256 bits  TLS_AES_256_GCM_SHA384")) << "the scan has got through\n"
+                                                                          << scanned->out;
   EXPECT_FALSE(has("Accepted  TLSv1.2") || has("Preferred TLSv1.2")) << scanned->out;
 }
 
