@@ -2,19 +2,24 @@
 
 #include <poll.h>
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <vector>
+
+#include "crypto/base/mutex.h"
 
 namespace strongroom::hsm {
 namespace {
 
 constexpr std::size_t kMaxConnections = 64;
 constexpr auto kLeaveBound = std::chrono::seconds(5);
+constexpr std::size_t kMostUnderWay = 2048;  // operations; while there are more no frame is read
 
 Result<crypto::ExecutionGrant> Count(const Clock& clock, ApprovedText approved) {
   TRY_ASSIGN(const auto roster, crypto::Roster::Parse(approved.roster));
@@ -43,9 +48,60 @@ Result<void> CountAndChange(KeyOps& ops, const Clock& clock, ChangeRecordRequest
   return ops.ChangeLedgerRecord(std::move(grant));
 }
 
-// Reads one frame and answers it; false when the connection is to be closed.
-bool ServeOne(int fd, KeyOps& ops, const Clock& clock, const HostDuties& duties, ScratchBytes& frame) {
-  if (const auto read = ReadFrame(fd, frame); !read) {
+// Connection is one peer. Answers may be written by any thread, whole.
+struct Connection {
+  explicit Connection(UniqueFd socket) : fd(std::move(socket)) {}
+  Result<void> Write(ByteView frame) EXCLUDES(mutex) {
+    const MutexLock lock(mutex);
+    return WriteFrame(fd.get(), frame);
+  }
+  const UniqueFd fd;
+  Mutex mutex;
+};
+
+// UnderWay counts the operations of frames that are answered later, and wakes the host's own thread when it has
+// something to look at.
+class UnderWay {
+ public:
+  explicit UnderWay(const HostDuties& duties) : duties_(duties), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  int fd() const { return wake_.get(); }
+  void Enter(std::size_t operations) EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    operations_ += operations;
+  }
+  void Leave(std::size_t operations) EXCLUDES(mutex_) {
+    duties_.after();
+    const MutexLock lock(mutex_);
+    const bool was_full = operations_ >= kMostUnderWay;
+    operations_ -= operations;
+    ended_.NotifyAll();
+    if (was_full || duties_.broken()) (void)eventfd_write(wake_.get(), 1);
+  }
+  bool Full() const EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    return operations_ >= kMostUnderWay;
+  }
+  void AwaitNone() EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    while (operations_ > 0) ended_.Wait(mutex_);
+  }
+  void TakeWake() const {
+    eventfd_t ignored = 0;
+    (void)eventfd_read(wake_.get(), &ignored);
+  }
+
+ private:
+  const HostDuties& duties_;
+  const UniqueFd wake_;
+  mutable Mutex mutex_;
+  CondVar ended_;
+  std::size_t operations_ GUARDED_BY(mutex_) = 0;
+};
+
+// Reads one frame and answers it, now or when its operations have ended; false when the connection is to be closed.
+bool ServeOne(const std::shared_ptr<Connection>& connection, KeyOps& ops, const Clock& clock, const HostDuties& duties,
+              UnderWay& under_way, ScratchBytes& frame) {
+  if (const auto read = ReadFrame(connection->fd.get(), frame); !read) {
     if (read.error().code != Code::kUnavailable) spdlog::warn("connection closed: {}", read.error().Line());
     return false;
   }
@@ -56,10 +112,23 @@ bool ServeOne(int fd, KeyOps& ops, const Clock& clock, const HostDuties& duties,
     return false;
   }
   duties.begin();
+  if (auto* execute = std::get_if<ExecuteRequest>(&request->body)) {
+    const auto count = execute->ops.size();
+    under_way.Enter(count);
+    // A connection whose peer has gone is kept until its last answer has tried to leave.
+    const auto source = static_cast<std::uint64_t>(connection->fd.get());
+    ops.Start(source, std::move(execute->ops),
+              [connection, &under_way, count, id = request->id](ExecuteResponse results) {
+                (void)connection->Write(EncodeResponse({id, std::move(results)}));
+                under_way.Leave(count);
+              });
+    duties.end();
+    return true;
+  }
   const auto answer = EncodeResponse(Answer(ops, clock, std::move(*request), duties.custody));
   duties.end();
   duties.after();
-  return WriteFrame(fd, answer).has_value();
+  return connection->Write(answer).has_value();
 }
 
 UniqueFd AcceptChecked(int listener, const std::set<uid_t>& allowed_uids) {
@@ -101,9 +170,7 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
     response.body = EndDestructionResponse{elsewhere};
     return response;
   }
-  if (auto* execute = std::get_if<ExecuteRequest>(&request.body))
-    response.body = ops.Execute(execute->ops);
-  else if (auto* generate = std::get_if<GenerateRequest>(&request.body))
+  if (auto* generate = std::get_if<GenerateRequest>(&request.body))
     response.body = GenerateResponse{CountAndGenerate(ops, clock, std::move(*generate))};
   else if (std::holds_alternative<InventoryRequest>(request.body))
     response.body = InventoryResponse{ops.Inventory()};
@@ -129,33 +196,43 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
 HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_uids, KeyOps& ops, const Clock& clock,
                      const HostDuties& duties) {
   using Now = std::chrono::steady_clock;
-  std::vector<UniqueFd> connections;
+  UnderWay under_way(duties);
+  std::vector<std::shared_ptr<Connection>> connections;
   ScratchBytes frame;
   std::optional<Now::time_point> leave_by;
+  const auto end = [&](HostExit how) {
+    under_way.AwaitNone();
+    return how;
+  };
   while (true) {
     const bool accepts = !leave_by && connections.size() < kMaxConnections;
-    std::vector<pollfd> polls = {{leave_by ? -1 : stop_fd, POLLIN, 0}, {accepts ? listener : -1, POLLIN, 0}};
-    for (const auto& connection : connections) polls.push_back({connection.get(), POLLIN, 0});
+    const bool full = under_way.Full();
+    std::vector<pollfd> polls = {
+        {leave_by ? -1 : stop_fd, POLLIN, 0}, {accepts ? listener : -1, POLLIN, 0}, {under_way.fd(), POLLIN, 0}};
+    for (const auto& connection : connections) polls.push_back({full ? -1 : connection->fd.get(), POLLIN, 0});
     const auto wait = leave_by ? std::chrono::duration_cast<std::chrono::milliseconds>(*leave_by - Now::now()).count()
                                : std::int64_t{-1};
     if (poll(polls.data(), polls.size(), leave_by ? static_cast<int>(std::max<std::int64_t>(0, wait)) : -1) < 0 &&
         errno != EINTR)
-      return kHostBroken;
-    std::vector<UniqueFd> kept;
+      return end(kHostBroken);
+    if (polls[2].revents != 0) under_way.TakeWake();
+    if (duties.broken()) return end(kHostBroken);
+    std::vector<std::shared_ptr<Connection>> kept;
     for (std::size_t i = 0; i < connections.size(); ++i) {
-      if (polls[i + 2].revents == 0 || ServeOne(connections[i].get(), ops, clock, duties, frame))
+      if (polls[i + 3].revents == 0 || ServeOne(connections[i], ops, clock, duties, under_way, frame))
         kept.push_back(std::move(connections[i]));
-      if (duties.broken()) return kHostBroken;
+      if (duties.broken()) return end(kHostBroken);
     }
     connections = std::move(kept);
     if (polls[1].revents != 0)
-      if (auto fd = AcceptChecked(listener, allowed_uids)) connections.push_back(std::move(fd));
+      if (auto fd = AcceptChecked(listener, allowed_uids))
+        connections.push_back(std::make_shared<Connection>(std::move(fd)));
     if (polls[0].revents != 0) {
       leave_by = Now::now() + kLeaveBound;
       const auto notice = EncodeResponse({0, Notice{HostWord::kLeaving}});
-      std::erase_if(connections, [&](const UniqueFd& fd) { return !WriteFrame(fd.get(), notice); });
+      std::erase_if(connections, [&](const auto& connection) { return !connection->Write(notice); });
     }
-    if (leave_by && (connections.empty() || Now::now() >= *leave_by)) return kHostDone;
+    if (leave_by && (connections.empty() || Now::now() >= *leave_by)) return end(kHostDone);
   }
 }
 

@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 
 namespace strongroom::hsm {
@@ -37,16 +38,19 @@ Result<HostWatch> HostWatch::Map(int fd) {
   return watch;
 }
 
-void HostWatch::Begin() { page_->busy_since.store(Now()); }
+void HostWatch::Begin(unsigned lane) { page_->busy_since[lane].store(Now()); }
 
 void HostWatch::Clear() {
-  page_->busy_since.store(0);
+  for (auto& since : page_->busy_since) since.store(0);
   page_->asks_to_leave.store(0);
 }
 
 std::int64_t HostWatch::BusyMillis() const {
-  const auto since = page_->busy_since.load();
-  return since == 0 ? 0 : Now() - since;
+  const auto now = Now();
+  std::int64_t longest = 0;
+  for (const auto& each : page_->busy_since)
+    if (const auto since = each.load(); since != 0) longest = std::max(longest, now - since);
+  return longest;
 }
 
 }  // namespace strongroom::hsm

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -8,9 +9,10 @@
 
 namespace strongroom::hsm {
 
-/// HostWatch is one shared page in which a host says since when it has been inside a request, so that its supervisor
-/// can tell a hung call from an idle host (P7), and that it would leave. Made by the supervisor; the host maps it by
-/// the descriptor that it inherits.
+/// HostWatch is one shared page in which a host says since when each of its lanes has been inside a request, so that
+/// its supervisor can tell a hung call from an idle host (P7), and that it would leave. Lane 0 is the host's own
+/// thread, the others are its sessions' when it has several. Made by the supervisor; the host maps it by the descriptor
+/// that it inherits.
 class HostWatch {
  public:
   static Result<HostWatch> Make();
@@ -18,17 +20,18 @@ class HostWatch {
   int fd() const { return fd_.get(); }
   /// Begin and End are the host's, around each request; AskToLeave when it is worn. Clear is the supervisor's, for a
   /// new host.
-  void Begin();
-  void End() { page_->busy_since.store(0); }
+  static constexpr unsigned kLanes = 65;
+  void Begin(unsigned lane = 0);
+  void End(unsigned lane = 0) { page_->busy_since[lane].store(0); }
   void AskToLeave() { page_->asks_to_leave.store(1); }
   void Clear();
-  /// BusyMillis is how long the present request has run, 0 when there is none.
+  /// BusyMillis is how long the oldest request under way has run, 0 when there is none.
   std::int64_t BusyMillis() const;
   bool AsksToLeave() const { return page_->asks_to_leave.load() != 0; }
 
  private:
   struct Page {
-    std::atomic<std::int64_t> busy_since;
+    std::array<std::atomic<std::int64_t>, kLanes> busy_since;
     std::atomic<std::uint32_t> asks_to_leave;
   };
   struct Unmap {

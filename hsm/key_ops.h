@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -125,6 +126,11 @@ class KeyOps {
 
   /// Execute runs the operations in order, one result each; one failure does not stop the others.
   virtual std::vector<Result<KeyOpOutput>> Execute(std::span<const KeyOp> ops) = 0;
+  /// Start runs them as Execute does and hands the results to `done`: before it returns where operations run one at a
+  /// time, else whenever the last has ended, from another thread. What comes from one `source` is begun in order;
+  /// sources take turns.
+  using Done = std::function<void(std::vector<Result<KeyOpOutput>>)>;
+  virtual void Start(std::uint64_t /*source*/, std::vector<KeyOp> ops, Done done) { done(Execute(ops)); }
   /// Generate makes one KEK, non-exportable, reads it back and destroys it again if any attribute differs (K2). The
   /// grant's proposal must name this key and suite, its roster must be the one that the token obeys, and it works once
   /// (crypto/custody.h). An id that exists already is kConflict.

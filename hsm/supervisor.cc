@@ -372,8 +372,12 @@ int RunHost(const TokendConfig& config, bool pin_retry, bool custody) {
   }
   const SystemClock clock;
   auto uri = TokenUri::Parse(config.uri);
-  auto ops =
-      uri ? TokenKeyOps::Open(std::move(*uri), clock, pin_retry) : Result<std::unique_ptr<TokenKeyOps>>(uri.error());
+  TokenKeyOps::Options options;
+  options.pin_count_may_be_low = pin_retry;
+  options.sessions = config.sessions;
+  options.watch = {[&](unsigned lane) { watch->Begin(lane + 1); }, [&](unsigned lane) { watch->End(lane + 1); }};
+  auto ops = uri ? TokenKeyOps::Open(std::move(*uri), clock, std::move(options))
+                 : Result<std::unique_ptr<TokenKeyOps>>(uri.error());
   if (!ops) {
     // The supervisor reports a refused PIN itself, with the latch that it writes; a PIN that was not even tried has its
     // own reason.

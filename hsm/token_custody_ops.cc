@@ -10,8 +10,9 @@ Result<void> TokenKeyOps::Generate(crypto::ExecutionGrant grant, const KeySpec& 
   TRY(CheckGrantNamesKey(used.proposal(), spec));
   if (clock_.Now() > used.proposal().execute_by)
     return Expired("the proposal's time for execution has passed", "proposal-expired");
-  return Make(used.proposal().keyring, spec,
-              [&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Spend(control_, used, clock_.Now()); });
+  return Make(used.proposal().keyring, spec, [&]() STRONGROOM_TSA(no_thread_safety_analysis) {
+    return signer_.Spend(control_.session(), used, clock_.Now());
+  });
 }
 
 Result<void> TokenKeyOps::GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) {
@@ -19,36 +20,37 @@ Result<void> TokenKeyOps::GenerateByMandate(crypto::StandingGrant grant, const K
   TRY(CheckStanding(used, spec.ref, /*destroys=*/false));
   TRY_ASSIGN(const auto keyring, KeyringOfLabel(spec));
   return Make(keyring, spec, [&]() STRONGROOM_TSA(no_thread_safety_analysis) {
-    return signer_.SpendMandate(control_, keyring, spec.ref, clock_.Now());
+    return signer_.SpendMandate(control_.session(), keyring, spec.ref, clock_.Now());
   });
 }
 
 template <class Spend>
 Result<void> TokenKeyOps::Make(const std::string& keyring, const KeySpec& spec, Spend spend) {
   const MutexLock lock(mutex_);
-  const OnControl session(*this);
-  if (broken_) return Unavailable("the token has failed; its host is being replaced");
-  if (spec.ref.token != identity_.serial) return NotFound("this host serves token " + identity_.serial, "key-missing");
-  TRY_ASSIGN(const auto existing, FindObjects({{CKA_ID, Bytes(spec.ref.key.begin(), spec.ref.key.end())}}, 1));
+  if (Broken()) return Unavailable("the token has failed; its host is being replaced");
+  if (spec.ref.token != token_.identity.serial)
+    return NotFound("this host serves token " + token_.identity.serial, "key-missing");
+  TRY_ASSIGN(const auto existing, control_.FindObjects({{CKA_ID, Bytes(spec.ref.key.begin(), spec.ref.key.end())}}, 1));
   if (!existing.empty())
     return Conflict("the token already has an object with CKA_ID " + ToHex(spec.ref.key), "key-exists");
-  TRY_ASSIGN(const auto known, ReadKeys());
+  TRY_ASSIGN(const auto known, control_.ReadKeys());
   TRY(CheckSeries(keyring, ByteView(spec.ref.key).first(16), known));
   // Spent before anything is made: the same votes never make a second key, whoever asks (Q5, Q9).
   if (const auto spent = spend(); !spent) return SignerFault(spent.error());
-  auto attributes = KekTemplate(spec, profile_);
+  auto attributes = KekTemplate(spec, token_.profile);
   auto ck = ToCk(attributes);
   CK_MECHANISM mechanism{CKM_AES_KEY_GEN, nullptr, 0};
   CK_OBJECT_HANDLE key = 0;
-  if (const CK_RV rv = module_->fn().C_GenerateKey(at_->handle(), &mechanism, ck.data(), ck.size(), &key); rv != CKR_OK)
-    return Fault(rv, "C_GenerateKey", nullptr);
-  auto reported = ReadAttributes(key, KekReadBack(profile_));
-  const auto fault = reported ? JudgeKek(*reported, spec.ref, profile_) : reported.error().Line();
+  if (const CK_RV rv = module_->fn().C_GenerateKey(control_.session().handle(), &mechanism, ck.data(), ck.size(), &key);
+      rv != CKR_OK)
+    return control_.Fault(rv, "C_GenerateKey", nullptr);
+  auto reported = control_.ReadAttributes(key, KekReadBack(token_.profile));
+  const auto fault = reported ? JudgeKek(*reported, spec.ref, token_.profile) : reported.error().Line();
   if (!fault.empty()) {
     // Only a key that is known to be gone may be called so; else whoever asked has to look once the token is back.
-    const CK_RV destroyed = module_->fn().C_DestroyObject(at_->handle(), key);
+    const CK_RV destroyed = module_->fn().C_DestroyObject(control_.session().handle(), key);
     if (destroyed != CKR_OK) {
-      broken_ = true;
+      shared_.Break();
       return Error{Code::kUnavailable,
                    "a new KEK that is not as asked for could not be destroyed: " + fault,
                    {},

@@ -11,14 +11,13 @@ constexpr Millis kMostStep = 15'000;
 
 Error TokenKeyOps::SignerFault(Error error) {
   if (error.ck_rv == CKR_OK) return error;
-  return Fault(error.ck_rv, error.where, nullptr);
+  return control_.Fault(error.ck_rv, error.where, nullptr);
 }
 
 template <class Call>
 auto TokenKeyOps::OnLedgerRecord(Call call) -> decltype(call()) {
   const MutexLock lock(mutex_);
-  const OnControl session(*this);
-  if (broken_) return Unavailable("the token has failed; its host is being replaced");
+  if (Broken()) return Unavailable("the token has failed; its host is being replaced");
   auto done = call();
   if (!done) return SignerFault(std::move(done).error());
   return done;
@@ -27,31 +26,31 @@ auto TokenKeyOps::OnLedgerRecord(Call call) -> decltype(call()) {
 Result<std::vector<CheckpointSignature>> TokenKeyOps::SignCheckpoint(const crypto::Checkpoint& head,
                                                                      std::span<const crypto::Digest> proof) {
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
-    ++operations_;  // it makes and destroys objects like any other
-    return signer_.Sign(control_, head, proof, clock_.Now());
+    shared_.Count();  // it makes and destroys objects like any other
+    return signer_.Sign(control_.session(), head, proof, clock_.Now());
   });
 }
 
 Result<std::vector<CheckpointKey>> TokenKeyOps::CheckpointKeys() {
-  return OnLedgerRecord([&]()
-                            STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Keys(control_, clock_.Now()); });
+  return OnLedgerRecord(
+      [&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Keys(control_.session(), clock_.Now()); });
 }
 
 Result<crypto::LedgerRecord> TokenKeyOps::ReadLedgerRecord() {
-  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Record(control_); });
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Record(control_.session()); });
 }
 
 Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   const auto used = std::move(grant);
   const auto token = used.proposal().params.find("token");
-  if (token == used.proposal().params.end() || token->second != identity_.serial)
-    return Forbidden("the votes are for another token than " + identity_.serial, "grant-mismatch");
+  if (token == used.proposal().params.end() || token->second != token_.identity.serial)
+    return Forbidden("the votes are for another token than " + token_.identity.serial, "grant-mismatch");
   if (clock_.Now() > used.proposal().execute_by)
     return Expired("the proposal's time for execution has passed", "proposal-expired");
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
-    TRY_ASSIGN(const auto keys, ReadKeys());
+    TRY_ASSIGN(const auto keys, control_.ReadKeys());
     TRY(CheckChangeNamesKeyring(used.proposal(), keys));
-    auto changed = signer_.Change(control_, used, clock_.Now());
+    auto changed = signer_.Change(control_.session(), used, clock_.Now());
     if (changed) sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
     return changed;
   });
@@ -70,31 +69,32 @@ Result<void> TokenKeyOps::CheckCourse() const {
 Result<void> TokenKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key) {
   const auto used = std::move(grant);
   TRY(CheckStanding(used, key, /*destroys=*/true));
-  if (key.token != identity_.serial) return NotFound("this host serves token " + identity_.serial, "key-missing");
+  if (key.token != token_.identity.serial)
+    return NotFound("this host serves token " + token_.identity.serial, "key-missing");
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
-    ++operations_;
+    shared_.Count();
     TRY(CheckCourse());
-    TRY(signer_.JudgeDestruction(control_, key.key, clock_.Now(), clock_.Steady()));
+    TRY(signer_.JudgeDestruction(control_.session(), key.key, clock_.Now(), clock_.Steady()));
     // The key first: one that is gone while its record says that it may go is found by the next attempt.
-    TRY_ASSIGN(
-        const auto found,
-        FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(key.key.begin(), key.key.end())}}, 2));
+    TRY_ASSIGN(const auto found,
+               control_.FindObjects(
+                   {UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(key.key.begin(), key.key.end())}}, 2));
     for (const auto object : found)
-      if (const CK_RV rv = module_->fn().C_DestroyObject(at_->handle(), object); rv != CKR_OK)
-        return Fault(rv, "C_DestroyObject", nullptr);
-    handles_.erase(key.key);
-    seen_.erase(key.key);
-    TRY(signer_.Forget(control_, key.key));
+      if (const CK_RV rv = module_->fn().C_DestroyObject(control_.session().handle(), object); rv != CKR_OK)
+        return control_.Fault(rv, "C_DestroyObject", nullptr);
+    shared_.Forget(key.key);
+    TRY(signer_.Forget(control_.session(), key.key));
     sync();
     return {};
   });
 }
 
 Result<void> TokenKeyOps::CancelDestruction(const KeyRef& key) {
-  if (key.token != identity_.serial) return NotFound("this host serves token " + identity_.serial, "key-missing");
+  if (key.token != token_.identity.serial)
+    return NotFound("this host serves token " + token_.identity.serial, "key-missing");
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
-    ++operations_;
-    TRY(signer_.Forget(control_, key.key));
+    shared_.Count();
+    TRY(signer_.Forget(control_.session(), key.key));
     sync();
     return {};
   });

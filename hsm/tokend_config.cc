@@ -32,13 +32,15 @@ Result<TokendConfig> ReadTokendConfig(const std::string& path) {
     } else if (key == "recycle-operations" && value.is_integer()) {
       if (value.as_integer()->get() < 1000) return Invalid(path + ": recycle-operations is 1000 or more");
       config.recycle_operations = static_cast<std::uint64_t>(value.as_integer()->get());
-    } else if ((key == "hosts" || key == "hang-seconds") && value.is_integer()) {
+    } else if ((key == "hosts" || key == "sessions" || key == "hang-seconds") && value.is_integer()) {
       const auto number = value.as_integer()->get();
-      const std::int64_t most = key == "hosts" ? 16 : 600;
+      const std::int64_t most = key == "hosts" ? 16 : key == "sessions" ? 64 : 600;
       if (number < 1 || number > most)
         return Invalid(path + ": " + std::string(key.str()) + " is 1 to " + std::to_string(most));
       if (key == "hosts")
         config.hosts = static_cast<unsigned>(number);
+      else if (key == "sessions")
+        config.sessions = static_cast<unsigned>(number);
       else
         config.hang_seconds = number;
     } else if (key == "allowed-uids" && value.is_array()) {

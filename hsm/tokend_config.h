@@ -28,6 +28,7 @@ struct TokendConfig {
   std::string softhsm_conf;
   std::string so_pin_file;
   unsigned hosts = 1;
+  unsigned sessions = 1;  // of each host, for services
   std::int64_t hang_seconds = 10;
   std::uint64_t recycle_operations = 1000000;
 };

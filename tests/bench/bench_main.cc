@@ -19,6 +19,7 @@
 #include "tests/bench/raw_wrap.h"
 #include "tests/bench/rotation_bench.h"
 #include "tests/support/dev_fixture.h"
+#include "tests/support/faulty_module.h"
 
 namespace strongroom::tests {
 namespace {
@@ -164,6 +165,38 @@ class BigLedger {
   DevFixture f_;
 };
 
+// NetworkHsm is a token that is far away: every call takes two milliseconds more, and there are 32 sessions. On one
+// side a dev appliance whose host has them, less the one that control keeps, on the other 32 threads with one each.
+class NetworkHsm {
+ public:
+  NetworkHsm() : near_(near_where_.path(), STRONGROOM_BIN_DIR), far_(far_where_.path(), STRONGROOM_BIN_DIR) {
+    f_.Restart([&](std::string text) {
+      const std::string real = kSoftHsmModule, tokend = "[tokend]\n";
+      text.replace(text.find(real, text.find(tokend)), real.size(), far_.path());
+      text.replace(text.find(tokend), tokend.size(), tokend + "sessions = 31\n");
+      return text;
+    });
+    near_.Order("* delay 2");
+    far_.Order("* delay 2");
+  }
+  double Ours() {
+    return Load(f_, "service-1", 256, "POST", "/v1/keyrings/install/wrap",
+                R"({"plaintext":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="})", slice);
+  }
+  // A process of its own: SoftHSM is loaded once in each.
+  double Ideal() {
+    const auto ran = provisioning::RunProcess({"/proc/self/exe", "--slice-ms", std::to_string(slice.count()),
+                                               "--ideal-sessions", "32", "--module", near_.path()});
+    if (!ran || ran->status != 0) std::abort();
+    return std::stod(ran->out);
+  }
+
+ private:
+  TempDir near_where_, far_where_;
+  FaultyModule near_, far_;
+  DevFixture f_;
+};
+
 struct Row {
   std::string id, what;
   std::function<double()> ours;
@@ -193,6 +226,7 @@ int Run(const Options& options) {
   batch += "]}";
   const std::string path = "/v1/keyrings/install/wrap";
   std::optional<FileKey> file_key;
+  std::optional<NetworkHsm> network;
   std::optional<BigLedger> big, empty;
   // The raw side is taken at the thread count that is best for it.
   const auto raw_loop = [&](bool as_default) {
@@ -208,6 +242,8 @@ int Run(const Options& options) {
       {"B1-64", "single wrap, 64 connections / raw wrap", [&] { return singles(f, 64); }, raw_side},
       {"B2", "batch wrap, 100 items, 8 connections / raw wrap",
        [&] { return 100 * Load(f, "service-1", 8, "POST", path, batch, slice); }, raw_side},
+      {"B5", "wraps, network HSM of 2 ms a call / 32 ideal sessions", [&] { return network->Ours(); },
+       [&] { return network->Ideal(); }},
       {"B6", "single wrap, 64 connections / the same, evidence off", [&] { return singles(f, 64); },
        [&] { return singles(unrecorded->fixture(), 64); }},
       {"B12", "single wrap, 8 connections, our side / raw wrap", [&] { return singles(f, 8); }, raw_side},
@@ -228,6 +264,7 @@ int Run(const Options& options) {
   const auto has = [&](std::string_view id) {
     return std::any_of(rows.begin(), rows.end(), [&](const Row& row) { return row.id == id; });
   };
+  if (has("B5")) network.emplace();
   if (has("B6")) unrecorded.emplace(options.hosts);
   if (has("B7")) file_key.emplace();
   if (has("B10") || has("export") || has("verify")) big.emplace(true);
@@ -274,9 +311,18 @@ int main(int argc, char** argv) {
   std::size_t rotation = 0;
   app.add_option("--rotation", rotation, "instead: B3, B4, B8, B9 and B11, one pass over an inventory of so many DEKs");
   app.add_option("--slice-ms", slice_ms, "how long each side runs in a round")->check(CLI::Range(100, 600000));
+  unsigned ideal_sessions = 0;
+  std::string module;
+  app.add_option("--ideal-sessions", ideal_sessions, "")->group("");
+  app.add_option("--module", module, "")->group("");
   CLI11_PARSE(app, argc, argv);
   tests::slice = std::chrono::milliseconds(slice_ms);
   if (!OpenSecretArena(4U << 20)) return 1;
+  if (ideal_sessions != 0) {
+    tests::RawWrap raw(module);
+    std::cout << tests::Loop(ideal_sessions, [&](unsigned) { return raw.Worker(false); }) << "\n";
+    return 0;
+  }
   if (rotation != 0) return tests::RunRotation(rotation, options.hosts, options.json);
   return tests::Run(options);
 }

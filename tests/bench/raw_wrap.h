@@ -17,7 +17,8 @@ namespace strongroom::tests {
 
 class RawWrap {
  public:
-  RawWrap() {
+  /// Straight on `module`: SoftHSM's own, or one in between.
+  explicit RawWrap(const std::string& module = kSoftHsmModule) {
     const auto ring = crypto::RandomArray<16>();
     const SystemClock clock;
     auto ops = std::move(*hsm::TokenKeyOps::Open(token_.uri(), clock));
@@ -25,7 +26,7 @@ class RawWrap {
     (void)ops->Generate(QuorumFixture().Grant(ring, 1, crypto::Suite::kKwp, serial),
                         {{serial, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, hsm::KekLabel("k", 1)});
     ops.reset();
-    module_ = std::move(*hsm::Module::Load(kSoftHsmModule));
+    module_ = std::move(*hsm::Module::Load(module));
     slot_ = *module_->FindSlot(token_.uri());
     keeper_.emplace(std::move(*hsm::Session::Open(*module_, slot_)));
     (void)keeper_->Login(*hsm::ReadPinFile(token_.uri().pin_file()));

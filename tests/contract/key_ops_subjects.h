@@ -59,8 +59,10 @@ class FakeSubject final : public Subject {
 
 class TokenSubject final : public Subject {
  public:
-  TokenSubject() {
-    auto opened = TokenKeyOps::Open(token_.uri(), clock_);
+  explicit TokenSubject(unsigned sessions = 1) {
+    TokenKeyOps::Options options;
+    options.sessions = sessions;
+    auto opened = TokenKeyOps::Open(token_.uri(), clock_, std::move(options));
     if (!opened) {
       ADD_FAILURE() << opened.error().Line();
       return;
@@ -78,7 +80,7 @@ class TokenSubject final : public Subject {
 
 class RemoteSubject final : public Subject {
  public:
-  RemoteSubject() : stop_(eventfd(0, EFD_CLOEXEC)) {
+  explicit RemoteSubject(unsigned sessions = 1) : token_(sessions), stop_(eventfd(0, EFD_CLOEXEC)) {
     auto listener = ListenLocal(dir_.File("tokend.sock"));
     EXPECT_TRUE(listener);
     listener_ = std::move(*listener);
@@ -202,6 +204,7 @@ inline const Implementation kImplementations[] = {
     {"Fake", [] { return std::unique_ptr<Subject>(new FakeSubject()); }},
     {"Token", [] { return std::unique_ptr<Subject>(new TokenSubject()); }},
     {"Remote", [] { return std::unique_ptr<Subject>(new RemoteSubject()); }},
+    {"Lanes", [] { return std::unique_ptr<Subject>(new RemoteSubject(4)); }},
     {"Pool", [] { return std::unique_ptr<Subject>(new PoolSubject()); }},
 };
 

@@ -1,5 +1,5 @@
 #pragma once
-// A copy of the fault-injecting module (tests/faulty/faulty_pkcs11.cc) of its own, and orders for it.
+// A copy of the fault-injecting module (tests/fakes/faulty_pkcs11.cc) of its own, and orders for it.
 
 #include <filesystem>
 #include <fstream>

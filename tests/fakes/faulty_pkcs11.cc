@@ -1,16 +1,20 @@
-// A PKCS#11 module that passes every call on to SoftHSM and does harm where it is told to, so that tests can have any
-// CK_RV at any call, a hang, a crash, a wrong byte, another token or a session ceiling (P10).
+// A PKCS#11 module that passes every call on to another, and does harm where it is told to, so that tests can have any
+// CK_RV at any call, a hang, a crash, a wrong byte, another token, a session ceiling, a token that is gone, or the
+// latency of a network HSM (P10).
 //
-// Its orders stand in the file "<path of this .so>.faults", read anew at each call; a line is
-//   <function> <action> [pid N] [times N]
-//   action (hang: for as long as the order stands): return 0xNN | hang | delay MS | crash | corrupt | impostor |
-//   ceiling N | log
-// `times` counts in this process. `ceiling` is for C_OpenSession (CKR_SESSION_COUNT beyond N open ones) and
-// C_GetTokenInfo (reported). `corrupt` flips a bit of what C_WrapKey or C_Encrypt returns. `impostor` changes the
-// reported serial. `log` appends a line to "<path>.log".
+// The other module is SoftHSM, or the one whose path stands in the file "<path of this .so>.module". Orders stand in
+// the file "<path of this .so>.faults", which is looked at again at each call; a line is
+//   <function, or * for all but C_GetFunctionList> <action> [pid N] [after K] [times N]
+//   action: return 0xNN | hang (for as long as the order stands) | delay MS | crash | corrupt | impostor | ceiling N |
+//   gone | log
+// `after` lets K calls of the function pass first, `times` is how often it then happens; both count in this process.
+// `ceiling` is for C_OpenSession (CKR_SESSION_COUNT beyond N open ones) and C_GetTokenInfo (reported). `corrupt` flips
+// a bit of what C_WrapKey or C_Encrypt returns. `impostor` changes the reported serial. `gone` is a token that was
+// pulled: no slot has it, and every other call says CKR_TOKEN_NOT_PRESENT. `log` appends a line to "<path>.log".
 
 #include <dlfcn.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -20,15 +24,18 @@
 #include <optional>
 #include <sstream>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "hsm/cryptoki.h"
 
 namespace {
 
 struct Order {
-  std::string function, action;
+  std::string line, function, action;
   unsigned long value = 0;
   long pid = 0;
+  int after = 0;
   int times = -1;
 };
 
@@ -36,35 +43,64 @@ CK_FUNCTION_LIST* real = nullptr;
 CK_FUNCTION_LIST functions;
 std::atomic<long> open_sessions{0};
 std::mutex mutex;
-std::map<std::string, int> done;  // of each line, how often in this process
+std::vector<Order> orders;  // as of `seen`
+struct stat seen {};
+std::map<std::string, int> calls;  // of each line, how often it applied in this process
 
-std::string OwnPath() {
-  Dl_info info{};
-  return dladdr(reinterpret_cast<void*>(&OwnPath), &info) != 0 ? info.dli_fname : "";
+const std::string& OwnPath() {
+  static const std::string path = [] {
+    Dl_info info{};
+    return std::string(dladdr(reinterpret_cast<void*>(&OwnPath), &info) != 0 ? info.dli_fname : "");
+  }();
+  return path;
+}
+
+std::optional<Order> Parse(const std::string& line) {
+  std::istringstream in(line);
+  Order order;
+  order.line = line;
+  if (!(in >> order.function >> order.action)) return std::nullopt;
+  if (order.action == "return" || order.action == "ceiling" || order.action == "delay") {
+    std::string number;
+    in >> number;
+    order.value = std::stoul(number, nullptr, 0);
+  }
+  long number = 0;
+  for (std::string word; in >> word >> number;) {
+    if (word == "pid") order.pid = number;
+    if (word == "after") order.after = static_cast<int>(number);
+    if (word == "times") order.times = static_cast<int>(number);
+  }
+  return order;
+}
+
+// Orders are put in place by renaming, so a new file is another inode.
+void LookForOrders() {
+  static const std::string path = OwnPath() + ".faults";
+  struct stat now {};
+  if (stat(path.c_str(), &now) != 0) now = {};
+  if (now.st_ino == seen.st_ino && now.st_mtim.tv_sec == seen.st_mtim.tv_sec &&
+      now.st_mtim.tv_nsec == seen.st_mtim.tv_nsec)
+    return;
+  seen = now;
+  orders.clear();
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);)
+    if (auto order = Parse(line)) orders.push_back(std::move(*order));
 }
 
 // The first order that applies to a call and has one of the wanted actions.
-std::optional<Order> OrderFor(const std::string& function, const std::string& wanted) {
-  static const std::string path = OwnPath();
-  std::ifstream file(path + ".faults");
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream in(line);
-    Order order;
-    in >> order.function >> order.action;
-    if (order.function != function || wanted.find(order.action) == std::string::npos) continue;
-    if (order.action == "return" || order.action == "ceiling" || order.action == "delay") {
-      std::string number;
-      in >> number;
-      order.value = std::stoul(number, nullptr, 0);
-    }
-    long number = 0;
-    for (std::string word; in >> word >> number;) {
-      if (word == "pid") order.pid = number;
-      if (word == "times") order.times = static_cast<int>(number);
-    }
+std::optional<Order> OrderFor(const std::string& function, std::string_view wanted) {
+  const std::scoped_lock lock(mutex);
+  LookForOrders();
+  for (const auto& order : orders) {
+    if ((order.function != function && order.function != "*") || wanted.find(order.action) == std::string_view::npos)
+      continue;
     if (order.pid != 0 && order.pid != getpid()) continue;
-    const std::scoped_lock lock(mutex);
-    if (order.times >= 0 && done[line]++ >= order.times) continue;
+    if (order.after > 0 || order.times >= 0) {
+      const int call = calls[order.line]++;
+      if (call < order.after || (order.times >= 0 && call >= order.after + order.times)) continue;
+    }
     return order;
   }
   return std::nullopt;
@@ -73,8 +109,9 @@ std::optional<Order> OrderFor(const std::string& function, const std::string& wa
 std::optional<CK_RV> Harm(const char* function) {
   if (OrderFor(function, "log")) std::ofstream(OwnPath() + ".log", std::ios::app) << function << "\n";
   if (const auto slow = OrderFor(function, "delay")) (void)usleep(static_cast<useconds_t>(slow->value * 1000));
-  const auto order = OrderFor(function, "return hang crash");
+  const auto order = OrderFor(function, "return hang crash gone");
   if (!order) return std::nullopt;
+  if (order->action == "gone") return CKR_TOKEN_NOT_PRESENT;
   if (order->action == "crash") (void)raise(SIGSEGV);
   if (order->action == "hang")
     while (OrderFor(function, "hang")) (void)usleep(5000);  // for as long as the order stands
@@ -86,7 +123,14 @@ std::optional<CK_RV> Harm(const char* function) {
     if (const auto rv = Harm("C_" #name)) return *rv; \
     return real->C_##name arguments;                  \
   }
-PASS_ON(GetSlotList, (CK_BBOOL a, CK_SLOT_ID* b, CK_ULONG* c), (a, b, c))
+CK_RV GetSlotList(CK_BBOOL a, CK_SLOT_ID* b, CK_ULONG* c) {
+  if (OrderFor("C_GetSlotList", "gone")) {
+    *c = 0;
+    return CKR_OK;
+  }
+  if (const auto rv = Harm("C_GetSlotList")) return *rv;
+  return real->C_GetSlotList(a, b, c);
+}
 PASS_ON(Login, (CK_SESSION_HANDLE a, CK_USER_TYPE b, CK_UTF8CHAR* c, CK_ULONG d), (a, b, c, d))
 PASS_ON(CreateObject, (CK_SESSION_HANDLE a, CK_ATTRIBUTE* b, CK_ULONG c, CK_OBJECT_HANDLE* d), (a, b, c, d))
 PASS_ON(DestroyObject, (CK_SESSION_HANDLE a, CK_OBJECT_HANDLE b), (a, b))
@@ -159,7 +203,9 @@ CK_RV GetTokenInfo(CK_SLOT_ID a, CK_TOKEN_INFO* b) {
 
 extern "C" __attribute__((visibility("default"))) CK_RV C_GetFunctionList(CK_FUNCTION_LIST** list) {
   if (real == nullptr) {
-    void* library = dlopen("/usr/lib/softhsm/libsofthsm2.so", RTLD_NOW | RTLD_LOCAL);
+    std::string path = "/usr/lib/softhsm/libsofthsm2.so";
+    if (std::ifstream other(OwnPath() + ".module"); other) std::getline(other, path);
+    void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
     if (library == nullptr) return CKR_GENERAL_ERROR;
     const auto get = reinterpret_cast<CK_C_GetFunctionList>(dlsym(library, "C_GetFunctionList"));
     if (get == nullptr || get(&real) != CKR_OK) return CKR_GENERAL_ERROR;
