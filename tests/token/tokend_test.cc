@@ -310,11 +310,39 @@ TEST_F(TokendUnderLoad, P10_ACrashedModuleCostsItsHostAlone) {
   EXPECT_EQ(load.wrong, 0);
 }
 
+// P7, P10: whichever call hangs or crashes, with one session in a host and with several: its host is replaced within
+// its bound, nothing wrong comes out, and the service goes on without a restart.
+TEST_F(TokendUnderLoad, P10_AHangOrACrashAtAnyCall) {
+  const tests::FaultyModule module(token_.dir().path(), STRONGROOM_BIN_DIR);
+  module_path_ = module.path();
+  for (const unsigned sessions : {1U, 4U}) {
+    more_config_ = "sessions = " + std::to_string(sessions) + "\n";
+    Serve(1);
+    {
+      Load load(*pool_, key_, 4);
+      for (const std::string call :
+           {"C_CreateObject", "C_WrapKey", "C_UnwrapKey", "C_GetAttributeValue", "C_DestroyObject", "C_GenerateRandom"})
+        for (const std::string harm : {"hang", "crash"}) {
+          ASSERT_TRUE(load.Goes()) << call << " " << harm;
+          const auto pids = Hosts();
+          ASSERT_EQ(pids.size(), 1U);
+          module.Order(call + " " + harm + " pid " + std::to_string(pids[0]));
+          EXPECT_TRUE(Soon([&] { return kill(pids[0], 0) != 0; }, 10s)) << call << " " << harm << ": its host goes";
+          module.Heal();
+          EXPECT_TRUE(load.Goes(50, 10s)) << call << " " << harm << ": another serves";
+        }
+      EXPECT_EQ(load.wrong, 0);
+    }
+    pool_.reset();
+    Stop();
+  }
+}
+
 // SoftHSM leaks with each session object, so hosts are replaced by operation count: in order, without a single refused
-// call, with one host and with two.
+// call, with one host and with two, and with several sessions in one.
 TEST_F(TokendUnderLoad, WornHostsAreReplacedWithoutARefusedCall) {
-  for (const unsigned hosts : {1U, 2U}) {
-    more_config_ = "recycle-operations = 1000\n";
+  for (const auto& [hosts, sessions] : {std::pair(1U, 1U), std::pair(2U, 1U), std::pair(1U, 4U)}) {
+    more_config_ = "recycle-operations = 1000\nsessions = " + std::to_string(sessions) + "\n";
     Serve(hosts);
     {
       Load load(*pool_, key_, 4);
