@@ -25,14 +25,19 @@ using Clock = std::chrono::steady_clock;
   std::abort();
 }
 
+sockaddr_in Loopback(int port) {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
 // One connection, its handshake done blocking, then non-blocking.
 class Line {
  public:
   explicit Line(const RawTlsContext& context) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_in address{};
-    address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(context.port()));
-    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const auto address = Loopback(context.port());
     const int one = 1;
     (void)setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) Die("no connection");
@@ -120,6 +125,44 @@ double Load(const DevFixture& f, const std::string& principal, unsigned connecti
   const auto took = std::chrono::duration<double>(Clock::now() - begin).count();
   (void)close(poller);
   return static_cast<double>(done) / took;
+}
+
+PlainHttp::PlainHttp(int port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+  const auto address = Loopback(port);
+  if (connect(fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) Die("no connection");
+}
+
+PlainHttp::~PlainHttp() { (void)close(fd_); }
+
+int PlainHttp::Post(const std::string& target, const std::string& fields, const std::string& body) {
+  const auto request = "POST " + target + " HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" +
+                       fields + "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  if (send(fd_, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size()))
+    Die("the connection broke");
+  std::string text;
+  std::array<char, 8192> buffer{};
+  while (true) {
+    const auto n = recv(fd_, buffer.data(), buffer.size(), 0);
+    if (n <= 0) Die("the connection was closed");
+    text.append(buffer.data(), static_cast<std::size_t>(n));
+    const auto end = text.find("\r\n\r\n");
+    if (end == std::string::npos) continue;
+    const auto length = text.find("Content-Length: ");
+    if (length == std::string::npos || length > end) Die("an answer without its length");
+    if (text.size() >= end + 4 + std::strtoul(text.data() + length + 16, nullptr, 10))
+      return std::stoi(text.substr(9, 3));
+  }
+}
+
+int FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  auto address = Loopback(0);
+  socklen_t size = sizeof address;
+  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
+      getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+    Die("no port");
+  (void)close(fd);
+  return ntohs(address.sin_port);
 }
 
 }  // namespace strongroom::tests

@@ -15,4 +15,21 @@ namespace strongroom::tests {
 double Load(const DevFixture& f, const std::string& principal, unsigned connections, const std::string& method,
             const std::string& target, const std::string& body, std::chrono::milliseconds slice);
 
+/// PlainHttp is one kept-alive connection without TLS, blocking; one thread.
+class PlainHttp {
+ public:
+  explicit PlainHttp(int port);
+  ~PlainHttp();
+  PlainHttp(const PlainHttp&) = delete;
+  PlainHttp& operator=(const PlainHttp&) = delete;
+  /// Post returns the answer's status; ends the process when there is none.
+  int Post(const std::string& target, const std::string& fields, const std::string& body);
+
+ private:
+  int fd_;
+};
+
+/// FreePort is a port of the loopback that nobody listens on.
+int FreePort();
+
 }  // namespace strongroom::tests

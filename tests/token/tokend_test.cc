@@ -341,8 +341,9 @@ TEST_F(TokendUnderLoad, P10_AHangOrACrashAtAnyCall) {
 // SoftHSM leaks with each session object, so hosts are replaced by operation count: in order, without a single refused
 // call, with one host and with two, and with several sessions in one.
 TEST_F(TokendUnderLoad, WornHostsAreReplacedWithoutARefusedCall) {
-  for (const auto& [hosts, sessions] : {std::pair(1U, 1U), std::pair(2U, 1U), std::pair(1U, 4U)}) {
-    more_config_ = "recycle-operations = 1000\nsessions = " + std::to_string(sessions) + "\n";
+  for (const auto& shape : {std::pair(1U, 1U), std::pair(2U, 1U), std::pair(1U, 4U)}) {
+    const auto hosts = shape.first;
+    more_config_ = "recycle-operations = 1000\nsessions = " + std::to_string(shape.second) + "\n";
     Serve(hosts);
     {
       Load load(*pool_, key_, 4);
