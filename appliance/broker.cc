@@ -172,6 +172,7 @@ Result<void> Broker::Room(const std::string& tenant, std::size_t items) const {
 // One worker is kept from bulk work, so that an interactive request finds one that is free or soon will be; and bulk
 // keeps one while interactive work waits, so that neither lane starves the other.
 std::optional<Lane> Broker::NextLane() const {
+  if (unreleased_ >= options_.unreleased_items && !stopping_) return std::nullopt;
   const bool bulk = queue_.Has(Lane::kBulk) && (bulk_groups_ + 1 < options_.workers || stopping_);
   const bool interactive = queue_.Has(Lane::kInteractive);
   if (bulk && (bulk_groups_ == 0 || !interactive)) return Lane::kBulk;
@@ -237,22 +238,25 @@ void Broker::RunGroup(Lane lane, std::vector<Pending> group) {
     for (auto& [done, reply] : replies) done(std::move(reply));
     return;
   }
+  std::size_t items = 0;
+  for (const auto& worked : all) items += std::max<std::size_t>(1, worked.items.size());
   {
     const MutexLock lock(mutex_);
-    ++unreleased_;
+    unreleased_ += items;
   }
   // The worker goes on with the next group meanwhile; the ledger's writer lets these answers go.
   const auto held = std::make_shared<Replies>(std::move(replies));
-  const auto submitted = ledger_.Submit(
-      std::move(submission), [this, held](const ledger::Ticket& ticket, const Result<ledger::Committed>& committed) {
-        Release(ledger::Staged(std::move(*held), ticket), committed);
-      });
+  const auto submitted =
+      ledger_.Submit(std::move(submission),
+                     [this, held, items](const ledger::Ticket& ticket, const Result<ledger::Committed>& committed) {
+                       Release(ledger::Staged(std::move(*held), ticket), committed, items);
+                     });
   if (submitted) return;
   for (auto& [done, reply] : *held) done(submitted.error());
-  Released();
+  Released(items);
 }
 
-void Broker::Release(ledger::Staged<Replies> staged, const Result<ledger::Committed>& committed) {
+void Broker::Release(ledger::Staged<Replies> staged, const Result<ledger::Committed>& committed, std::size_t items) {
   if (committed) {
     for (auto& [done, reply] : std::move(staged).Open(*committed)) done(std::move(reply));
   } else {
@@ -261,13 +265,14 @@ void Broker::Release(ledger::Staged<Replies> staged, const Result<ledger::Commit
       for (const auto& [done, reply] : unopened) done(committed.error());
     });
   }
-  Released();
+  Released(items);
 }
 
-void Broker::Released() {
+void Broker::Released(std::size_t items) {
   const MutexLock lock(mutex_);
-  --unreleased_;
+  unreleased_ -= items;
   released_.NotifyAll();
+  work_.NotifyOne();
 }
 
 void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {

@@ -80,6 +80,9 @@ class Broker {
     std::size_t queue_items = 8192;   // how many items may wait; over it 503
     std::size_t tenant_items = 4096;  // of one tenant; over it 429
     std::size_t quantum = 16;         // items of a tenant's turn
+    // How many items may wait for the disk after their token work: over it nothing more goes to the token, so that what
+    // was done there can be recorded, and what is counted (K4) lags behind by no more.
+    std::size_t unreleased_items = 8192;
     std::uint64_t gcm_refuse = kGcmRefuse;
     // Asked of each request as it goes to the token: the refusal, or the id of the break-glass that it goes by, empty
     // when it needs none. That use is an evidence entry of its own.
@@ -132,8 +135,9 @@ class Broker {
   std::optional<Lane> NextLane() const REQUIRES(mutex_);
   void WorkLoop() EXCLUDES(mutex_);
   void RunGroup(Lane lane, std::vector<Pending> group);
-  void Release(ledger::Staged<Replies> staged, const Result<ledger::Committed>& committed) EXCLUDES(mutex_);
-  void Released() EXCLUDES(mutex_);
+  void Release(ledger::Staged<Replies> staged, const Result<ledger::Committed>& committed, std::size_t items)
+      EXCLUDES(mutex_);
+  void Released(std::size_t items) EXCLUDES(mutex_);
   void Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops);
   Result<hsm::KeyOp> PrepareItem(const Worked& worked, Operation operation, DataItem& item, DataAnswer& answer);
   Result<ledger::DekWrite> PrepareChange(const Worked& worked, Operation operation, const DataItem& item,
@@ -153,7 +157,7 @@ class Broker {
   AdmissionQueue<Pending> queue_ GUARDED_BY(mutex_);
   unsigned bulk_groups_ GUARDED_BY(mutex_) = 0;  // groups of the bulk lane under way
   bool stopping_ GUARDED_BY(mutex_) = false;
-  std::size_t unreleased_ GUARDED_BY(mutex_) = 0;  // groups whose evidence is on its way to the disk
+  std::size_t unreleased_ GUARDED_BY(mutex_) = 0;  // items whose evidence is on its way to the disk
   CondVar released_;
   Mutex meter_mutex_;
   RefusalMeter meter_ GUARDED_BY(meter_mutex_);

@@ -6,10 +6,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include "crypto/base/mutex.h"
@@ -19,7 +21,7 @@ namespace {
 
 constexpr std::size_t kMaxConnections = 64;
 constexpr auto kLeaveBound = std::chrono::seconds(5);
-constexpr std::size_t kMostUnderWay = 2048;  // operations; while there are more no frame is read
+constexpr std::size_t kMostUnderWay = 1024;  // operations of a connection; while there are more it is not read
 
 Result<crypto::ExecutionGrant> Count(const Clock& clock, ApprovedText approved) {
   TRY_ASSIGN(const auto roster, crypto::Roster::Parse(approved.roster));
@@ -51,12 +53,16 @@ Result<void> CountAndChange(KeyOps& ops, const Clock& clock, ChangeRecordRequest
 // Connection is one peer. Answers may be written by any thread, whole.
 struct Connection {
   explicit Connection(UniqueFd socket) : fd(std::move(socket)) {}
+  // One that could not be written whole ends the connection for both sides: nothing may follow half a frame.
   Result<void> Write(ByteView frame) EXCLUDES(mutex) {
     const MutexLock lock(mutex);
-    return WriteFrame(fd.get(), frame);
+    auto written = WriteFrame(fd.get(), frame);
+    if (!written) (void)shutdown(fd.get(), SHUT_RDWR);
+    return written;
   }
   const UniqueFd fd;
   Mutex mutex;
+  std::atomic<std::size_t> under_way{0};  // operations that are not answered yet
 };
 
 // UnderWay counts the operations of frames that are answered later, and wakes the host's own thread when it has
@@ -65,21 +71,19 @@ class UnderWay {
  public:
   explicit UnderWay(const HostDuties& duties) : duties_(duties), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
   int fd() const { return wake_.get(); }
-  void Enter(std::size_t operations) EXCLUDES(mutex_) {
+  void Enter(Connection& connection, std::size_t operations) EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
     operations_ += operations;
+    connection.under_way += operations;
   }
-  void Leave(std::size_t operations) EXCLUDES(mutex_) {
+  void Leave(Connection& connection, std::size_t operations) EXCLUDES(mutex_) {
     duties_.after();
     const MutexLock lock(mutex_);
-    const bool was_full = operations_ >= kMostUnderWay;
+    const bool was_full = connection.under_way >= kMostUnderWay;
     operations_ -= operations;
+    connection.under_way -= operations;
     ended_.NotifyAll();
     if (was_full || duties_.broken()) (void)eventfd_write(wake_.get(), 1);
-  }
-  bool Full() const EXCLUDES(mutex_) {
-    const MutexLock lock(mutex_);
-    return operations_ >= kMostUnderWay;
   }
   void AwaitNone() EXCLUDES(mutex_) {
     const MutexLock lock(mutex_);
@@ -93,7 +97,7 @@ class UnderWay {
  private:
   const HostDuties& duties_;
   const UniqueFd wake_;
-  mutable Mutex mutex_;
+  Mutex mutex_;
   CondVar ended_;
   std::size_t operations_ GUARDED_BY(mutex_) = 0;
 };
@@ -114,13 +118,16 @@ bool ServeOne(const std::shared_ptr<Connection>& connection, KeyOps& ops, const 
   duties.begin();
   if (auto* execute = std::get_if<ExecuteRequest>(&request->body)) {
     const auto count = execute->ops.size();
-    under_way.Enter(count);
+    under_way.Enter(*connection, count);
+    // Where operations run one at a time they have ended before Start returns, and so has what the supervisor watches.
+    const auto own_thread = std::this_thread::get_id();
     // A connection whose peer has gone is kept until its last answer has tried to leave.
     const auto source = static_cast<std::uint64_t>(connection->fd.get());
     ops.Start(source, std::move(execute->ops),
-              [connection, &under_way, count, id = request->id](ExecuteResponse results) {
+              [connection, &under_way, &duties, own_thread, count, id = request->id](ExecuteResponse results) {
+                if (std::this_thread::get_id() == own_thread) duties.end();
                 (void)connection->Write(EncodeResponse({id, std::move(results)}));
-                under_way.Leave(count);
+                under_way.Leave(*connection, count);
               });
     duties.end();
     return true;
@@ -206,10 +213,10 @@ HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_u
   };
   while (true) {
     const bool accepts = !leave_by && connections.size() < kMaxConnections;
-    const bool full = under_way.Full();
     std::vector<pollfd> polls = {
         {leave_by ? -1 : stop_fd, POLLIN, 0}, {accepts ? listener : -1, POLLIN, 0}, {under_way.fd(), POLLIN, 0}};
-    for (const auto& connection : connections) polls.push_back({full ? -1 : connection->fd.get(), POLLIN, 0});
+    for (const auto& connection : connections)
+      polls.push_back({connection->under_way >= kMostUnderWay ? -1 : connection->fd.get(), POLLIN, 0});
     const auto wait = leave_by ? std::chrono::duration_cast<std::chrono::milliseconds>(*leave_by - Now::now()).count()
                                : std::int64_t{-1};
     if (poll(polls.data(), polls.size(), leave_by ? static_cast<int>(std::max<std::int64_t>(0, wait)) : -1) < 0 &&

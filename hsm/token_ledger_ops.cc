@@ -79,10 +79,12 @@ Result<void> TokenKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key
     TRY_ASSIGN(const auto found,
                control_.FindObjects(
                    {UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(key.key.begin(), key.key.end())}}, 2));
-    for (const auto object : found)
-      if (const CK_RV rv = module_->fn().C_DestroyObject(control_.session().handle(), object); rv != CKR_OK)
-        return control_.Fault(rv, "C_DestroyObject", nullptr);
     shared_.Forget(key.key);
+    for (const auto object : found)
+      if (const CK_RV rv = module_->fn().C_DestroyObject(control_.session().handle(), object); rv != CKR_OK) {
+        shared_.Recall(key.key);
+        return control_.Fault(rv, "C_DestroyObject", nullptr);
+      }
     TRY(signer_.Forget(control_.session(), key.key));
     sync();
     return {};

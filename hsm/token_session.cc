@@ -36,6 +36,7 @@ std::optional<CK_OBJECT_HANDLE> SharedKeys::Find(const crypto::KeyId& key) const
 }
 void SharedKeys::Keep(const crypto::KeyId& key, CK_OBJECT_HANDLE handle) {
   const MutexLock lock(mutex_);
+  if (gone_.contains(key)) return;
   handles_.insert_or_assign(key, handle);
   seen_.insert(key);
 }
@@ -55,6 +56,11 @@ void SharedKeys::Forget(const crypto::KeyId& key) {
   const MutexLock lock(mutex_);
   handles_.erase(key);
   seen_.erase(key);
+  gone_.insert(key);
+}
+void SharedKeys::Recall(const crypto::KeyId& key) {
+  const MutexLock lock(mutex_);
+  gone_.erase(key);
 }
 
 Result<KeyOpOutput> TokenSession::Execute(const KeyOp& op) {
@@ -141,7 +147,7 @@ Result<SecretBytes> TokenSession::UnwrapDek(const KeyRef& key, ByteView blob, cr
     }
     const auto room = payload->Write(SecretAccess());
     CK_ATTRIBUTE value{CKA_VALUE, room.data(), room.size()};
-    const CK_RV rv = token_.module.fn().C_GetAttributeValue(session_.handle(), object, &value, 1);
+    const CK_RV rv = token_.module.fn().C_GetAttributeValue(session_.handle(), object.handle, &value, 1);
     DestroyTransit(object);
     if (rv == CKR_BUFFER_TOO_SMALL) return UnwrapFailed();
     if (rv != CKR_OK) return Fault(rv, "C_GetAttributeValue", nullptr);
@@ -171,18 +177,19 @@ Result<SecretBytes> TokenSession::UnwrapDek(const KeyRef& key, ByteView blob, cr
   return dek;
 }
 
-Result<Bytes> TokenSession::WrapObject(CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE object) {
+Result<Bytes> TokenSession::WrapObject(CK_OBJECT_HANDLE kek, const Transit& object) {
   CK_MECHANISM mechanism{token_.profile.kwp, nullptr, 0};
   Bytes blob(1024);
   CK_ULONG size = blob.size();
-  if (const CK_RV rv = token_.module.fn().C_WrapKey(session_.handle(), &mechanism, kek, object, blob.data(), &size);
+  if (const CK_RV rv =
+          token_.module.fn().C_WrapKey(session_.handle(), &mechanism, kek, object.handle, blob.data(), &size);
       rv != CKR_OK)
     return Fault(rv, "C_WrapKey", nullptr);
   blob.resize(size);
   return blob;
 }
 
-Result<CK_OBJECT_HANDLE> TokenSession::UnwrapObject(const KeyRef& key, ByteView blob, bool readable) {
+Result<TokenSession::Transit> TokenSession::UnwrapObject(const KeyRef& key, ByteView blob, bool readable) {
   TRY_ASSIGN(const auto kek, Locate(key));
   if (blob.size() < 32 || blob.size() > 1024 || blob.size() % 8 != 0) return UnwrapFailed();
   std::vector<Attribute> attributes = {
@@ -196,10 +203,10 @@ Result<CK_OBJECT_HANDLE> TokenSession::UnwrapObject(const KeyRef& key, ByteView 
                                                       ck.data(), ck.size(), &object);
       rv != CKR_OK)
     return BlobRefused(rv, "C_UnwrapKey", key);
-  return object;
+  return Transit{object, sessions_};
 }
 
-Result<CK_OBJECT_HANDLE> TokenSession::CreateTransit(ByteView value, CK_KEY_TYPE type, CK_ATTRIBUTE_TYPE use) {
+Result<TokenSession::Transit> TokenSession::CreateTransit(ByteView value, CK_KEY_TYPE type, CK_ATTRIBUTE_TYPE use) {
   std::vector<Attribute> attributes = {UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), UlongAttribute(CKA_KEY_TYPE, type),
                                        BoolAttribute(CKA_TOKEN, false), BoolAttribute(CKA_PRIVATE, false),
                                        BoolAttribute(use, true)};
@@ -210,12 +217,13 @@ Result<CK_OBJECT_HANDLE> TokenSession::CreateTransit(ByteView value, CK_KEY_TYPE
   if (const CK_RV rv = token_.module.fn().C_CreateObject(session_.handle(), ck.data(), ck.size(), &object);
       rv != CKR_OK)
     return Fault(rv, "C_CreateObject", nullptr);
-  return object;
+  return Transit{object, sessions_};
 }
 
-void TokenSession::DestroyTransit(CK_OBJECT_HANDLE object) {
+void TokenSession::DestroyTransit(const Transit& object) {
+  if (object.session != sessions_) return;
   // One that is gone already went with its session. One that will not go would pile up unseen: a fault like any other.
-  const CK_RV rv = token_.module.fn().C_DestroyObject(session_.handle(), object);
+  const CK_RV rv = token_.module.fn().C_DestroyObject(session_.handle(), object.handle);
   if (rv != CKR_OK && rv != CKR_OBJECT_HANDLE_INVALID) (void)Fault(rv, "C_DestroyObject", nullptr);
 }
 
@@ -299,6 +307,14 @@ Result<CK_OBJECT_HANDLE> TokenSession::Locate(const KeyRef& ref) {
   return found[0];
 }
 
+Result<void> TokenSession::Has(const KeyRef& ref) {
+  TRY_ASSIGN(
+      const auto found,
+      FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(ref.key.begin(), ref.key.end())}}, 1));
+  if (found.empty()) return NotFound("the token has no KEK " + ToHex(ref.key), "key-missing");
+  return {};
+}
+
 Error TokenSession::Fault(CK_RV rv, const char* call, const KeyRef* key) {
   auto error = TokenError(rv, call);
   switch (Classify(rv)) {
@@ -314,6 +330,7 @@ Error TokenSession::Fault(CK_RV rv, const char* call, const KeyRef* key) {
         const Session gone = std::move(session_);  // first: the token's session ceiling may be reached (P9)
       }
       auto fresh = Session::Open(token_.module, token_.slot);
+      ++sessions_;
       if (fresh)
         session_ = std::move(*fresh);
       else
@@ -338,10 +355,12 @@ Error TokenSession::BlobRefused(CK_RV rv, const char* call, const KeyRef& key) {
     case RvClass::kCallersData:
       return UnwrapFailed();
     case RvClass::kAmbiguous: {
-      // SoftHSM says CKR_GENERAL_ERROR to bad ciphertext and to a vanished token alike: ask it for the key once more.
-      shared_.ForgetHandle(key.key);
-      const auto still_there = probe_(key);
-      if (still_there) return UnwrapFailed();
+      // SoftHSM says CKR_GENERAL_ERROR to bad ciphertext and to a vanished token alike: ask it for the key once more,
+      // on another session, for this one may be in the middle of something.
+      const auto there = probe_(key);
+      if (there) return UnwrapFailed();
+      // Whoever asked was unlucky, not the token.
+      if (there.error().code == Code::kUnavailable && !shared_.Broken()) return there.error();
       shared_.Break();
       return Error{Code::kUnavailable, "the token does not answer", {}, rv, call};
     }
@@ -381,7 +400,7 @@ Result<void> TokenSession::KnownAnswers() {
   TRY_ASSIGN(const auto wrapper, CreateTransit(known.key, CKK_AES, CKA_WRAP));
   auto object = CreateTransit(known.value, CKK_GENERIC_SECRET, CKA_EXTRACTABLE);
   if (!object) return std::move(object).error();
-  const auto wrapped = WrapObject(wrapper, *object);
+  const auto wrapped = WrapObject(wrapper.handle, *object);
   DestroyTransit(*object);
   DestroyTransit(wrapper);
   if (!wrapped) return wrapped.error();
@@ -392,7 +411,7 @@ Result<void> TokenSession::KnownAnswers() {
         "canary", 0, __func__};
 
   TRY_ASSIGN(const auto sealer, CreateTransit(known.key, CKK_AES, CKA_ENCRYPT));
-  const auto sealed = GcmEncrypt(sealer, known.iv, known.key, known.value);
+  const auto sealed = GcmEncrypt(sealer.handle, known.iv, known.key, known.value);
   DestroyTransit(sealer);
   if (!sealed) return sealed.error();
   if (*sealed != known.gcm) return Error{Code::kTokenFault, "known answer failed: AES-GCM", "canary", 0, __func__};

@@ -32,8 +32,10 @@ class SharedKeys {
   bool Seen(const crypto::KeyId& key) const EXCLUDES(mutex_);
   void ForgetHandle(const crypto::KeyId& key) EXCLUDES(mutex_);
   void ForgetHandles() EXCLUDES(mutex_);
-  /// Forget is for a key that was destroyed.
+  /// Forget is for a key that is about to be destroyed: from here on no session keeps a handle of it, and none takes
+  /// its absence for a fault. Recall is for one that could not be.
   void Forget(const crypto::KeyId& key) EXCLUDES(mutex_);
+  void Recall(const crypto::KeyId& key) EXCLUDES(mutex_);
 
   void Break() { broken_ = true; }
   bool Broken() const { return broken_; }
@@ -44,6 +46,7 @@ class SharedKeys {
   mutable Mutex mutex_;
   std::map<crypto::KeyId, CK_OBJECT_HANDLE> handles_ GUARDED_BY(mutex_);
   std::set<crypto::KeyId> seen_ GUARDED_BY(mutex_);
+  std::set<crypto::KeyId> gone_ GUARDED_BY(mutex_);
   std::atomic<bool> broken_{false};
   std::atomic<std::uint64_t> operations_{0};
 };
@@ -52,8 +55,8 @@ class SharedKeys {
 /// time. A session that is lost is replaced; a token that has failed is marked broken and its host is to be replaced.
 class TokenSession {
  public:
-  /// Probe asks the token for a key on another session: SoftHSM says CKR_GENERAL_ERROR to bad ciphertext and to a
-  /// vanished token alike.
+  /// Probe asks the token on another session whether it still has a key: SoftHSM says CKR_GENERAL_ERROR to bad
+  /// ciphertext and to a vanished token alike. kNotFound when it has not.
   using Probe = std::function<Result<void>(const KeyRef&)>;
   TokenSession(const OpenToken& token, SharedKeys& shared, Session session, Probe probe)
       : token_(token), shared_(shared), session_(std::move(session)), probe_(std::move(probe)) {}
@@ -62,6 +65,8 @@ class TokenSession {
   Result<KeyOpOutput> Execute(const KeyOp& op);
 
   const Session& session() const { return session_; }
+  /// Has tells whether the token has a KEK, without judging it: kNotFound when not.
+  Result<void> Has(const KeyRef& ref);
   Result<CK_OBJECT_HANDLE> Locate(const KeyRef& ref);
   Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(std::vector<Attribute> pattern, std::size_t most);
   Result<std::vector<Attribute>> ReadAttributes(CK_OBJECT_HANDLE object, const std::vector<CK_ATTRIBUTE_TYPE>& types);
@@ -80,10 +85,16 @@ class TokenSession {
   Result<KeyOpOutput> Run(const DataKeyOp& op);
   Result<Bytes> WrapDek(const KeyRef& key, ByteView dek, const crypto::Digest& context);
   Result<SecretBytes> UnwrapDek(const KeyRef& key, ByteView blob, crypto::Digest& context);
-  Result<Bytes> WrapObject(CK_OBJECT_HANDLE kek, CK_OBJECT_HANDLE object);
-  Result<CK_OBJECT_HANDLE> UnwrapObject(const KeyRef& key, ByteView blob, bool readable);
-  Result<CK_OBJECT_HANDLE> CreateTransit(ByteView value, CK_KEY_TYPE type, CK_ATTRIBUTE_TYPE use);
-  void DestroyTransit(CK_OBJECT_HANDLE object);
+  // Transit is an object that lives on this session for one operation, and goes with it when the session is replaced:
+  // then its number may be another object's.
+  struct Transit {
+    CK_OBJECT_HANDLE handle;
+    std::uint64_t session;  // which of those that this has had
+  };
+  Result<Bytes> WrapObject(CK_OBJECT_HANDLE kek, const Transit& object);
+  Result<Transit> UnwrapObject(const KeyRef& key, ByteView blob, bool readable);
+  Result<Transit> CreateTransit(ByteView value, CK_KEY_TYPE type, CK_ATTRIBUTE_TYPE use);
+  void DestroyTransit(const Transit& object);
   Result<Bytes> GcmEncrypt(CK_OBJECT_HANDLE kek, ByteView iv, ByteView aad, ByteView plain);
   Result<std::array<std::uint8_t, 16>> TokenRandom();
   // Turns a refusal of the caller's blob into kUnwrapFailed, after making sure that the token is not the one at fault.
@@ -92,6 +103,7 @@ class TokenSession {
   const OpenToken& token_;
   SharedKeys& shared_;
   Session session_;
+  std::uint64_t sessions_ = 1;  // had so far
   const Probe probe_;
   std::array<std::uint8_t, 1024> random_{};  // the token's, for IVs and payloads; each byte serves once
   std::size_t random_left_ = 0;              // in pieces of 16

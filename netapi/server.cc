@@ -480,16 +480,17 @@ class Server::Impl {
   net::ssl::context tls_;
   std::unique_ptr<Handshakes> handshakes_;
   net::thread_pool control_pool_;
-  std::vector<std::unique_ptr<Loop>> loops_;
-  std::unique_ptr<tcp::acceptor> acceptor_;
-  unsigned short port_ = 0;
-  std::atomic<bool> stopping_{false};
+  // What a connection's coroutine uses until its loop is gone.
   BodyBudget bodies_;
-  std::atomic<unsigned> control_waiting_{0};
   Mutex mutex_;
   CondVar closed_;
   std::size_t open_ GUARDED_BY(mutex_) = 0;
   bool accepting_ GUARDED_BY(mutex_) = false;
+  std::vector<std::unique_ptr<Loop>> loops_;
+  std::unique_ptr<tcp::acceptor> acceptor_;
+  unsigned short port_ = 0;
+  std::atomic<bool> stopping_{false};
+  std::atomic<unsigned> control_waiting_{0};
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -18,8 +18,10 @@
 #include "tests/bench/load.h"
 #include "tests/bench/raw_wrap.h"
 #include "tests/bench/rotation_bench.h"
+#include "tests/bench/scale_bench.h"
 #include "tests/support/dev_fixture.h"
 #include "tests/support/faulty_module.h"
+#include "tests/support/raw_tls.h"
 
 namespace strongroom::tests {
 namespace {
@@ -177,7 +179,12 @@ class Barbican {
       std::abort();
     }
   }
-  ~Barbican() { (void)kill(std::stoi(ReadFile(dir_.File("b/pid"))), SIGTERM); }
+  ~Barbican() {
+    const auto pid = std::stoi(ReadFile(dir_.File("b/pid")));
+    (void)kill(pid, SIGTERM);
+    const auto until = Clock::now() + std::chrono::seconds(10);
+    while (kill(pid, 0) == 0 && Clock::now() < until) std::this_thread::yield();
+  }
   Barbican(const Barbican&) = delete;
   Barbican& operator=(const Barbican&) = delete;
   double StoresPerSecond() {
@@ -350,6 +357,9 @@ int main(int argc, char** argv) {
   std::size_t rotation = 0;
   app.add_option("--rotation", rotation, "instead: B3, B4, B8, B9 and B11, one pass over an inventory of so many DEKs");
   app.add_option("--slice-ms", slice_ms, "how long each side runs in a round")->check(CLI::Range(100, 600000));
+  std::size_t keyrings = 0;
+  app.add_option("--keyrings", keyrings, "instead: what so many keyrings cost beside ten, one pass")
+      ->check(CLI::Range(11, 1000000));
   unsigned ideal_sessions = 0;
   std::string module;
   app.add_option("--ideal-sessions", ideal_sessions, "")->group("");
@@ -362,6 +372,7 @@ int main(int argc, char** argv) {
     std::cout << tests::Loop(ideal_sessions, [&](unsigned) { return raw.Worker(false); }) << "\n";
     return 0;
   }
+  if (keyrings != 0) return tests::RunScale(keyrings, options.json);
   if (rotation != 0) return tests::RunRotation(rotation, options.hosts, options.json);
   return tests::Run(options);
 }

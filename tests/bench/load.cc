@@ -154,15 +154,4 @@ int PlainHttp::Post(const std::string& target, const std::string& fields, const 
   }
 }
 
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  auto address = Loopback(0);
-  socklen_t size = sizeof address;
-  if (bind(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0 ||
-      getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0)
-    Die("no port");
-  (void)close(fd);
-  return ntohs(address.sin_port);
-}
-
 }  // namespace strongroom::tests

@@ -29,7 +29,4 @@ class PlainHttp {
   int fd_;
 };
 
-/// FreePort is a port of the loopback that nobody listens on.
-int FreePort();
-
 }  // namespace strongroom::tests

@@ -22,18 +22,6 @@ namespace {
 using namespace std::chrono_literals;
 using std::chrono::steady_clock;
 
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), size), 0);
-  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  (void)close(fd);
-  return ntohs(address.sin_port);
-}
-
 std::size_t OpenFiles(int pid) {
   const std::filesystem::directory_iterator files("/proc/" + std::to_string(pid) + "/fd");
   return static_cast<std::size_t>(std::distance(begin(files), end(files)));
@@ -187,7 +175,11 @@ TEST_F(NetworkAttacks, N3_AFloodOfHalfOpenConnections) {
         address.sin_family = AF_INET;
         address.sin_port = htons(port);
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        if (fd < 0 || connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) continue;
+        if (fd < 0) continue;
+        if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+          (void)close(fd);
+          continue;
+        }
         ++tried;
         if (t % 2 == 0) (void)send(fd, part.data(), part.size(), MSG_NOSIGNAL);
         held.push_back(fd);

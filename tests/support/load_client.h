@@ -155,9 +155,19 @@ class LoadClient {
       items.push_back(boost::json::object{{"wrapped", held_[p].wrapped}});
     }
     const auto answers = Items("unwrap", items);
-    for (std::size_t i = 0; i < answers.size(); ++i)
-      if (answers[i] && Text(answers[i]->get_object().at("plaintext")) != held_[picked[i]].dek)
-        wrong_.push_back("unwrap gave another DEK");
+    std::vector<crypto::Digest> digests;
+    bool any = false;
+    for (std::size_t i = 0; i < answers.size(); ++i) {
+      std::string rewrapped;
+      if (answers[i]) {
+        any = true;
+        const auto& object = answers[i]->get_object();
+        if (Text(object.at("plaintext")) != held_[picked[i]].dek) wrong_.push_back("unwrap gave another DEK");
+        if (const auto* under_primary = object.if_contains("rewrapped")) rewrapped = Text(*under_primary);
+      }
+      digests.push_back(crypto::Sha256({AsBytes(held_[picked[i]].wrapped), AsBytes(rewrapped)}));
+    }
+    if (any) Digest(digests);
   }
   void Rewrap() {
     const auto pick = random_() % held_.size();

@@ -13,6 +13,9 @@
 
 namespace strongroom::tests {
 
+/// FreePort is a port of the loopback that nobody listened on a moment ago, for programs that must be told one.
+int FreePort();
+
 struct RawAnswer {
   int status = 0;
   std::string head;  // status line and fields

@@ -1,0 +1,113 @@
+#include "tests/bench/scale_bench.h"
+
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/serialize.hpp>
+#include <chrono>
+#include <cstdio>
+#include <functional>
+#include <iostream>
+#include <random>
+
+#include "appliance/broker.h"
+#include "tests/support/world.h"
+
+namespace strongroom::tests {
+namespace {
+
+namespace bj = boost::json;
+using Clock = std::chrono::steady_clock;
+
+double Seconds(const std::function<void()>& work) {
+  const auto begin = Clock::now();
+  work();
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+std::string Name(std::size_t n) { return "keyring-" + std::to_string(n); }
+
+struct Cost {
+  double lookup = 0, page = 0, boot = 0, change = 0;
+};
+
+class Scale {
+ public:
+  Scale() {
+    if (!world_.FirstBoot() || !world_.Done("keyring.create", "install")) Die("the first boot");
+  }
+  // Grows to so many keyrings and measures there.
+  Cost At(std::size_t keyrings) {
+    Cost cost;
+    while (made_ < keyrings) {
+      cost.change = Seconds([&] {
+        if (!world_.Done("keyring.create", Name(made_), {{"grants", "service-1"}})) Die("a keyring");
+      });
+      ++made_;
+    }
+    const auto state = world_.governance->Snapshot();
+    constexpr int kLookups = 200'000;
+    std::mt19937 random(1);
+    std::vector<std::string> names;
+    for (int i = 0; i < 1000; ++i) names.push_back(Name(random() % keyrings));
+    cost.lookup = Seconds([&] {
+                    for (int i = 0; i < kLookups; ++i)
+                      if (!appliance::Authorise(*state, "service-1", names[static_cast<std::size_t>(i) % names.size()],
+                                                ledger::Operation::kWrap))
+                        Die("a lookup");
+                  }) /
+                  kLookups;
+    constexpr int kPages = 2000;
+    cost.page = Seconds([&] {
+                  for (int i = 0; i < kPages; ++i) {
+                    std::size_t listed = 0;
+                    auto at = state->keyrings.upper_bound(names[static_cast<std::size_t>(i) % names.size()]);
+                    for (; at != state->keyrings.end() && listed < 100; ++at) listed += at->second->enabled ? 1 : 0;
+                  }
+                }) /
+                kPages;
+    cost.boot = Seconds([&] { world_.Boot(); });
+    return cost;
+  }
+
+ private:
+  [[noreturn]] static void Die(const char* what) {
+    std::cerr << "bench: " << what << " failed\n";
+    std::abort();
+  }
+  World world_;
+  std::size_t made_ = 0;
+};
+
+}  // namespace
+
+int RunScale(std::size_t keyrings, bool json) {
+  Scale scale;
+  const auto few = scale.At(10);
+  const auto many = scale.At(keyrings);
+  const auto text = std::to_string(keyrings);
+  struct Row {
+    std::string id, what;
+    double many, few;
+  };
+  const std::vector<Row> rows = {
+      {"lookup", "authorising one request, " + text + " keyrings / 10, us", many.lookup * 1e6, few.lookup * 1e6},
+      {"page", "a page of 100 keyrings, " + text + " / 10, us", many.page * 1e6, few.page * 1e6},
+      {"change", "one keyring by two votes, the last of " + text + " / of 10, ms", many.change * 1e3, few.change * 1e3},
+      {"boot", "opening ledger and state a keyring, " + text + " / 10, us",
+       many.boot / static_cast<double>(keyrings) * 1e6, few.boot / 10 * 1e6},
+  };
+  bj::array out;
+  if (!json) std::printf("%-8s %-62s %10s %10s %8s\n", "id", "figure", "many", "few", "ratio");
+  for (const auto& row : rows) {
+    if (json)
+      out.push_back(bj::object{
+          {"id", row.id}, {"figure", row.what}, {"ours", row.many}, {"other", row.few}, {"ratio", row.many / row.few}});
+    else
+      std::printf("%-8s %-62s %10.2f %10.2f %8.2f\n", row.id.c_str(), row.what.c_str(), row.many, row.few,
+                  row.many / row.few);
+  }
+  if (json) std::cout << bj::serialize(out) << "\n";
+  return 0;
+}
+
+}  // namespace strongroom::tests
