@@ -27,6 +27,7 @@
 #include "tests/support/faulty_module.h"
 #include "tests/support/govern.h"
 #include "tests/support/load_client.h"
+#include "tests/support/moved_clock.h"
 
 namespace strongroom::tests {
 namespace {
@@ -34,7 +35,6 @@ namespace {
 namespace bj = boost::json;
 using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
-constexpr const char* kFaketime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 constexpr unsigned kClients = 24;
 
 long Setting(const char* name, long fallback) {
@@ -98,25 +98,10 @@ class Soak : public testing::Test {
     });
     EndDaemon(SIGTERM);
     disk_.emplace(f_.Path("data"), where_.File("disk.img"));
-    SetClock(0);
-    StartDaemon();
+    clock_.StartDaemon(f_);
   }
   ~Soak() override { EndDaemon(SIGTERM); }
 
-  void SetClock(int seconds) const {
-    std::ofstream(where_.File("offset.new")) << (seconds < 0 ? "" : "+") << seconds << "\n";
-    std::filesystem::rename(where_.File("offset.new"), where_.File("offset"));
-  }
-  // strongroomd sees a clock that can be stepped; the token's hosts keep the machine's.
-  void StartDaemon() {
-    const auto started = provisioning::RunProcess(
-        {"sh", "-c",
-         std::string("LD_PRELOAD=") + kFaketime + " FAKETIME_TIMESTAMP_FILE=" + where_.File("offset") +
-             " FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 setsid " + DevFixture::Program("strongroomd") +
-             " --config " + f_.Path("strongroom.toml") + " >>" + where_.File("log") + " 2>&1 </dev/null & echo $! >" +
-             f_.Path("strongroomd.pid")});
-    ASSERT_EQ(started->status, 0) << started->err;
-  }
   void EndDaemon(int signal) const {
     const auto pid = f_.PidOf("strongroomd.pid");
     const auto end = hsm::UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
@@ -155,7 +140,7 @@ class Soak : public testing::Test {
       if (!hosts.empty()) (void)kill(hosts[random_() % hosts.size()], SIGKILL);
     } else if (name == "service killed") {
       EndDaemon(SIGKILL);
-      StartDaemon();
+      clock_.StartDaemon(f_);
     } else if (name == "token pulled") {
       module_.Order("* gone");
       Pause(2s);
@@ -182,9 +167,9 @@ class Soak : public testing::Test {
       Pause(3s);
       disk_->Free();
     } else if (name == "clock stepped") {
-      SetClock(-120);
+      clock_.Set(-120);
       Pause(3s);
-      SetClock(0);
+      clock_.Set(0);
       Pause(1s);
       AcceptClock();
     }
@@ -194,6 +179,7 @@ class Soak : public testing::Test {
   FaultyModule module_;
   DevFixture f_;
   std::optional<OwnDisk> disk_;
+  const SteppedClock clock_{where_.path()};  // strongroomd's alone; the token's hosts keep the machine's
   std::mt19937 random_{20261122};
 };
 

@@ -6,40 +6,26 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <fstream>
 #include <thread>
 
 #include "hsm/frame_socket.h"
 
 #include "tests/support/govern.h"
+#include "tests/support/moved_clock.h"
 
 namespace strongroom::tests {
 namespace {
 
-constexpr const char* kFaketime = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
-
 class MovedClock : public testing::Test {
  protected:
-  void Set(const std::string& offset) const {
-    std::ofstream(where_.File("offset.new")) << offset << "\n";
-    std::filesystem::rename(where_.File("offset.new"), where_.File("offset"));
-  }
   // strongroomd, and it alone, sees the moved clock; the token's host keeps the true one.
   void StartUnderIt() {
-    ASSERT_TRUE(std::filesystem::exists(kFaketime)) << "ci/setup --tests installs it";
-    Set("+0");
     const auto pid = f_.PidOf("strongroomd.pid");
     ASSERT_EQ(kill(pid, SIGTERM), 0);
     const auto end = hsm::UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
     pollfd gone{end.get(), POLLIN, 0};
     if (end) ASSERT_EQ(poll(&gone, 1, 20000), 1);
-    const auto started = provisioning::RunProcess(
-        {"sh", "-c",
-         std::string("LD_PRELOAD=") + kFaketime + " FAKETIME_TIMESTAMP_FILE=" + where_.File("offset") +
-             " FAKETIME_NO_CACHE=1 FAKETIME_DONT_FAKE_MONOTONIC=1 setsid " + DevFixture::Program("strongroomd") +
-             " --config " + f_.Path("strongroom.toml") + " >" + where_.File("log") + " 2>&1 </dev/null & echo $! >" +
-             f_.Path("strongroomd.pid")});
-    ASSERT_EQ(started->status, 0) << started->err;
+    clock_.StartDaemon(f_);
     const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (f_.Run("monitor-1", {"status"}).out.find("operational") == std::string::npos &&
            std::chrono::steady_clock::now() < until)
@@ -47,6 +33,7 @@ class MovedClock : public testing::Test {
   }
   std::string Status() { return f_.Run("monitor-1", {"status"}).out; }
   TempDir where_;
+  const SteppedClock clock_{where_.path()};
   DevFixture f_;
 };
 
@@ -55,7 +42,7 @@ TEST_F(MovedClock, Q10_AStepFreezesApprovalsAndAQuorumAcceptsTheClock) {
   ASSERT_NE(Status().find("operational"), std::string::npos) << Status();
   const auto open = Filed(f_, {"propose", "keyring.rotate", "--keyring", "install", "--reason", "before the step"});
   ApproveBy(f_, open, {"custodian-1", "custodian-2"});
-  Set("-240");  // four minutes back: less than what the test's certificates allow, more than any clock should
+  clock_.Set(-240);  // four minutes back: less than what the test's certificates allow, more than any clock should
   const auto frozen = f_.Run("operator-1", {"execute", open});
   EXPECT_EQ(frozen.status, 4) << frozen.out;
   EXPECT_NE(frozen.err.find("frozen"), std::string::npos) << frozen.err;
