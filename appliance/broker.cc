@@ -270,9 +270,10 @@ void Broker::Release(ledger::Staged<Replies> staged, const Result<ledger::Commit
 
 void Broker::Released(std::size_t items) {
   const MutexLock lock(mutex_);
+  const bool held_up = unreleased_ >= options_.unreleased_items;
   unreleased_ -= items;
   released_.NotifyAll();
-  work_.NotifyOne();
+  if (held_up) work_.NotifyAll();
 }
 
 void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {

@@ -78,7 +78,7 @@ class FileKey {
       if (const auto ran = provisioning::RunProcess(std::move(arguments)); !ran || ran->status != 0) std::abort();
     };
     run({"openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj",
-         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", dir_.File("file.key"), "-out",
+         "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f_.Path("server.key"), "-out",
          dir_.File("file.csr")});
     run({"openssl", "x509", "-req", "-in", dir_.File("file.csr"), "-copy_extensions", "copy", "-CA", f_.Path("ca.pem"),
          "-CAkey", f_.Path("ca.key"), "-days", "2", "-out", dir_.File("file.pem")});
@@ -88,7 +88,7 @@ class FileKey {
         text.replace(at, text.find('\n', at) - at, line);
       };
       replace("certificate", "certificate = \"" + dir_.File("file.pem") + "\"");
-      replace("identity", "key = \"" + dir_.File("file.key") + "\"");
+      replace("identity", "key = \"" + f_.Path("server.key") + "\"");
       return text;
     });
   }
