@@ -39,10 +39,11 @@ struct HostDuties {
 };
 
 /// ServeFrames accepts connections of `allowed_uids` on `listener` and answers their frames, one of each connection in
-/// turn, so that a connection waits for at most one frame of each other (P2). When `stop_fd` becomes readable it tells
-/// every connection that it leaves, answers what they have sent until they end (5 seconds at most), and returns
-/// kHostDone: nobody is refused. Returns kHostBroken as soon as `duties.broken()` is true after a frame. A connection
-/// that sends a malformed frame is closed.
+/// turn, so that a connection waits for at most one frame of each other (P2). Where `ops` runs several operations at
+/// once, frames of operations are answered as they end, and a connection with 1024 operations under way is not read.
+/// When `stop_fd` becomes readable it tells every connection that it leaves, answers what they have sent until they end
+/// (5 seconds at most), and returns kHostDone: nobody is refused. Returns kHostBroken as soon as `duties.broken()` is
+/// true after a frame. A connection that sends a malformed frame is closed.
 HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_uids, KeyOps& ops, const Clock& clock,
                      const HostDuties& duties);
 

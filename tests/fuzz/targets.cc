@@ -30,6 +30,8 @@
 #include "netapi/router.h"
 #include "provisioning/ceremony_script.h"
 #include "tests/fuzz/samples.h"
+#include "tests/support/sample_record.h"
+#include "tests/support/temp_dir.h"
 
 namespace strongroom::tests {
 namespace {
@@ -243,11 +245,8 @@ bool Ceremony(ByteView input) {
 
 // A log's folder as an export has it: checkpoint, bundle and tile of one partial tile, each behind its 16-bit size.
 bool LogFolder(ByteView input) {
-  static const auto folder = [] {
-    std::string made = (std::filesystem::temp_directory_path() / "strongroom-fuzz-XXXXXX").string();
-    if (mkdtemp(made.data()) == nullptr) std::abort();
-    return made;
-  }();
+  static const TempDir where;
+  const auto folder = where.path();
   std::array<ByteView, 3> parts;
   for (auto& part : parts) {
     if (input.size() < 2) return false;
@@ -295,22 +294,6 @@ Bytes Body(const Frame& frame) {
 }
 
 hsm::KeyRef SampleRef() { return {"0123456789abcdef", crypto::MakeKeyId({1, 2, 3}, 1), crypto::Suite::kKwp}; }
-
-crypto::LedgerRecord SampleRecord() {
-  crypto::LedgerRecord record;
-  record.serial = 9;
-  record.anchors = {{"strongroom/x/control/2", 7, crypto::Sha256(AsBytes("root"))}};
-  record.key = 3;
-  record.former_until = 12345;
-  record.custody = {2,
-                    crypto::Sha256(AsBytes("roster")),
-                    67890,
-                    {{{1, 2, 3}, 4}},
-                    11,
-                    {{{5, 6}, 99}},
-                    {{{7}, "install", crypto::Suite::kGcm, 30, 60, 45}}};
-  return record;
-}
 
 std::vector<Bytes> EvidenceSeeds() {
   ledger::EvidenceEntry entry;

@@ -4,6 +4,8 @@
 
 #include <random>
 
+#include "tests/support/sample_record.h"
+
 namespace strongroom::hsm {
 namespace {
 
@@ -56,18 +58,7 @@ TEST(Frame, LedgerRecordAndItsChangesComeBack) {
   const auto request = DecodeRequest(WithoutLength(change));
   ASSERT_TRUE(request);
   EXPECT_EQ(EncodeRequest(*request), change);
-  crypto::LedgerRecord record;
-  record.serial = 9;
-  record.anchors = {{"strongroom/x/control/2", 7, crypto::Sha256(AsBytes("root"))}};
-  record.key = 3;
-  record.former_until = 12345;
-  record.custody = {2,
-                    crypto::Sha256(AsBytes("roster")),
-                    67890,
-                    {{{1, 2, 3}, 4}},
-                    11,
-                    {{{5, 6}, 99}},
-                    {{{7}, "install", crypto::Suite::kGcm, 30, 60, 45}}};
+  const auto record = tests::SampleRecord();
   for (const auto& answer :
        {EncodeResponse({6, RecordResponse{record}}),
         EncodeResponse({7, SignResponse{std::vector<CheckpointSignature>{{2, Bytes(70, 1)}, {1, Bytes(71, 2)}}}}),
