@@ -23,7 +23,11 @@ constexpr auto kHangs = std::chrono::seconds(3);
 struct Handshakes::Loop {
   net::io_context context{1};
   net::executor_work_guard<net::io_context::executor_type> guard{net::make_work_guard(context)};
-  std::unordered_set<Socket*> sockets;  // of this loop's thread alone
+  struct UnderWay {
+    Socket* socket;
+    std::chrono::steady_clock::time_point begun;
+  };
+  std::list<UnderWay> under_way;  // oldest first; of this loop's thread alone
   std::promise<void> end;
   std::future<void> ended = end.get_future();
   std::thread thread;
@@ -46,7 +50,7 @@ void Handshakes::Stop() {
   if (stopping_.exchange(true)) return;
   for (auto& loop : loops_) {
     net::post(loop->context, [&loop = *loop] {
-      for (auto* socket : loop.sockets) socket->cancel();
+      for (const auto& each : loop.under_way) each.socket->cancel();
       loop.guard.reset();  // what was broken off ends by itself, and then the loop
     });
   }
@@ -63,7 +67,12 @@ void Handshakes::Stop() {
 
 void Handshakes::Begin(net::ip::tcp protocol, int fd, Done done) {
   auto& loop = *loops_[next_++ % loops_.size()];
-  net::post(loop.context, [this, &loop, protocol, fd, done = std::move(done)]() mutable {
+  ++under_way_;
+  auto ended = [this, done = std::move(done)](int shaken, SslPtr ssl) {
+    --under_way_;
+    done(shaken, std::move(ssl));
+  };
+  net::post(loop.context, [this, &loop, protocol, fd, done = std::move(ended)]() mutable {
     const auto socket = std::make_shared<Socket>(loop.context);
     ErrorCode ec;
     (void)socket->assign(protocol, fd, ec);
@@ -74,9 +83,22 @@ void Handshakes::Begin(net::ip::tcp protocol, int fd, Done done) {
   });
 }
 
+bool Handshakes::Crowded() {
+  if (under_way_ < options_.most) return false;
+  const auto before = std::chrono::steady_clock::now() - options_.patience;
+  for (auto& loop : loops_)
+    net::post(loop->context, [&loop = *loop, before] {
+      for (const auto& each : loop.under_way) {
+        if (each.begun > before) break;
+        each.socket->cancel();
+      }
+    });
+  return true;
+}
+
 net::awaitable<void> Handshakes::Shake(Loop& loop, std::shared_ptr<Socket> socket, Done done) {
   SslPtr ssl;
-  loop.sockets.insert(socket.get());
+  const auto place = loop.under_way.insert(loop.under_way.end(), {socket.get(), std::chrono::steady_clock::now()});
   try {
     net::steady_timer deadline(loop.context, options_.deadline);
     deadline.async_wait([weak = std::weak_ptr(socket)](ErrorCode ec) {
@@ -86,7 +108,7 @@ net::awaitable<void> Handshakes::Shake(Loop& loop, std::shared_ptr<Socket> socke
   } catch (const std::exception& e) {
     spdlog::error("handshake ended by an exception: {}", e.what());
   }
-  loop.sockets.erase(socket.get());
+  loop.under_way.erase(place);
   ErrorCode ec;
   const int fd = ssl ? socket->release(ec) : -1;  // closed by the socket when there is no SSL
   if (ec) ssl.reset();

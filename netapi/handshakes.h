@@ -9,9 +9,9 @@
 #include <boost/asio/ip/tcp.hpp>
 #include <chrono>
 #include <functional>
+#include <list>
 #include <memory>
 #include <thread>
-#include <unordered_set>
 #include <vector>
 
 #include "crypto/base/freer.h"
@@ -30,6 +30,9 @@ class Handshakes {
   struct Options {
     unsigned threads = 2;
     std::chrono::milliseconds deadline{10000};
+    // How many may be under way at once. When they are, whoever has taken longer than `patience` makes room.
+    std::size_t most = 2048;
+    std::chrono::milliseconds patience{1000};
   };
   /// `context` and `tls` must outlive the object.
   Handshakes(SSL_CTX* context, const ServerTls& tls, ServerChain chain, Options options);
@@ -37,6 +40,9 @@ class Handshakes {
   ~Handshakes();
   /// Begin takes a connected socket's descriptor over. Thread-safe.
   void Begin(boost::asio::ip::tcp protocol, int fd, Done done);
+  /// Crowded tells whether as many are under way as may be; those that have lost their patience are then broken off, so
+  /// that connections which say nothing keep nobody out for long. Ask again in a few milliseconds. Thread-safe.
+  bool Crowded();
   /// Stop breaks off what is under way and joins the threads; every Done has been called then, but for a thread that
   /// hangs in the key's module for three seconds more: that one is left. Nobody may call Begin any more.
   void Stop();
@@ -54,6 +60,7 @@ class Handshakes {
   const Options options_;
   std::vector<std::unique_ptr<Loop>> loops_;
   std::atomic<std::size_t> next_{0};
+  std::atomic<std::size_t> under_way_{0};
   std::atomic<bool> stopping_{false};
 };
 

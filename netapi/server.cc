@@ -147,6 +147,12 @@ class Server::Impl {
     for (std::size_t next = 0;; ++next) {
       auto& loop = *loops_[next % loops_.size()];
       ErrorCode ec;
+      // Newcomers wait in the system's queue, in order, rather than be turned away.
+      while (handshakes_->Crowded() && !stopping_) {
+        net::steady_timer pause(loops_[0]->context, std::chrono::milliseconds(5));
+        co_await pause.async_wait(net::redirect_error(net::use_awaitable, ec));
+      }
+      if (stopping_) co_return;
       auto socket = co_await acceptor_->async_accept(loop.context, net::redirect_error(net::use_awaitable, ec));
       if (stopping_) co_return;
       if (ec) {

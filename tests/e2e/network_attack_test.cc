@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -62,7 +63,22 @@ class Tunnel {
   std::string pid_file_;
 };
 
-class NetworkAttacks : public DevSuite<class NetworkAttacksTag> {};
+class NetworkAttacks : public DevSuite<class NetworkAttacksTag> {
+ protected:
+  // What a data key is answered with; 0, and why, when there was no answer.
+  static unsigned DataKey(netapi::Client& client, std::string& why) {
+    const auto answer = client.Call("POST", "/v1/keyrings/install/datakey", R"({"bytes":32})");
+    if (!answer) why = answer.error().Line();
+    return answer ? answer->status : 0;
+  }
+  static sockaddr_in Address() {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<std::uint16_t>(std::stoi(f().Url().substr(f().Url().rfind(':') + 1))));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    return address;
+  }
+};
 
 // N3, N4: while hundreds of connections dribble headers, dribble a body, or do not read their answers, is every honest
 // request answered in time, does memory stay bounded, and are the attackers' sockets given back?
@@ -160,8 +176,11 @@ TEST_F(NetworkAttacks, N1_NoResumptionAndNoEarlyData) {
 // N3: does a flood of connections, each gone before its handshake or in the middle of it, hold up who is served?
 TEST_F(NetworkAttacks, N3_AFloodOfHalfOpenConnections) {
   const auto pid = f().PidOf("strongroomd.pid");
-  const auto port = static_cast<std::uint16_t>(std::stoi(f().Url().substr(f().Url().rfind(':') + 1)));
   const auto memory = AnonymousKib(pid);
+  const auto client = f().ClientFor("service-1");
+  std::string why;
+  ASSERT_EQ(DataKey(*client, why), 200U) << why;
+  const auto address = Address();
   std::atomic<bool> stop{false};
   std::atomic<int> tried{0};
   std::vector<std::thread> flood;
@@ -171,10 +190,6 @@ TEST_F(NetworkAttacks, N3_AFloodOfHalfOpenConnections) {
       std::vector<int> held;
       while (!stop) {
         const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        sockaddr_in address{};
-        address.sin_family = AF_INET;
-        address.sin_port = htons(port);
-        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
         if (fd < 0) continue;
         if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
           (void)close(fd);
@@ -190,12 +205,10 @@ TEST_F(NetworkAttacks, N3_AFloodOfHalfOpenConnections) {
       }
       for (const int fd : held) (void)close(fd);
     });
-  const auto client = f().ClientFor("service-1");
-  ASSERT_EQ(client->Call("GET", "/v1/keyrings")->status, 200U);
   double longest = 0;
   for (int i = 0; i < 2000; ++i) {
     const auto begin = steady_clock::now();
-    EXPECT_EQ(client->Call("POST", "/v1/keyrings/install/datakey", R"({"bytes":32})")->status, 200U);
+    EXPECT_EQ(DataKey(*client, why), 200U) << why;
     longest = std::max(longest, std::chrono::duration<double>(steady_clock::now() - begin).count());
   }
   stop = true;
@@ -203,7 +216,36 @@ TEST_F(NetworkAttacks, N3_AFloodOfHalfOpenConnections) {
   EXPECT_GT(tried, 1000);
   EXPECT_LT(longest, 2.0);
   EXPECT_LT(AnonymousKib(pid) - memory, 200L * 1024);
-  EXPECT_EQ(f().ClientFor("service-1")->Call("GET", "/v1/keyrings")->status, 200U) << "and newcomers are served again";
+  EXPECT_EQ(DataKey(*f().ClientFor("service-1"), why), 200U) << "and newcomers are served: " << why;
+}
+
+// N3: do as many half-open connections as there may be connections at all keep out who comes afterwards?
+TEST_F(NetworkAttacks, N3_HalfOpenConnectionsKeepNobodyOut) {
+  constexpr std::size_t kAll = 12500;  // more than the service takes
+  rlimit limit{};
+  (void)getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  (void)setrlimit(RLIMIT_NOFILE, &limit);
+  ASSERT_GE(limit.rlim_cur, kAll + 200) << "this test needs as many open files";
+  const auto memory = AnonymousKib(f().PidOf("strongroomd.pid"));
+  const auto address = Address();
+  std::vector<int> held;
+  const auto begin = steady_clock::now();
+  while (held.size() < kAll && steady_clock::now() < begin + 60s) {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ASSERT_GE(fd, 0);
+    if (connect(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0)
+      held.push_back(fd);
+    else
+      (void)close(fd);
+  }
+  EXPECT_EQ(held.size(), kAll);
+  const auto came = steady_clock::now();
+  std::string why;
+  EXPECT_EQ(DataKey(*f().ClientFor("service-1"), why), 200U) << why;
+  EXPECT_LT(steady_clock::now() - came, 8s);
+  EXPECT_LT(AnonymousKib(f().PidOf("strongroomd.pid")) - memory, 200L * 1024);
+  for (const int fd : held) (void)close(fd);
 }
 
 }  // namespace
