@@ -6,6 +6,7 @@
 #include "appliance/policy_decisions.h"
 #include "appliance/proposal_params.h"
 #include "appliance/rewrap_decisions.h"
+#include "appliance/token_decisions.h"
 #include "crypto/custody.h"
 
 #include <algorithm>
@@ -20,15 +21,6 @@ constexpr std::string_view kInstall = "install";
 constexpr std::string_view kByInstall = "keyring:install";
 constexpr std::string_view kTokenPrefix = "token:";
 constexpr std::size_t kNamesInText = 32;
-
-// What custodians read of them: names, or number and digest where there are too many to read.
-std::string DescribeMoves(const std::vector<std::string>& names) {
-  if (names.empty()) return "none";
-  std::string joined;
-  for (const auto& name : names) joined += (joined.empty() ? "" : ",") + name;
-  if (names.size() <= kNamesInText) return joined;
-  return std::to_string(names.size()) + " keyrings, sha256 " + ToHex(crypto::Sha256(AsBytes(joined)));
-}
 
 Result<crypto::Suite> SuiteOf(const std::string& text) {
   const auto suite = crypto::SuiteFromString(text);
@@ -63,13 +55,14 @@ Result<Params> DraftCreate(const State& state, const ProposalRequest& request, c
       return Invalid("a keyring in the install keyring's custody has its suite, " + std::string(suite));
     params["suite"] = suite;
     params["custody"] = kByInstall;
-  } else if (custody == "token" || custody == std::string(kTokenPrefix) + drawn.token) {
+  } else if (custody == "token" || custody.starts_with(kTokenPrefix)) {
     if (drawn.token.empty()) return Unavailable("no token to generate a KEK in");
+    if (custody != "token") TRY(CheckCustody(state, custody, drawn));
     TRY_ASSIGN(const auto suite, SuiteOf(Get(request.params, "suite", "kwp")));
     params["suite"] = crypto::ToString(suite);
-    params["custody"] = std::string(kTokenPrefix) + drawn.token;
+    params["custody"] = custody == "token" ? std::string(kTokenPrefix) + drawn.token : custody;
   } else {
-    return Invalid("custody is 'token' or 'keyring:install'");
+    return Invalid("custody is 'token', 'token:<serial number>' or 'keyring:install'");
   }
   TRY_ASSIGN(const auto grants, Grants::Parse(Get(request.params, "grants", "none")));
   TRY(CheckGrantees(state, grants));
@@ -102,7 +95,7 @@ Result<Params> DraftRotate(const State& state, const ProposalRequest& request) {
   params["keyring-id"] = ToHex(keyring->id);
   params["from-version"] = std::to_string(primary.number);
   params["version"] = std::to_string(keyring->versions.size() + 1);
-  params["moves"] = request.keyring == kInstall ? DescribeMoves(WrappedByInstall(state)) : "none";
+  params["moves"] = request.keyring == kInstall ? MovesText(WrappedByInstall(state)) : "none";
   return params;
 }
 
@@ -141,8 +134,8 @@ Result<Params> DraftRosterChange(const State& state, const ProposalRequest& requ
   crypto::ProposalText asked;
   asked.operation = request.operation;
   asked.params = request.params;
-  if (asked.params.contains("new-roster") || asked.params.contains("token"))
-    return Invalid("the appliance fills in new-roster and token", "unknown-parameter");
+  for (const auto* own : {"new-roster", "token", "further-tokens"})
+    if (asked.params.contains(own)) return Invalid(std::string("the appliance fills in ") + own, "unknown-parameter");
   TRY_ASSIGN(const auto next, crypto::RosterAfter(*state.roster, asked));
   for (const auto& [name, keyring] : state.keyrings)
     for (const auto& [service, mask] : keyring->grants.by_service())
@@ -155,6 +148,7 @@ Result<Params> DraftRosterChange(const State& state, const ProposalRequest& requ
           "' is wrapped by the install keyring: an organisation that decides for itself has a KEK of its own");
   asked.params["new-roster"] = std::to_string(next.version()) + " " + ToHex(next.hash());
   asked.params["token"] = drawn.token;
+  if (!state.tokens.empty()) asked.params["further-tokens"] = FurtherTokens(state);
   return std::move(asked.params);
 }
 
@@ -162,6 +156,7 @@ Result<Effect> EffectOfRosterChange(const State& state, const crypto::ProposalTe
   TRY_ASSIGN(const auto next, crypto::RosterAfter(*state.roster, p));
   if (Get(p.params, "new-roster", "") != std::to_string(next.version()) + " " + ToHex(next.hash()))
     return Stale("the roster has changed");
+  TRY(CheckFollowers(state, p));
   Effect effect;
   effect.changes_record = true;
   effect.entries = {ledger::RosterChanged{next.text()}};
@@ -176,7 +171,7 @@ Result<Effect> EffectOfRotate(const State& state, const crypto::ProposalText& p)
       Get(p.params, "version", "") != std::to_string(next))
     return Stale("keyring '" + p.keyring + "' has been rotated since");
   const auto moved = p.keyring == kInstall ? WrappedByInstall(state) : std::vector<std::string>();
-  if (Get(p.params, "moves", "") != DescribeMoves(moved))
+  if (Get(p.params, "moves", "") != MovesText(moved))
     return Stale("the keyrings that '" + p.keyring + "' wraps for have changed");
   TRY_ASSIGN(const auto suite, SuiteOf(Get(p.params, "suite", "")));
   const auto custody = Get(p.params, "custody", "");
@@ -185,6 +180,14 @@ Result<Effect> EffectOfRotate(const State& state, const crypto::ProposalText& p)
 }
 
 }  // namespace
+
+std::string MovesText(const std::vector<std::string>& names) {
+  if (names.empty()) return "none";
+  std::string joined;
+  for (const auto& name : names) joined += (joined.empty() ? "" : ",") + name;
+  if (names.size() <= kNamesInText) return joined;
+  return std::to_string(names.size()) + " keyrings, sha256 " + ToHex(crypto::Sha256(AsBytes(joined)));
+}
 
 bool AcceptsClock(const crypto::ProposalText& p) {
   return p.operation == "clock.accept" || (p.operation == "ledger.adopt" && p.params.contains("clock"));
@@ -208,7 +211,10 @@ Result<Params> DraftParams(const State& state, const ProposalRequest& request, c
   if (operation == "ledger.adopt") return DraftAdoption(state, request, drawn);
   if (operation == "ledger.rotate-key") return DraftKeyRotation(state, request, drawn);
   if (operation == "roster.change") return DraftRosterChange(state, request, drawn);
-  if (operation == "clock.accept") return DraftClock(request, drawn);
+  if (operation == "clock.accept") return DraftClock(state, request, drawn);
+  if (operation == "token.enrol") return DraftEnrolment(state, request, drawn);
+  if (operation == "rekey.start") return DraftRekey(state, request, drawn);
+  if (operation == "version.adopt") return DraftKeyAdoption(state, request, drawn);
   if (operation == "break-glass.open") return DraftBreakGlass(state, request, drawn);
   if (operation == "keyring.set-policy") return DraftPolicy(state, request, drawn);
   if (operation.starts_with("rewrap.")) return DraftRewrap(state, request);
@@ -228,15 +234,18 @@ Result<std::string> TakeCeremony(Params& params) {
 }  // namespace
 
 Effect RotationOf(const State& state, const Keyring& keyring, crypto::Suite suite) {
+  return RotationOf(state, keyring, suite, keyring.Primary()->custody);
+}
+
+Effect RotationOf(const State& state, const Keyring& keyring, crypto::Suite suite, std::string_view custody) {
   const auto next = static_cast<std::uint32_t>(keyring.versions.size() + 1);
-  const auto& custody = keyring.Primary()->custody;
   const auto kek = crypto::MakeKeyId(keyring.id, next);
   Effect effect;
   effect.generate = SpecFor(keyring.name, next, kek, suite, custody);
   const auto& token = effect.generate->ref.token;
   // Where the policy asks for it, what is new waits until somebody has attested that it is backed up.
   const bool waits = keyring.policy.attest;
-  effect.entries = {ledger::VersionAnnounced{keyring.id, next, suite, custody, kek, token}};
+  effect.entries = {ledger::VersionAnnounced{keyring.id, next, suite, std::string(custody), kek, token}};
   if (!waits) effect.entries.emplace_back(ledger::VersionActivated{keyring.id, next});
   if (keyring.name != kInstall) return effect;
   for (const auto& name : WrappedByInstall(state)) {
@@ -353,7 +362,10 @@ Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal
   if (proposal.operation == "ledger.rotate-key") return EffectOfKeyRotation(state, proposal);
   if (proposal.operation == "roster.change") return EffectOfRosterChange(state, proposal);
   if (proposal.operation == "keyring.rotate") return EffectOfRotate(state, proposal);
-  if (proposal.operation == "clock.accept") return EffectOfClock(proposal);
+  if (proposal.operation == "clock.accept") return EffectOfClock(state, proposal);
+  if (proposal.operation == "token.enrol") return EffectOfEnrolment(state, proposal);
+  if (proposal.operation == "rekey.start") return EffectOfRekey(state, proposal);
+  if (proposal.operation == "version.adopt") return EffectOfKeyAdoption(state, proposal);
   if (proposal.operation == "break-glass.open") return EffectOfBreakGlass(state, proposal);
   if (proposal.operation == "keyring.set-policy") return EffectOfPolicy(state, proposal);
   if (proposal.operation.starts_with("rewrap.")) return EffectOfRewrap(state, proposal);
@@ -384,7 +396,8 @@ Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal
 
 std::string RecordedToken(const State& state) {
   for (const auto& [name, keyring] : state.keyrings)
-    if (const auto* primary = keyring->Primary()) return primary->token;
+    for (const auto& [number, version] : keyring->versions)
+      if (!state.tokens.contains(version.token)) return version.token;
   return {};
 }
 
@@ -393,7 +406,9 @@ std::vector<std::string> JudgeInventory(const State& state, const std::string& t
   std::vector<std::string> faults;
   std::map<Bytes, crypto::Suite> known;
   std::set<Bytes> seen;
-  if (const auto recorded = RecordedToken(state); !recorded.empty() && recorded != token)
+  const auto further = state.tokens.find(token);
+  if (const auto recorded = RecordedToken(state);
+      further == state.tokens.end() && !recorded.empty() && recorded != token)
     return {"the token in the slot is " + token + ", the keyrings are in " + recorded};
   for (const auto& [name, keyring] : state.keyrings)
     for (const auto& [number, version] : keyring->versions)
@@ -402,6 +417,8 @@ std::vector<std::string> JudgeInventory(const State& state, const std::string& t
   for (const auto& record : records) {
     const auto id = ToHex(record.id);
     if (state.ledger.unused_keys.contains(record.id)) continue;
+    // What a customer has made in her own token is hers, and offered (version.adopt).
+    if (!known.contains(record.id) && further != state.tokens.end() && further->second.customer) continue;
     if (!known.contains(record.id))
       faults.push_back("unknown key '" + record.label + "' (CKA_ID " + id + ") in the token");
     else if (!record.fault.empty())

@@ -40,15 +40,22 @@ struct Recovery {
   std::uint64_t kept_evidence = 0;
 };
 
+/// ReachableToken is a further token as it was seen just now.
+struct ReachableToken {
+  hsm::TokenIdentity identity;
+  std::vector<hsm::KeyRecord> keys;
+};
+
 /// Drawn is what a decision may not make up itself: time, randomness, where the log stands, which token is there.
 struct Drawn {
   Millis now = 0;
   std::array<std::uint8_t, 16> nonce{};
   crypto::KeyringId keyring_id{};
   ledger::Head control;
-  std::string token;
-  std::optional<Recovery> recovery;            // for ledger.adopt alone
-  Millis host = 0;                             // what the host's clock says
+  std::string token;                                           // the main one's serial number
+  std::map<std::string, ReachableToken, std::less<>> further;  // by serial number; for what is about tokens alone
+  std::optional<Recovery> recovery;                            // for ledger.adopt alone
+  Millis host = 0;                                             // what the host's clock says
   Millis token_seen = 0;                       // the latest time that the token has seen; for clock.accept alone
   std::string clock_fault;                     // why it is not relied on; empty when it is
   std::set<std::string, std::less<>> failing;  // names of the checks that fail
@@ -90,9 +97,13 @@ struct Effect {
 /// AsProposed takes out of an entry what no proposal can say because only token or inventory can: the notes of a former
 /// epoch, new checkpoint keys, how far a job has come. EffectOf's entries are so.
 ledger::ControlBody AsProposed(ledger::ControlBody body);
-/// RotationOf is what a rotation of a keyring with a KEK of its own does: the next version, and for `install` one of
-/// each keyring that it wraps for.
+/// RotationOf is what a rotation of a keyring with a KEK of its own does: the next version, in the token that `custody`
+/// names, and for `install` one of each keyring that it wraps for.
+Effect RotationOf(const State& state, const Keyring& keyring, crypto::Suite suite, std::string_view custody);
+/// The same in the token that the keyring is in.
 Effect RotationOf(const State& state, const Keyring& keyring, crypto::Suite suite);
+/// MovesText is how custodians read which keyrings move: names, or number and digest where there are too many.
+std::string MovesText(const std::vector<std::string>& names);
 /// EffectOf recomputes a proposal's effect on the state as it is now; kConflict (slug stale) when the state has moved
 /// on since the text was signed.
 Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal);
@@ -100,8 +111,8 @@ Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal
 /// JudgeExecution decides whether a proposal may run now and hands out its grant.
 Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal& proposal, Millis now);
 
-/// RecordedToken is the serial number of the token that holds the recorded KEKs, empty when there are none yet. Several
-/// tokens are not enrolled in this version.
+/// RecordedToken is the serial number of the main token: the one that holds KEKs without having been enrolled. Empty
+/// when no KEK is in it.
 std::string RecordedToken(const State& state);
 
 /// JudgeInventory compares what the token holds with what the state says (K3, K9). Returns lines for people, empty when

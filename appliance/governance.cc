@@ -6,6 +6,7 @@
 #include "appliance/emergency_report.h"
 #include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
+#include "appliance/proposal_params.h"
 #include "appliance/state_rows.h"
 #include "crypto/custody.h"
 #include "crypto/sshsig.h"
@@ -186,7 +187,7 @@ Result<void> Governance::CancelDestruction(std::string_view keyring, std::uint64
   const auto told = key_ops_.CancelDestruction(ref);
   // A token that knows of no destruction will not carry one out.
   if (!told && told.error().Slug() != "destruction-not-pending") return told;
-  TRY_ASSIGN(const auto there, key_ops_.Find(ref.key));
+  TRY_ASSIGN(const auto there, key_ops_.Token(ref.token).Find(ref.key));
   if (!there) return Conflict("the KEK is gone already", "version-destroyed");
   return RecordBodies(MovesOf(*state, *pending.keyring, *pending.version, ledger::VersionMoved::To::kKept, 0, by));
 }
@@ -211,8 +212,8 @@ Result<ProposalView> Governance::File(const std::string& requester, const Propos
   if (const auto identity = key_ops_.Identity()) drawn.token = identity->serial;
   // A KEK is never asked for in another token than the one that the keyrings are in.
   if (const auto recorded = RecordedToken(*Snapshot()); !recorded.empty()) drawn.token = recorded;
-  if (request.operation == "clock.accept")
-    if (const auto record = key_ops_.ReadLedgerRecord()) drawn.token_seen = record->custody.seen;
+  if (request.operation == "clock.accept") drawn.token_seen = LatestSeen(*Snapshot());
+  drawn.further = Reach(*Snapshot(), request);
   if (request.operation == "ledger.adopt" && Snapshot()->roster) {
     TRY_ASSIGN(drawn.recovery, LookForRecovery(*Snapshot(), drawn.token));
   }
@@ -260,21 +261,23 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   const auto state = Snapshot();
   TRY_ASSIGN(const Proposal* proposal, Find(*state, id));
   const auto now = clock_.Now();
-  TRY_ASSIGN(auto grant, JudgeExecution(*state, *proposal, AcceptsClock(proposal->parsed) ? clock_.Host() : now));
+  TRY(JudgeExecution(*state, *proposal, AcceptsClock(proposal->parsed) ? clock_.Host() : now));
   TRY_ASSIGN(const auto effect, EffectOf(*state, proposal->parsed));
   TRY(CheckTurn(*state, proposal->parsed, now));
   if (effect.generate) {
     // K3: an unknown or drifted key stops ceremonies before anything is consumed.
-    TRY_ASSIGN(const auto records, key_ops_.Inventory());
-    const auto faults = JudgeInventory(*state, effect.generate->ref.token, records);
+    const auto& token = effect.generate->ref.token;
+    TRY_ASSIGN(const auto records, key_ops_.Token(token).Inventory());
+    const auto faults = JudgeInventory(*state, token, records);
     if (!faults.empty()) return Conflict("the token's keys are not as recorded: " + faults.front(), "token-inventory");
   }
+  TRY(CheckUnsettled(*state, proposal->parsed));
   if (adopts) TRY(CheckAdoption(*state, proposal->parsed));
   std::vector<ledger::ControlBody> intent = {ledger::ProposalConsumed{id, executor}};
   intent.insert(intent.end(), effect.at_once.begin(), effect.at_once.end());
   TRY(FillProgress(intent));
   TRY(RecordBodies(std::move(intent), now));
-  const auto outcome = RunEffect(std::move(grant), effect);
+  const auto outcome = RunEffect(*state, *proposal, effect);
   if (!outcome && outcome.error().code == Code::kUnavailable) {
     // The token side went away: it may or may not have done it. Ask once it is back, here or in the background.
     TRY(ReconcileLocked(adopts));
@@ -315,12 +318,6 @@ Result<void> Governance::Settle(const Proposal& proposal, const Effect* effect, 
   if (!outcome || !same_clock) return RecordBodies(std::move(bodies));
   TRY(RecordBodies(std::move(bodies), host));
   clock_.Accept();
-  return {};
-}
-
-Result<void> Governance::RunEffect(crypto::ExecutionGrant grant, const Effect& effect) {
-  if (effect.generate) return key_ops_.Generate(std::move(grant), *effect.generate);
-  if (effect.changes_record) return key_ops_.ChangeLedgerRecord(std::move(grant));
   return {};
 }
 
@@ -409,7 +406,7 @@ Result<void> Governance::AskOutcome(const crypto::ProposalText& proposal, const 
   const Error interrupted = Conflict("the execution was cut off before the token did it: propose again", "interrupted");
   outcome = {};
   if (effect.generate) {
-    TRY_ASSIGN(const auto found, key_ops_.Find(effect.generate->ref.key));
+    TRY_ASSIGN(const auto found, key_ops_.Token(effect.generate->ref.token).Find(effect.generate->ref.key));
     if (!found)
       outcome = interrupted;
     else if (found->suite != effect.generate->ref.suite || !found->fault.empty())
@@ -417,14 +414,14 @@ Result<void> Governance::AskOutcome(const crypto::ProposalText& proposal, const 
                           "key-drift");
   }
   if (!effect.changes_record) return {};
-  const auto read = key_ops_.ReadLedgerRecord();
+  const auto read = key_ops_.Token(Get(proposal.params, "token")).ReadLedgerRecord();
   if (!read && proposal.operation == "ledger.adopt" && RecordLost(read.error())) {
     outcome = interrupted;  // what would have made the record anew has not happened
     return {};
   }
   TRY_ASSIGN(const auto record, read);
-  if (proposal.operation == "clock.accept" || proposal.operation == "version.destroy" ||
-      proposal.operation == "rewrap.reverse" || proposal.operation == "keyring.set-policy") {
+  if (proposal.operation != "ledger.adopt" && proposal.operation != "ledger.rotate-key" &&
+      proposal.operation != "roster.change") {
     TRY_ASSIGN(const auto text, proposal.Render());
     if (!crypto::IsSpent(record, text)) outcome = interrupted;
     return {};
@@ -455,10 +452,13 @@ Result<int> Governance::ReconcileLocked(bool record_only) {
     const auto state = Snapshot();
     const auto effect = EffectOf(*state, proposal->parsed);
     Result<void> outcome;
-    if (effect)
-      TRY(AskOutcome(proposal->parsed, *effect, outcome));
-    else
+    if (!effect) {
       outcome = effect.error();
+    } else if (const auto asked = AskOutcome(proposal->parsed, *effect, outcome); !asked) {
+      // A further token that is away keeps nobody else waiting.
+      if (ConcernsFurther(*state, proposal->parsed)) continue;
+      return asked.error();
+    }
     TRY(Settle(*proposal, effect ? &*effect : nullptr, outcome));
     ++settled;
   }
@@ -467,7 +467,7 @@ Result<int> Governance::ReconcileLocked(bool record_only) {
 
 Result<std::vector<std::string>> Governance::Sweep(const std::string& token) {
   const MutexLock lock(mutex_);
-  TRY_ASSIGN(const auto records, key_ops_.Inventory());
+  TRY_ASSIGN(const auto records, key_ops_.Token(token).Inventory());
   return JudgeInventory(*Snapshot(), token, records);
 }
 

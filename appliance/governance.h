@@ -55,6 +55,11 @@ class Governance {
   /// well (K3).
   Result<std::vector<std::string>> Sweep(const std::string& token) EXCLUDES(mutex_);
 
+  /// FollowRoster brings a further token to the roster in force, by the votes for each change that it has missed. Fails
+  /// with kIntegrity (roster-not-enforced, token-without-record) for a token that obeys another one or none, and as the
+  /// token does.
+  Result<void> FollowRoster(const std::string& serial) EXCLUDES(mutex_);
+
   Result<ProposalView> View(const std::string& id) const;
   /// StateOf names a proposal's state now.
   std::string_view StateOf(const Proposal& proposal) const;
@@ -137,7 +142,14 @@ class Governance {
   // What token and database say of each other, for an adoption.
   Result<Recovery> LookForRecovery(const State& state, const std::string& token) REQUIRES(mutex_);
   Result<void> CheckAdoption(const State& state, const crypto::ProposalText& proposal) REQUIRES(mutex_);
-  Result<void> RunEffect(crypto::ExecutionGrant grant, const Effect& effect);
+  Result<void> RunEffect(const State& state, const Proposal& proposal, const Effect& effect) REQUIRES(mutex_);
+  // The tokens that a request names or its keyring is in, beside the main one, as far as they answer.
+  std::map<std::string, ReachableToken, std::less<>> Reach(const State& state, const ProposalRequest& request)
+      REQUIRES(mutex_);
+  Millis LatestSeen(const State& state) REQUIRES(mutex_);
+  static bool ConcernsFurther(const State& state, const crypto::ProposalText& proposal);
+  static Result<void> CheckUnsettled(const State& state, const crypto::ProposalText& proposal);
+  Result<crypto::Roster> RosterOfVersion(std::uint64_t version) const;
   Result<void> AskOutcome(const crypto::ProposalText& proposal, const Effect& effect, Result<void>& outcome);
   // Adds what only the token can say to the entries of an effect.
   Result<void> Complete(const State& state, std::vector<ledger::ControlBody>& bodies);

@@ -17,6 +17,7 @@ Result<int> Governance::RunMandates() {
   if (!clock_.Fault().empty() || !ledger_.CheckSpace()) return 0;
   TRY(ReconcileMandates());
   int rotated = 0;
+  std::optional<Error> stuck;
   const auto state = Snapshot();
   for (const auto& [name, keyring] : state->keyrings) {
     const auto now = clock_.Now();
@@ -26,20 +27,25 @@ Result<int> Governance::RunMandates() {
     // A rotation waits for the job of the one before it.
     if (!CheckNoJob(*state, *keyring)) continue;
     mandate_retry_[keyring->id] = now + kRetryAfter;
-    TRY(RunMandate(*keyring));
-    ++rotated;
+    const auto done = RunMandate(*keyring);
+    rotated += done ? 1 : 0;
+    if (done) continue;
+    stuck = done.error();
+    if (!state->tokens.contains(keyring->Primary()->token)) break;  // a further token holds nobody else up
   }
+  if (stuck) return *stuck;
   return rotated;
 }
 
 Result<void> Governance::RunMandate(const Keyring& keyring) {
   const auto state = Snapshot();
   TRY_ASSIGN(const auto effect, EffectOfMandate(*state, keyring, clock_.Now()));
-  TRY_ASSIGN(const auto records, key_ops_.Inventory());
+  auto& token = key_ops_.Token(effect.generate->ref.token);
+  TRY_ASSIGN(const auto records, token.Inventory());
   const auto faults = JudgeInventory(*state, effect.generate->ref.token, records);
   if (!faults.empty()) return Conflict("the token's keys are not as recorded: " + faults.front(), "token-inventory");
   // What the token would refuse is not begun.
-  TRY_ASSIGN(const auto record, key_ops_.ReadLedgerRecord());
+  TRY_ASSIGN(const auto record, token.ReadLedgerRecord());
   TRY_ASSIGN(auto grant, crypto::GrantByMandate(record, keyring.name, effect.generate->ref.key,
                                                 effect.generate->ref.suite, clock_.Host()));
   const auto version = static_cast<std::uint32_t>(keyring.versions.size() + 1);
@@ -69,7 +75,9 @@ Result<int> Governance::ReconcileMandates() {
   for (const auto& [name, keyring] : state->keyrings) {
     if (keyring->mandated == 0) continue;
     const auto effect = RotationOf(*Snapshot(), *keyring, keyring->Primary()->suite);
-    TRY_ASSIGN(const auto found, key_ops_.Find(effect.generate->ref.key));
+    const auto asked = key_ops_.Token(effect.generate->ref.token).Find(effect.generate->ref.key);
+    if (!asked && state->tokens.contains(effect.generate->ref.token)) continue;  // away, and nobody else waits for it
+    TRY_ASSIGN(const auto found, asked);
     Result<void> outcome;
     if (!found)
       outcome = Conflict("the rotation was cut off before the token did it", "interrupted");
@@ -106,9 +114,13 @@ Result<int> Governance::RunDueDestructions() {
     const auto ended = EndAtToken(ref);
     if (!ended) {
       if (ended.error().Slug() == "destruction-not-due") continue;  // the token's host goes by its own clock
+      if (state->tokens.contains(ref.token) && ended.error().code == Code::kUnavailable) {
+        stuck = ended.error();
+        continue;
+      }
       // What a crash cut off after the token did it is done.
       if (ended.error().Slug() != "destruction-not-pending") return ended.error();
-      TRY_ASSIGN(const auto there, key_ops_.Find(ref.key));
+      TRY_ASSIGN(const auto there, key_ops_.Token(ref.token).Find(ref.key));
       if (there) {
         stuck = ended.error();
         stuck->detail += ": cancel the destruction and propose it again";
@@ -124,7 +136,7 @@ Result<int> Governance::RunDueDestructions() {
 
 // By the token's own record, which it judges again.
 Result<void> Governance::EndAtToken(const hsm::KeyRef& key) {
-  TRY_ASSIGN(const auto record, key_ops_.ReadLedgerRecord());
+  TRY_ASSIGN(const auto record, key_ops_.Token(key.token).ReadLedgerRecord());
   TRY_ASSIGN(auto grant, crypto::GrantDestruction(record, key.key, clock_.Host(), clock_.Steady()));
   return key_ops_.Destroy(std::move(grant), key);
 }

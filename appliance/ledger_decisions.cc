@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "appliance/proposal_params.h"
+#include "appliance/token_decisions.h"
 #include "crypto/anchor.h"
 #include "crypto/custody.h"
 #include "crypto/text_rules.h"
@@ -195,18 +196,21 @@ Result<Params> DraftKeyRotation(const State& state, const ProposalRequest& reque
   return params;
 }
 
-Result<Params> DraftClock(const ProposalRequest& request, const Drawn& drawn) {
+Result<Params> DraftClock(const State& state, const ProposalRequest& request, const Drawn& drawn) {
   if (!request.keyring.empty() || !request.params.empty())
     return Invalid("clock.accept has neither keyring nor parameters: the appliance fills them in");
   // Frozen here, or the token has seen a time that this clock has not reached.
   if (drawn.clock_fault.empty() && drawn.token_seen <= drawn.host + kTokenSlack)
     return Conflict("the clock is not frozen", "clock-not-frozen");
   if (drawn.token.empty()) return Unavailable("no token to tell of the clock");
-  return Params{{"clock", FormatTime(drawn.host)}, {"ledger-time", FormatTime(drawn.now)}, {"token", drawn.token}};
+  Params params{{"clock", FormatTime(drawn.host)}, {"ledger-time", FormatTime(drawn.now)}, {"token", drawn.token}};
+  if (!state.tokens.empty()) params["further-tokens"] = FurtherTokens(state);
+  return params;
 }
 
-Result<Effect> EffectOfClock(const crypto::ProposalText& p) {
+Result<Effect> EffectOfClock(const State& state, const crypto::ProposalText& p) {
   TRY(crypto::AcceptedClock(p));
+  TRY(CheckFollowers(state, p));
   Effect effect;
   effect.changes_record = true;
   effect.entries = {ledger::ClockAccepted{}};

@@ -23,8 +23,9 @@ Result<Effect> EffectOfKeyRotation(const State& state, const crypto::ProposalTex
 
 /// DraftClock fills in a proposal of `clock.accept`: what the host's clock says, and the ledger's time. kConflict
 /// (clock-not-frozen) unless it is, or the token has seen a later time.
-Result<std::map<std::string, std::string, std::less<>>> DraftClock(const ProposalRequest& request, const Drawn& drawn);
-Result<Effect> EffectOfClock(const crypto::ProposalText& proposal);
+Result<std::map<std::string, std::string, std::less<>>> DraftClock(const State& state, const ProposalRequest& request,
+                                                                   const Drawn& drawn);
+Result<Effect> EffectOfClock(const State& state, const crypto::ProposalText& proposal);
 
 /// KeysToAdopt names the keys of a token that the state does not know, as the parameters `keys-1`, `keys-2` ... of an
 /// adoption: `<CKA_ID>:<suite>:<keyring>/<version>` for what becomes a version again, `<CKA_ID>:<suite>:unused` for

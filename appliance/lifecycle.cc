@@ -49,6 +49,8 @@ std::string_view ToString(TokenState state) {
       return "impostor";
     case TokenState::kPinLatched:
       return "pin-latched";
+    case TokenState::kNotEnrolled:
+      return "not-enrolled";
   }
   return "down";
 }
@@ -95,12 +97,13 @@ void ProviderCourse::Take(bool answered, std::chrono::milliseconds took) {
 }
 
 Lifecycle::Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Checkpointer& checkpointer,
-                     Schedule schedule)
+                     Schedule schedule, std::function<std::string()> further)
     : ledger_(ledger),
       key_ops_(key_ops),
       governance_(governance),
       checkpointer_(checkpointer),
       schedule_(schedule),
+      further_(std::move(further)),
       provider_(schedule.slow),
       watcher_([this] { WatchLoop(); }) {}
 
@@ -241,9 +244,11 @@ ApplianceState Lifecycle::State() const {
   const bool initialised = governance_.Snapshot()->roster != nullptr;
   const bool failed = ledger_.Failed();
   const bool clock = governance_.ClockFault().empty();
+  const bool further = !further_ || further_().empty();
   const MutexLock lock(mutex_);
-  return JudgeState(failed, initialised, !rollback_.empty(), verified_,
-                    space && !tampered && clock && canary_.empty() && sweep_.empty() && provider_.fault().empty());
+  return JudgeState(
+      failed, initialised, !rollback_.empty(), verified_,
+      space && !tampered && further && clock && canary_.empty() && sweep_.empty() && provider_.fault().empty());
 }
 
 bool Lifecycle::DataPlaneOpen() const {
@@ -274,9 +279,9 @@ bool Lifecycle::ProviderPasses() const {
   return governance_.overrides().Covers("provider-health", scope);
 }
 
-Result<std::string> Lifecycle::Pass(const std::string& keyring, ledger::Operation operation) {
+Result<std::string> Lifecycle::Pass(const std::string& keyring, ledger::Operation operation, bool main_token) {
   std::string scope, fault;
-  {
+  if (main_token) {
     const MutexLock lock(mutex_);
     fault = provider_.fault();
     scope = ProviderScope();
@@ -318,6 +323,7 @@ Status Lifecycle::Report() const {
   const bool tampered = checkpointer_.Tampered();
   const auto opened = governance_.overrides().Open();
   const auto overdue = governance_.Overdue();
+  const auto further = further_ ? further_() : std::string();
   const auto state = governance_.Snapshot();
   const MutexLock lock(mutex_);
   status.token = token_;
@@ -334,6 +340,7 @@ Status Lifecycle::Report() const {
   add("canary", canary_, "everything that the token does, when it answers wrongly");
   add("provider-health", provider_.fault(), "wrap, unwrap, rewrap and data keys");
   add("template-sweep", sweep_, "ceremonies");
+  add("further-tokens", further, "what is done with the keyrings in them");
   add("ledger", failed ? "the ledger cannot record" : space ? "" : space.error().Line(), "everything");
   add("ledger-integrity", integrity, "everything but reading and ledger.adopt");
   add("anchor", anchor_, "everything but reading");

@@ -1,6 +1,7 @@
 #pragma once
 // Lifecycle: what state the appliance is in, and why.
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -25,9 +26,10 @@ enum class TokenState : std::uint8_t {
   kConnecting,  // its supervisor is there, no host is ready
   kVerifying,   // a host is there, its canary has not passed yet
   kReady,
-  kDegraded,    // it serves with fewer hosts than it should, or its canary or its sweep found something wrong
-  kImpostor,    // another token than the recorded one: not used (K9)
-  kPinLatched,  // the PIN was refused and is not tried again (P8)
+  kDegraded,     // it serves with fewer hosts than it should, or its canary or its sweep found something wrong
+  kImpostor,     // another token than the recorded one: not used (K9)
+  kPinLatched,   // the PIN was refused and is not tried again (P8)
+  kNotEnrolled,  // a further token that is connected and not used before `token.enrol`
 };
 std::string_view ToString(TokenState state);
 std::string_view ToString(hsm::LinkState state);
@@ -93,8 +95,9 @@ class Lifecycle {
     std::chrono::milliseconds sweep{120000};
     std::chrono::milliseconds slow{5000};  // a known-answer test that takes longer is a bad one
   };
+  /// `further` says what is wrong with the tokens beside the main one, empty when nothing is.
   Lifecycle(ledger::Ledger& ledger, hsm::KeyOps& key_ops, Governance& governance, Checkpointer& checkpointer,
-            Schedule schedule);
+            Schedule schedule, std::function<std::string()> further = nullptr);
   ~Lifecycle();
 
   ApplianceState State() const EXCLUDES(mutex_);
@@ -104,10 +107,12 @@ class Lifecycle {
   bool DataPlaneOpen() const EXCLUDES(mutex_);
   /// ProviderPasses tells whether the token is healthy, or a break-glass covers that it is not. Pass does the same for
   /// a request and counts the use: yields the break-glass's id, empty when none was needed. It also asks whether the
-  /// keyring's rotation is overdue where its policy enforces it, which stops wraps and data keys. kUnavailable, slug
-  /// provider-unhealthy; kConflict, slug rotation-overdue.
+  /// keyring's rotation is overdue where its policy enforces it, which stops wraps and data keys. A request that goes
+  /// to a further token is not asked for the main one's health. kUnavailable, slug provider-unhealthy; kConflict, slug
+  /// rotation-overdue.
   bool ProviderPasses() const EXCLUDES(mutex_);
-  Result<std::string> Pass(const std::string& keyring, ledger::Operation operation) EXCLUDES(mutex_);
+  Result<std::string> Pass(const std::string& keyring, ledger::Operation operation, bool main_token = true)
+      EXCLUDES(mutex_);
   /// Failing names the checks that fail.
   std::set<std::string, std::less<>> Failing() const EXCLUDES(mutex_);
   /// LookNow does what the next look would: after an adoption nobody has to wait for it. Fails while the ledger does
@@ -135,6 +140,7 @@ class Lifecycle {
   Governance& governance_;
   Checkpointer& checkpointer_;
   const Schedule schedule_;
+  const std::function<std::string()> further_;
   mutable Mutex mutex_;
   CondVar wake_;
   bool stopping_ GUARDED_BY(mutex_) = false;

@@ -343,6 +343,13 @@ struct Applier {
     return changed;
   }
 
+  Result<Changed> operator()(const ledger::TokenEnrolled& e) const {
+    state.tokens[e.token] = {e.label, e.model, e.manufacturer, e.customer, time};
+    Changed changed;
+    changed.tokens = {e.token};
+    return changed;
+  }
+
   // What follows from it are the activations behind it.
   Result<Changed> operator()(const ledger::VersionAttested& e) const {
     const auto* keyring = state.FindKeyring(e.keyring);

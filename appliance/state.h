@@ -140,6 +140,16 @@ struct Acknowledgement {
   Millis time = 0;
 };
 
+/// FurtherToken is an enrolled token beside the main one, which needs no enrolment: by its marks it is known again
+/// (K9).
+struct FurtherToken {
+  std::string label;
+  std::string model;
+  std::string manufacturer;
+  bool customer = false;  // its owner makes keys in it by herself
+  Millis enrolled = 0;
+};
+
 /// Emergency lasts from a version's compromise until somebody closes it: so long what it has wrapped may be rewrapped.
 struct Emergency {
   Millis opened = 0;
@@ -170,6 +180,7 @@ struct State {
   std::map<std::string, std::shared_ptr<const Job>, std::less<>> jobs;
   std::map<std::pair<crypto::KeyringId, std::string>, Acknowledgement> acknowledged;  // keyring and service
   std::map<std::pair<crypto::KeyringId, std::uint32_t>, Emergency> emergencies;       // keyring and version
+  std::map<std::string, FurtherToken, std::less<>> tokens;                            // by serial number
   std::set<crypto::KeyringId> owed;  // rotated, and no job has begun since
 
   const Keyring* FindKeyring(std::string_view name) const;
@@ -192,6 +203,7 @@ struct Changed {
   std::vector<std::pair<crypto::KeyringId, std::string>> acknowledged;
   std::vector<std::pair<crypto::KeyringId, std::uint32_t>> emergencies;
   std::vector<crypto::KeyringId> owed;
+  std::vector<std::string> tokens;
 };
 
 /// Apply changes the state by one entry of the log. kIntegrity when the entry does not fit the state: the log is then

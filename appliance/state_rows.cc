@@ -17,6 +17,7 @@ constexpr std::string_view kJob = "job/";
 constexpr std::string_view kCensus = "census/";        // keyring id, service
 constexpr std::string_view kEmergency = "emergency/";  // keyring id, version
 constexpr std::string_view kOwed = "owed/";            // keyring id; there while a rotation's job has not begun
+constexpr std::string_view kToken = "token/";          // serial number
 constexpr std::string_view kClock = "clock";           // there while it is frozen
 constexpr std::uint8_t kFormat = 1;
 
@@ -296,6 +297,28 @@ Result<void> LoadEmergencyRow(State& state, std::string_view key, ByteView value
   return {};
 }
 
+Bytes EncodeToken(const FurtherToken& token) {
+  WireWriter out;
+  out.U8(kFormat);
+  for (const auto* text : {&token.label, &token.model, &token.manufacturer}) out.Text(*text);
+  out.U8(token.customer ? 1 : 0);
+  out.U64(static_cast<std::uint64_t>(token.enrolled));
+  return std::move(out).Take();
+}
+
+Result<void> LoadTokenRow(State& state, std::string_view key, ByteView value) {
+  WireReader in(value);
+  FurtherToken token;
+  const auto format = in.U8();
+  for (auto* text : {&token.label, &token.model, &token.manufacturer}) *text = in.Text();
+  const auto customer = in.U8();
+  token.customer = customer == 1;
+  token.enrolled = static_cast<Millis>(in.U64());
+  if (format != kFormat || customer > 1 || !in.Complete()) return Damaged(key);
+  state.tokens.emplace(key.substr(kToken.size()), std::move(token));
+  return {};
+}
+
 ledger::Row RosterRow(const State& state) {
   const auto text = AsBytes(state.roster->text());
   return {std::string(kRoster), Bytes(text.begin(), text.end())};
@@ -317,6 +340,8 @@ std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
     rows.push_back({std::string(kOwed) + ToHex(id),
                     state.owed.contains(id) ? std::optional<Bytes>(Bytes{kFormat}) : std::nullopt});
   for (const auto& key : changed.emergencies) rows.push_back(EmergencyRow(key, state.emergencies.at(key)));
+  for (const auto& serial : changed.tokens)
+    rows.push_back({std::string(kToken) + serial, EncodeToken(state.tokens.at(serial))});
   if (changed.clock)
     rows.push_back({std::string(kClock), state.clock_frozen ? std::optional<Bytes>(Bytes{kFormat}) : std::nullopt});
   if (changed.ledger) rows.push_back(LedgerRow(state));
@@ -333,6 +358,7 @@ std::vector<ledger::Row> AllRows(const State& state) {
   for (const auto& [id, job] : state.jobs) all.jobs.push_back(id);
   for (const auto& [key, acknowledged] : state.acknowledged) all.acknowledged.push_back(key);
   for (const auto& [key, emergency] : state.emergencies) all.emergencies.push_back(key);
+  for (const auto& [serial, token] : state.tokens) all.tokens.push_back(serial);
   all.owed.assign(state.owed.begin(), state.owed.end());
   for (const auto& [name, keyring] : state.keyrings) all.keyrings.push_back(name);
   for (const auto& [id, proposal] : state.proposals) all.proposals.push_back(id);
@@ -360,6 +386,7 @@ Result<void> LoadRow(State& state, std::string_view key, ByteView value) {
     state.owed.insert(*id);
     return {};
   }
+  if (key.starts_with(kToken)) return LoadTokenRow(state, key, value);
   if (key.starts_with(kCensus)) return LoadCensusRow(state, key, value);
   if (key.starts_with(kEmergency)) return LoadEmergencyRow(state, key, value);
   if (key.starts_with(kJob)) {

@@ -9,7 +9,7 @@
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::uint8_t kFormat = 5;
+constexpr std::uint8_t kFormat = 6;
 constexpr std::size_t kMaxAnchors = 256;
 constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr std::uint64_t kMaxOverlapDays = 400;
@@ -255,6 +255,13 @@ Bytes EncodeRecord(const LedgerRecord& record) {
     out.U8(static_cast<std::uint8_t>(mandate.suite));
     for (const auto at : {mandate.interval, mandate.until, mandate.next}) out.U64(static_cast<std::uint64_t>(at));
   }
+  out.U16(static_cast<std::uint16_t>(record.custody.releases.size()));
+  for (const auto& release : record.custody.releases) {
+    out.Raw(release.keyring);
+    out.Text(release.to);
+    out.U64(static_cast<std::uint64_t>(release.until));
+  }
+  out.U8(record.custody.further ? 1 : 0);
   return std::move(out).Take();
 }
 
@@ -306,6 +313,18 @@ Result<LedgerRecord> DecodeRecord(ByteView bytes) {
       for (auto* at : {&mandate.interval, &mandate.until, &mandate.next}) *at = static_cast<Millis>(in.U64());
       record.custody.mandates.push_back(mandate);
     }
+  }
+  if (format >= 6) {
+    for (int n = in.U16(); n > 0 && in.ok(); --n) {
+      Release release;
+      release.keyring = in.Array<16>();
+      release.to = in.Text();
+      release.until = static_cast<Millis>(in.U64());
+      record.custody.releases.push_back(release);
+    }
+    const auto further = in.U8();
+    if (further > 1) in.Fail();
+    record.custody.further = further == 1;
   }
   if (format < 1 || format > kFormat || !in.Complete() || record.key == 0)
     return Integrity("the anchor record in the token cannot be read", "anchor-damaged");

@@ -49,6 +49,14 @@ struct Mandate {
   Millis next = 0;  // before this no version is made by it
   bool operator==(const Mandate&) const = default;
 };
+/// Release lets the DEKs that a keyring's KEKs in this token have wrapped be opened for another token, until a date
+/// (`rekey.start`).
+struct Release {
+  KeyringId keyring{};
+  std::string to;  // serial number
+  Millis until = 0;
+  bool operator==(const Release&) const = default;
+};
 /// CustodyFacts is what a token enforces (crypto/custody.h).
 struct CustodyFacts {
   std::uint64_t roster_version = 0;  // 0: none seen yet
@@ -58,6 +66,8 @@ struct CustodyFacts {
   std::uint64_t control_floor = 0;  // what was asked for when the control log was not longer than this is void
   std::vector<PendingDestruction> pending;
   std::vector<Mandate> mandates;  // one a keyring at most
+  std::vector<Release> releases;  // one a keyring at most
+  bool further = false;           // enrolled beside the main token: it signs no logs
   bool operator==(const CustodyFacts&) const = default;
 };
 

@@ -71,6 +71,8 @@ Result<void> CheckTime(const LedgerRecord& record, const ProposalText& proposal,
   if (proposal.operation == "ledger.adopt") return {};  // works once by its epoch, on whatever log is adopted
   if (custody.control_floor != 0 && proposal.control_size <= custody.control_floor)
     return Conflict("it was asked for before a clock was accepted: propose again", "stale");
+  // A further token signs no logs and cannot tell.
+  if (custody.further || proposal.operation == "token.enrol") return {};
   const auto signed_head = AnchorOf(record, true);
   if (proposal.control_size > (signed_head ? signed_head->size : 0) + kUnsignedEntries)
     return Conflict("it names a control log that is longer than any that was signed", "stale");
@@ -94,7 +96,7 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
                      "roster-not-enforced");
   };
   if (custody.roster_version == 0) {
-    if (roster.version() != 1 && !after_loss)
+    if (roster.version() != 1 && !after_loss && proposal.operation != "token.enrol")
       return Forbidden("the token knows no roster yet and takes roster 1 alone", "roster-not-enforced");
     custody.roster_version = roster.version();
     custody.roster_hash = roster.hash();
@@ -120,6 +122,10 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
                                 ? proposal.control_size
                                 : std::max(custody.control_floor, proposal.control_size);
   return next;
+}
+
+bool MayComeLate(const LedgerRecord& record, const ProposalText& proposal) {
+  return proposal.operation == "roster.change" && record.custody.further;
 }
 
 bool IsSpent(const LedgerRecord& record, std::string_view text) {
@@ -275,6 +281,35 @@ LedgerRecord AfterRotation(LedgerRecord record, const KeyId& key, Millis now) {
   return record;
 }
 
+Result<LedgerRecord> ReleaseRecord(const LedgerRecord& record, const ProposalText& proposal, Millis now) {
+  if (proposal.operation != "rekey.start") return Invalid("the proposal is not one of rekey.start");
+  const auto get = [&](const char* name) {
+    const auto at = proposal.params.find(name);
+    return at == proposal.params.end() ? std::string() : at->second;
+  };
+  constexpr std::string_view kToken = "token:";
+  const auto keyring = FromHexArray<16>(get("keyring-id"));
+  const auto custody = get("custody");
+  if (!keyring || !custody.starts_with(kToken)) return Invalid("the proposal names no keyring and no token");
+  const auto days = ParseNumber(get("release-days"));
+  if (!days || *days < 1 || *days > kMaxReleaseDays)
+    return Invalid("release-days is 1 to " + std::to_string(kMaxReleaseDays));
+  auto next = record;
+  auto& releases = next.custody.releases;
+  std::erase_if(releases, [&](const Release& r) { return r.keyring == *keyring || r.until < now; });
+  if (releases.size() >= kMaxMandates)
+    return Overloaded("the token keeps " + std::to_string(kMaxMandates) + " releases", "overloaded");
+  releases.push_back({*keyring, custody.substr(kToken.size()), now + static_cast<Millis>(*days) * kDay});
+  return next;
+}
+
+Result<void> JudgeRelease(const LedgerRecord& record, const KeyId& key, std::string_view to, Millis now) {
+  for (const auto& release : record.custody.releases)
+    if (release.keyring == KeyringOf(key) && release.to == to && now <= release.until) return {};
+  return Forbidden("no rekey.start lets this keyring's DEKs be opened for token " + std::string(to.substr(0, 64)),
+                   "not-released");
+}
+
 std::string PossessionText(const InstanceId& instance, std::string_view principal, std::string_view ssh_key) {
   return "strongroom key possession v1\ninstance: " + ToHex(instance) + "\nprincipal: " + std::string(principal) +
          "\nkey: " + std::string(ssh_key) + "\n";
@@ -360,7 +395,7 @@ struct RosterEdit {
 
 // What the appliance fills in, and what binds a proposal to its ceremony.
 bool IsAppliances(std::string_view parameter) {
-  return parameter == "new-roster" || parameter == "token" || parameter == "ceremony";
+  return parameter == "new-roster" || parameter == "token" || parameter == "further-tokens" || parameter == "ceremony";
 }
 
 }  // namespace
@@ -391,6 +426,24 @@ Result<LedgerRecord> RosterRecord(const LedgerRecord& record, const ExecutionGra
   next.custody.roster_version = after.version();
   next.custody.roster_hash = after.hash();
   return next;
+}
+
+Result<LedgerRecord> ChangedRecord(const LedgerRecord& spent, const ExecutionGrant& grant, Millis now) {
+  const auto& proposal = grant.proposal();
+  const auto& operation = proposal.operation;
+  if (operation == "roster.change") return RosterRecord(spent, grant);
+  if (operation == "keyring.set-policy") return MandateRecord(spent, proposal, now);
+  if (operation == "version.destroy") return PendingRecord(spent, proposal, now);
+  if (operation == "rekey.start") return ReleaseRecord(spent, proposal, now);
+  if (operation == "token.enrol") {
+    if (!spent.anchors.empty()) return Forbidden("this token signs the logs: it is the main one", "grant-mismatch");
+    auto next = spent;
+    next.custody.further = true;
+    return next;
+  }
+  // Which version a keyring wraps under is no key's matter: the token remembers that it was asked for, once.
+  if (operation == "clock.accept" || operation == "rewrap.reverse" || operation == "version.adopt") return spent;
+  return Invalid("'" + operation.substr(0, 40) + "' is no change of a token's record");
 }
 
 }  // namespace strongroom::crypto

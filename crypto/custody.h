@@ -16,10 +16,16 @@ namespace strongroom::crypto {
 /// names none takes roster 1 at its first sight, and with `after_loss` (the record was lost, and this adoption makes it
 /// anew) any. kForbidden (roster-not-enforced), kConflict (already-executed; stale: asked for before a clock was
 /// accepted), kUnavailable (clock-back: the clock stands more than five minutes before a time that was seen already or
-/// before the proposal was made). `clock.accept`, and an adoption that names a clock, pass one that went back, when it
-/// is the one that the votes name; from then on that clock counts, and all that was asked for before is void.
+/// before the proposal was made). `token.enrol` is what tells a further token which roster to obey: a record that names
+/// none takes the one that its votes were counted under. `clock.accept`, and an adoption that names a clock, pass one
+/// that went back, when it is the one that the votes name; from then on that clock counts, and all that was asked for
+/// before is void.
 Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGrant& grant, Millis now,
                                    bool after_loss = false);
+
+/// MayComeLate tells whether a proposal whose time for execution has passed is carried out all the same: a further
+/// token, which signs no logs, follows the `roster.change` of its own roster's quorum whenever it is reached again.
+bool MayComeLate(const LedgerRecord& record, const ProposalText& proposal);
 
 /// IsSpent tells whether the record remembers that a proposal was carried out.
 bool IsSpent(const LedgerRecord& record, std::string_view text);
@@ -97,6 +103,15 @@ Result<LedgerRecord> UseMandate(const LedgerRecord& record, std::string_view key
 /// AfterRotation restarts the interval of a keyring that was rotated by votes.
 LedgerRecord AfterRotation(LedgerRecord record, const KeyId& key, Millis now);
 
+/// The bounds of how long a former token opens DEKs for the one that a keyring moves to.
+inline constexpr std::uint64_t kMaxReleaseDays = 365;
+inline constexpr std::uint64_t kDefaultReleaseDays = 90;
+/// ReleaseRecord is a former token's record after an approved `rekey.start`, by its parameters `keyring-id`, `custody`
+/// (the token that it moves to) and `release-days`.
+Result<LedgerRecord> ReleaseRecord(const LedgerRecord& record, const ProposalText& proposal, Millis now);
+/// JudgeRelease tells whether a DEK under `key` may be opened now for another token. kForbidden (not-released).
+Result<void> JudgeRelease(const LedgerRecord& record, const KeyId& key, std::string_view to, Millis now);
+
 /// PossessionText is what a new custodian signs (namespace roster@strongroom) to show that the key is hers.
 std::string PossessionText(const InstanceId& instance, std::string_view principal, std::string_view ssh_key);
 
@@ -109,10 +124,15 @@ std::string PossessionText(const InstanceId& instance, std::string_view principa
 ///   group-<name>: <custodian>,... | none
 ///   require-<class>: <group>,... | none
 ///   new-roster: <version> <hash of the result>                          filled in by the appliance
+///   token, further-tokens                                               filled in by the appliance: who is to obey it
 /// kInvalid for a change that is none or leads to no valid roster, kForbidden (bad-signature) for a proof.
 Result<Roster> RosterAfter(const Roster& roster, const ProposalText& proposal);
 
 /// RosterRecord returns the record that obeys the roster after an approved `roster.change`.
 Result<LedgerRecord> RosterRecord(const LedgerRecord& record, const ExecutionGrant& grant);
+
+/// ChangedRecord returns the record after the proposal of a grant, which `spent` already remembers: for every operation
+/// that changes nothing in a token but its record. kInvalid for the others.
+Result<LedgerRecord> ChangedRecord(const LedgerRecord& spent, const ExecutionGrant& grant, Millis now);
 
 }  // namespace strongroom::crypto

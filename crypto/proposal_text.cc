@@ -16,7 +16,7 @@ struct OperationRule {
   std::string_view name, policy_class;
   bool about_a_keyring;
 };
-constexpr std::array<OperationRule, 16> kOperations = {{
+constexpr std::array<OperationRule, 19> kOperations = {{
     {"break-glass.open", "break-glass", false},
     {"clock.accept", "recovery", false},
     {"grant.change", "ceremony", true},
@@ -27,9 +27,12 @@ constexpr std::array<OperationRule, 16> kOperations = {{
     {"keyring.set-policy", "rotation", true},
     {"ledger.adopt", "recovery", false},
     {"ledger.rotate-key", "rotation", false},
+    {"rekey.start", "ceremony", true},
     {"rewrap.reverse", "rotation", true},
     {"rewrap.start", "rotation", true},
     {"roster.change", "roster", false},
+    {"token.enrol", "ceremony", false},
+    {"version.adopt", "rotation", true},
     {"version.archive", "destruction", true},
     {"version.destroy", "destruction", true},
     {"version.restore", "ceremony", true},
@@ -199,6 +202,15 @@ Result<KeyId> NamedKey(const ProposalText& proposal) {
   TRY_ASSIGN(const auto number, ParseNumber(version->second));
   if (!id || number == 0 || number > 0xFFFFFFFFU) return Invalid("the proposal names no key");
   return MakeKeyId(*id, static_cast<std::uint32_t>(number));
+}
+
+bool NamesToken(const ProposalText& proposal, std::string_view serial) {
+  const auto token = proposal.params.find("token");
+  if (token != proposal.params.end() && token->second == serial) return true;
+  const auto further = proposal.params.find("further-tokens");
+  if (further == proposal.params.end()) return false;
+  const auto words = SplitWords(further->second, ',');
+  return std::find(words.begin(), words.end(), serial) != words.end();
 }
 
 Result<std::string> ClassOf(std::string_view operation) {

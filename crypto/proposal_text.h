@@ -72,6 +72,10 @@ std::string ProposalId(std::string_view text);
 /// `version`; kInvalid when it names none.
 Result<KeyId> NamedKey(const ProposalText& proposal);
 
+/// NamesToken tells whether a proposal says that a token, by its serial number, is to change its record: it is the one
+/// of parameter `token`, or among those of `further-tokens` (which all follow a `roster.change` or a `clock.accept`).
+bool NamesToken(const ProposalText& proposal, std::string_view serial);
+
 /// ClassOf returns the policy class that an operation falls under; kInvalid for an operation that does not exist (yet).
 Result<std::string> ClassOf(std::string_view operation);
 

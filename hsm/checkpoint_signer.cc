@@ -246,19 +246,8 @@ Result<void> CheckpointSigner::Change(const Session& session, const crypto::Exec
   }
   if (!stored) return std::move(stored).error();
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(stored->record, grant, now));
-  if (proposal.operation == "roster.change") {
-    TRY_ASSIGN(const auto next, crypto::RosterRecord(spent, grant));
-    return Replace(session, *stored, next);
-  }
-  if (proposal.operation == "keyring.set-policy") {
-    TRY_ASSIGN(const auto next, crypto::MandateRecord(spent, proposal, now));
-    return Replace(session, *stored, next);
-  }
-  // Which version a keyring wraps under is no key's matter: the token remembers that it was asked for, once.
-  if (proposal.operation == "clock.accept" || proposal.operation == "rewrap.reverse")
-    return Replace(session, *stored, spent);
-  if (proposal.operation == "version.destroy") {
-    TRY_ASSIGN(const auto next, crypto::PendingRecord(spent, proposal, now));
+  if (proposal.operation != "ledger.rotate-key") {
+    TRY_ASSIGN(const auto next, crypto::ChangedRecord(spent, grant, now));
     return Replace(session, *stored, next);
   }
   TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(proposal));

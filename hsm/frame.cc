@@ -23,7 +23,7 @@ enum Kind : std::uint8_t {
 constexpr unsigned kMaxCheckpointKeys = 2;
 constexpr unsigned kMaxProof = 128;  // hashes: two for each level of a tree
 constexpr std::uint64_t kNoDeadline = ~std::uint64_t{0};
-enum OpKind : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4 };
+enum OpKind : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4, kRelease = 5 };
 
 Writer Begin(std::uint64_t id, Kind kind) {
   Writer out;
@@ -98,6 +98,11 @@ void Put(Writer& out, const KeyOp& op) {
     out.U16(datakey->bytes);
     out.Raw(datakey->context);
     out.U8(datakey->want_plaintext ? 1 : 0);
+  } else if (const auto* release = std::get_if<ReleaseOp>(&op)) {
+    out.U8(kRelease);
+    Put(out, release->key);
+    out.Text(release->to);
+    out.Blob(release->blob);
   }
   Put(out, DeadlineOf(op));
 }
@@ -142,6 +147,13 @@ Result<KeyOp> GetOpBody(WireReader& in) {
       op.bytes = in.U16();
       op.context = in.Array<32>();
       op.want_plaintext = GetFlag(in);
+      return KeyOp(std::move(op));
+    }
+    case kRelease: {
+      ReleaseOp op;
+      op.key = GetRef(in);
+      op.to = in.Text();
+      op.blob = GetBytes(in);
       return KeyOp(std::move(op));
     }
     default:

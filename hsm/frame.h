@@ -24,7 +24,7 @@
 
 namespace strongroom::hsm {
 
-inline constexpr std::uint16_t kProtocolVersion = 5;
+inline constexpr std::uint16_t kProtocolVersion = 6;
 inline constexpr std::size_t kMaxFrame = 16U << 20;
 inline constexpr std::size_t kMaxOpsInFrame = 256;
 

@@ -45,8 +45,13 @@ Result<void> EndDestruction(KeyOps& ops, const Clock& clock, const EndDestructio
   return ops.Destroy(std::move(grant), request.key);
 }
 
+// Votes count for as long as their text says; whether a roster may come later is for the record to say.
 Result<void> CountAndChange(KeyOps& ops, const Clock& clock, ChangeRecordRequest request) {
-  TRY_ASSIGN(auto grant, Count(clock, std::move(request.approved)));
+  TRY_ASSIGN(const auto roster, crypto::Roster::Parse(request.approved.roster));
+  TRY_ASSIGN(const auto proposal, crypto::ProposalText::Parse(request.approved.proposal));
+  const auto now = proposal.operation == "roster.change" ? std::min(clock.Now(), proposal.execute_by) : clock.Now();
+  TRY_ASSIGN(auto grant,
+             crypto::GrantExecution(roster, request.approved.proposal, std::move(request.approved.votes), now));
   return ops.ChangeLedgerRecord(std::move(grant));
 }
 

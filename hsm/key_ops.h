@@ -62,7 +62,15 @@ struct DataKeyOp {
   bool want_plaintext = false;
   OpDeadline deadline = OpDeadline::max();
 };
-using KeyOp = std::variant<WrapOp, UnwrapOp, RewrapOp, DataKeyOp>;
+/// ReleaseOp opens a DEK for another token that its keyring moves to, while the custody record allows it
+/// (crypto::JudgeRelease). Yields `plaintext`, and the context digest as `blob`.
+struct ReleaseOp {
+  KeyRef key;
+  std::string to;  // serial number
+  Bytes blob;
+  OpDeadline deadline = OpDeadline::max();
+};
+using KeyOp = std::variant<WrapOp, UnwrapOp, RewrapOp, DataKeyOp, ReleaseOp>;
 
 struct KeyOpOutput {
   Bytes blob;
@@ -155,16 +163,19 @@ class KeyOps {
   /// ReadLedgerRecord returns what the token remembers of the ledger. kIntegrity, slugs `anchor-missing` and
   /// `anchor-damaged`, when it should and does not.
   virtual Result<crypto::LedgerRecord> ReadLedgerRecord() = 0;
-  /// ChangeLedgerRecord carries out an approved `ledger.adopt`, `ledger.rotate-key`, `roster.change`, `clock.accept` or
-  /// `keyring.set-policy`, `rewrap.reverse` (which it only remembers) or `version.destroy` (which begins its waiting
-  /// period). kConflict (stale) when the record is not what the proposal
-  /// says: so each works once.
+  /// ChangeLedgerRecord carries out an approved `ledger.adopt`, `ledger.rotate-key`, or one of crypto::ChangedRecord's
+  /// operations. kConflict (stale) when the record is not what the proposal says: so each works once.
   virtual Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) = 0;
   /// Destroy ends a KEK whose waiting period is over by the host's own clock and record. kForbidden:
   /// destruction-not-pending, destruction-not-due, grant-mismatch. A KEK that is gone already is no failure.
   virtual Result<void> Destroy(crypto::StandingGrant grant, const KeyRef& key) = 0;
   /// CancelDestruction takes back that a KEK may go: always safe. kForbidden: destruction-not-pending.
   virtual Result<void> CancelDestruction(const KeyRef& key) = 0;
+  /// Token is the way to one of several tokens, by its serial number; it answers kUnavailable (token-not-connected)
+  /// when there is none. Where only one can be reached it is that, whatever it is asked for.
+  virtual KeyOps& Token(const std::string& /*serial*/) { return *this; }
+  /// Further lists the serial numbers of the tokens beside the main one that there is a way to.
+  virtual std::vector<std::string> Further() const { return {}; }
   /// Links tells of each host of the token whether it can be reached now. Does not block.
   virtual std::vector<LinkState> Links() { return {LinkState::kUp}; }
 
@@ -235,21 +246,44 @@ inline Result<void> CheckGrantNamesKey(const crypto::ProposalText& proposal, con
   return {};
 }
 
+/// MarkOf is how a proposal names one of a token's marks: an empty one as "-".
+inline std::string MarkOf(const std::string& mark) { return mark.empty() ? "-" : mark; }
+/// CheckEnrolment: a token that is enrolled must be the one that custodians have read of, by every mark.
+inline Result<void> CheckEnrolment(const crypto::ProposalText& proposal, const TokenIdentity& identity) {
+  if (proposal.operation != "token.enrol") return {};
+  const auto is = [&](const char* name, const std::string& value) {
+    const auto at = proposal.params.find(name);
+    return at != proposal.params.end() && at->second == MarkOf(value);
+  };
+  if (is("token", identity.serial) && is("label", identity.label) && is("model", identity.model) &&
+      is("manufacturer", identity.manufacturer))
+    return {};
+  return Forbidden("the votes are for another token than " + identity.serial, "grant-mismatch");
+}
+
 /// CheckChangeNamesKeyring: an approved change of the record that is about a keyring's KEKs (`version.destroy`,
-/// `rewrap.reverse`, `keyring.set-policy`) must name the keyring that they belong to, and the first two a KEK that is
-/// there.
+/// `rewrap.reverse`, `version.adopt`, `keyring.set-policy`, `rekey.start`) must name the keyring that they belong to,
+/// and the first three a KEK that is there; one that is adopted must be as K1 and K2 want it.
 inline Result<void> CheckChangeNamesKeyring(const crypto::ProposalText& proposal,
                                             const std::vector<KeyRecord>& records) {
-  const bool about_a_kek = proposal.operation == "version.destroy" || proposal.operation == "rewrap.reverse";
-  if (!about_a_kek && proposal.operation != "keyring.set-policy") return {};
+  const bool adopts = proposal.operation == "version.adopt";
+  const bool about_a_kek = adopts || proposal.operation == "version.destroy" || proposal.operation == "rewrap.reverse";
+  if (!about_a_kek && proposal.operation != "keyring.set-policy" && proposal.operation != "rekey.start") return {};
   const auto param = proposal.params.find("keyring-id");
   const auto id = param == proposal.params.end() ? std::nullopt : FromHexArray<16>(param->second);
   if (!id) return Invalid("the proposal names no keyring id");
   TRY(CheckSeries(proposal.keyring, *id, records));
   if (!about_a_kek) return {};
   TRY_ASSIGN(const auto key, crypto::NamedKey(proposal));
-  for (const auto& record : records)
-    if (record.id.size() == key.size() && std::equal(key.begin(), key.end(), record.id.begin())) return {};
+  for (const auto& record : records) {
+    if (record.id.size() != key.size() || !std::equal(key.begin(), key.end(), record.id.begin())) continue;
+    const auto suite = proposal.params.find("suite");
+    if (adopts && !record.fault.empty())
+      return Integrity("KEK " + ToHex(key) + " cannot be adopted: " + record.fault, "key-drift");
+    if (adopts && (suite == proposal.params.end() || suite->second != crypto::ToString(record.suite)))
+      return Forbidden("KEK " + ToHex(key) + " is of another suite", "grant-mismatch");
+    return {};
+  }
   return NotFound("the token has no KEK " + ToHex(key), "key-missing");
 }
 

@@ -73,15 +73,18 @@ TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_I
       began_host_(clock.Now()),
       began_steady_(clock.Steady()),
       keeper_(std::move(keeper)),
-      control_(token_, shared_, std::move(control), [](const KeyRef&) { return Result<void>(); }),
+      control_(
+          token_, shared_, std::move(control), [](const KeyRef&) { return Result<void>(); },
+          [](const KeyRef&, const std::string&) { return Result<void>(Invalid("not on this session")); }),
       signer_(*module_) {
   const auto probe = [this](const KeyRef& key) -> Result<void> {
     const MutexLock lock(mutex_);
     return control_.Has(key);
   };
+  const auto may_release = [this](const KeyRef& key, const std::string& to) { return MayRelease(key, to); };
   std::vector<std::unique_ptr<TokenSession>> sessions;
   for (auto& worker : workers)
-    sessions.push_back(std::make_unique<TokenSession>(token_, shared_, std::move(worker), probe));
+    sessions.push_back(std::make_unique<TokenSession>(token_, shared_, std::move(worker), probe, may_release));
   if (sessions.size() > 1) {
     lanes_.emplace(std::move(sessions), std::move(watch));
     return;

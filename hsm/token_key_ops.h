@@ -65,6 +65,7 @@ class TokenKeyOps final : public KeyOps {
   template <class Spend>
   Result<void> Make(const std::string& keyring, const KeySpec& spec, Spend spend) EXCLUDES(mutex_);
   Result<void> CheckCourse() const;
+  Result<void> MayRelease(const KeyRef& key, const std::string& to) EXCLUDES(mutex_);
   // Judges the failure of a call that the signer made.
   Error SignerFault(Error error) REQUIRES(mutex_);
 
@@ -79,6 +80,7 @@ class TokenKeyOps final : public KeyOps {
   const std::optional<Session> keeper_;  // open, and never used
   TokenSession control_ GUARDED_BY(mutex_);
   CheckpointSigner signer_ GUARDED_BY(mutex_);
+  std::optional<crypto::LedgerRecord> known_ GUARDED_BY(mutex_);  // as last read for a release
   Mutex worker_mutex_;
   std::unique_ptr<TokenSession> worker_ GUARDED_BY(worker_mutex_);  // when there is one
   std::optional<SessionLanes> lanes_;                               // when there are more

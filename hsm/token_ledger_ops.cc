@@ -42,17 +42,31 @@ Result<crypto::LedgerRecord> TokenKeyOps::ReadLedgerRecord() {
 
 Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   const auto used = std::move(grant);
-  const auto token = used.proposal().params.find("token");
-  if (token == used.proposal().params.end() || token->second != token_.identity.serial)
+  if (!crypto::NamesToken(used.proposal(), token_.identity.serial))
     return Forbidden("the votes are for another token than " + token_.identity.serial, "grant-mismatch");
-  if (clock_.Now() > used.proposal().execute_by)
-    return Expired("the proposal's time for execution has passed", "proposal-expired");
+  TRY(CheckEnrolment(used.proposal(), token_.identity));
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
+    if (clock_.Now() > used.proposal().execute_by) {
+      const Error expired = Expired("the proposal's time for execution has passed", "proposal-expired");
+      if (used.proposal().operation != "roster.change") return expired;
+      TRY_ASSIGN(const auto record, signer_.Record(control_.session()));
+      if (!crypto::MayComeLate(record, used.proposal())) return expired;
+    }
     TRY_ASSIGN(const auto keys, control_.ReadKeys());
     TRY(CheckChangeNamesKeyring(used.proposal(), keys));
     auto changed = signer_.Change(control_.session(), used, clock_.Now());
     if (changed) sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
     return changed;
+  });
+}
+
+// What is allowed is remembered; what is not may have been allowed by another host meanwhile.
+Result<void> TokenKeyOps::MayRelease(const KeyRef& key, const std::string& to) {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
+    const auto now = clock_.Now();
+    if (known_ && crypto::JudgeRelease(*known_, key.key, to, now)) return {};
+    TRY_ASSIGN(known_, signer_.Record(control_.session()));
+    return crypto::JudgeRelease(*known_, key.key, to, now);
   });
 }
 

@@ -117,6 +117,15 @@ Result<KeyOpOutput> TokenSession::Run(const DataKeyOp& op) {
   return out;
 }
 
+Result<KeyOpOutput> TokenSession::Run(const ReleaseOp& op) {
+  TRY(may_release_(op.key, op.to));
+  KeyOpOutput out;
+  crypto::Digest context{};
+  TRY_ASSIGN(out.plaintext, UnwrapDek(op.key, op.blob, context));
+  out.blob.assign(context.begin(), context.end());
+  return out;
+}
+
 Result<Bytes> TokenSession::WrapDek(const KeyRef& key, ByteView dek, const crypto::Digest& context) {
   if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes)
     return Invalid("a DEK is 16 to 512 bytes");

@@ -58,8 +58,14 @@ class TokenSession {
   /// Probe asks the token on another session whether it still has a key: SoftHSM says CKR_GENERAL_ERROR to bad
   /// ciphertext and to a vanished token alike. kNotFound when it has not.
   using Probe = std::function<Result<void>(const KeyRef&)>;
-  TokenSession(const OpenToken& token, SharedKeys& shared, Session session, Probe probe)
-      : token_(token), shared_(shared), session_(std::move(session)), probe_(std::move(probe)) {}
+  /// MayRelease asks the custody record, on another session, whether a KEK's DEKs may be opened for another token.
+  using MayRelease = std::function<Result<void>(const KeyRef&, const std::string& to)>;
+  TokenSession(const OpenToken& token, SharedKeys& shared, Session session, Probe probe, MayRelease may_release)
+      : token_(token),
+        shared_(shared),
+        session_(std::move(session)),
+        probe_(std::move(probe)),
+        may_release_(std::move(may_release)) {}
 
   /// Execute runs one operation, unless the token is broken or the operation's deadline has passed (P4).
   Result<KeyOpOutput> Execute(const KeyOp& op);
@@ -83,6 +89,7 @@ class TokenSession {
   Result<KeyOpOutput> Run(const UnwrapOp& op);
   Result<KeyOpOutput> Run(const RewrapOp& op);
   Result<KeyOpOutput> Run(const DataKeyOp& op);
+  Result<KeyOpOutput> Run(const ReleaseOp& op);
   Result<Bytes> WrapDek(const KeyRef& key, ByteView dek, const crypto::Digest& context);
   Result<SecretBytes> UnwrapDek(const KeyRef& key, ByteView blob, crypto::Digest& context);
   // Transit is an object that lives on this session for one operation, and goes with it when the session is replaced:
@@ -105,6 +112,7 @@ class TokenSession {
   Session session_;
   std::uint64_t sessions_ = 1;  // had so far
   const Probe probe_;
+  const MayRelease may_release_;
   std::array<std::uint8_t, 1024> random_{};  // the token's, for IVs and payloads; each byte serves once
   std::size_t random_left_ = 0;              // in pieces of 16
 };

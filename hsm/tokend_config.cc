@@ -14,9 +14,11 @@ Result<TokendConfig> ReadTokendConfig(const std::string& path) {
   } catch (const toml::parse_error& e) {
     return Invalid(path + ":" + std::to_string(e.source().begin.line) + ": " + std::string(e.description()));
   }
-  for (const auto& [key, value] : root)
+  for (const auto& [key, value] : root) {
+    if (key == "token" && value.is_array_of_tables()) continue;
     if ((key != "tokend" && key != "server" && key != "ledger" && key != "rotation") || !value.is_table())
       return Invalid(path + ": unknown entry '" + std::string(key.str()) + "'");
+  }
   const auto* table = root["tokend"].as_table();
   if (table == nullptr) return Invalid(path + ": the table [tokend] is missing");
   TokendConfig config;

@@ -171,6 +171,10 @@ struct Writer {
     out.Text(e.by);
     out.Text(e.statement);
   }
+  void operator()(const TokenEnrolled& e) const {
+    for (const auto* text : {&e.token, &e.label, &e.model, &e.manufacturer}) out.Text(*text);
+    out.U8(e.customer ? 1 : 0);
+  }
 };
 
 bool GetFlag(WireReader& in) {
@@ -324,6 +328,12 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       e.statement = in.Text();
       return e;
     }
+    case 30: {
+      TokenEnrolled e;
+      for (auto* text : {&e.token, &e.label, &e.model, &e.manufacturer}) *text = in.Text();
+      e.customer = GetFlag(in);
+      return e;
+    }
     default:
       in.Fail();
       return Genesis();
@@ -449,7 +459,7 @@ std::string_view ToString(JobSwitched::To to) {
 }
 
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 29> kNames = {"genesis",
+  constexpr std::array<std::string_view, 30> kNames = {"genesis",
                                                        "proposal-filed",
                                                        "vote-cast",
                                                        "proposal-withdrawn",
@@ -477,7 +487,8 @@ std::string_view KindName(const ControlBody& body) {
                                                        "job-switched",
                                                        "census-acknowledged",
                                                        "emergency-closed",
-                                                       "version-attested"};
+                                                       "version-attested",
+                                                       "token-enrolled"};
   return kNames[body.index()];
 }
 

@@ -219,12 +219,20 @@ struct VersionAttested {
   std::string by;
   std::string statement;
 };
+/// TokenEnrolled stands in the settlement of `token.enrol`: KEKs may be in this token from here on.
+struct TokenEnrolled {
+  std::string token;  // serial number
+  std::string label;
+  std::string model;
+  std::string manufacturer;
+  bool customer = false;  // its owner makes keys in it by herself: they are offered for adoption
+};
 using ControlBody =
     std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
                  VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged, RosterChanged,
                  KeyringSwitched, GrantsChanged, VersionMoved, BreakGlassOpened, BreakGlassClosed, BreakGlassReviewed,
                  ClockFrozen, ClockAccepted, CeremonyRecorded, PolicySet, MandateUsed, MandateSettled, JobStarted,
-                 JobSwitched, CensusAcknowledged, EmergencyClosed, VersionAttested>;
+                 JobSwitched, CensusAcknowledged, EmergencyClosed, VersionAttested, TokenEnrolled>;
 
 struct ControlEntry {
   Millis time = 0;

@@ -136,8 +136,8 @@ void Api::Refused(const Matched* matched, const std::string& principal, const st
                   const Error& error) {
   if (error.code != Code::kForbidden && error.code != Code::kNotFound && error.code != Code::kInvalid) return;
   const bool data = matched != nullptr && matched->route->endpoint == Endpoint::kData;
-  broker_.RecordRefusal(request_id, principal, data ? matched->values[0] : std::string(),
-                        data ? matched->route->operation : ledger::Operation::kOther, error.Slug());
+  brokers_.Main().RecordRefusal(request_id, principal, data ? matched->values[0] : std::string(),
+                                data ? matched->route->operation : ledger::Operation::kOther, error.Slug());
 }
 
 Reply Api::Control(const Matched& matched, const Caller& caller, std::string_view body, const std::string& request_id) {

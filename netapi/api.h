@@ -6,7 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "appliance/broker.h"
+#include "appliance/brokers.h"
+#include "appliance/further_watch.h"
 #include "appliance/governance.h"
 #include "appliance/lifecycle.h"
 #include "appliance/rewrap_jobs.h"
@@ -36,16 +37,17 @@ struct Caller {
 
 class Api {
  public:
-  Api(ledger::Ledger& ledger, appliance::Governance& governance, appliance::Broker& broker,
+  Api(ledger::Ledger& ledger, appliance::Governance& governance, appliance::Brokers& brokers,
       appliance::Lifecycle& lifecycle, appliance::Checkpointer& checkpointer, appliance::RewrapJobs& jobs,
-      std::function<std::string()> tls_fault)
+      std::function<std::string()> tls_fault, std::function<std::vector<appliance::FurtherReport>()> further)
       : ledger_(ledger),
         governance_(governance),
-        broker_(broker),
+        brokers_(brokers),
         lifecycle_(lifecycle),
         checkpointer_(checkpointer),
         jobs_(jobs),
-        tls_fault_(std::move(tls_fault)) {}
+        tls_fault_(std::move(tls_fault)),
+        further_(std::move(further)) {}
 
   /// Identify finds the principal of a certificate key; kForbidden (slug unknown-principal) when the roster has none.
   /// Before the first boot there is no roster: whoever has a certificate of the CA may then ask what is `always`
@@ -61,7 +63,7 @@ class Api {
   /// Control answers every endpoint but the data plane. May block for ledger and token.
   Reply Control(const Matched& matched, const Caller& caller, std::string_view body, const std::string& request_id);
 
-  appliance::Broker& broker() { return broker_; }
+  appliance::Brokers& brokers() { return brokers_; }
   /// OpenBreakGlass is the id of what is open: every answer names it (G6). Empty when nothing is.
   std::string OpenBreakGlass() const { return governance_.overrides().Open().value_or(std::string()); }
 
@@ -105,11 +107,13 @@ class Api {
 
   ledger::Ledger& ledger_;
   appliance::Governance& governance_;
-  appliance::Broker& broker_;
+  appliance::Brokers& brokers_;
   appliance::Lifecycle& lifecycle_;
   appliance::Checkpointer& checkpointer_;
   appliance::RewrapJobs& jobs_;
-  const std::function<std::string()> tls_fault_;  // why no new connection can be made, empty when one can
+  const std::function<std::string()> tls_fault_;
+  const std::function<std::vector<appliance::FurtherReport>()>
+      further_;  // why no new connection can be made, empty when one can
 };
 
 }  // namespace strongroom::netapi

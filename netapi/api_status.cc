@@ -86,6 +86,27 @@ void AddRotation(Families& out, const appliance::State& state, Millis now, const
       }
 }
 
+bj::object FurtherObject(const appliance::FurtherReport& report) {
+  bj::object token{{"state", appliance::ToString(report.state)}};
+  bj::array hosts, offered;
+  for (const auto host : report.hosts) hosts.push_back(bj::string(appliance::ToString(host)));
+  token["hosts"] = std::move(hosts);
+  token["serial"] = report.serial;
+  token["further"] = true;
+  token["owner"] = report.customer ? "customer" : "appliance";
+  if (!report.detail.empty()) token["detail"] = report.detail;
+  if (report.identity) {
+    token["label"] = report.identity->label;
+    token["model"] = report.identity->model;
+    token["manufacturer"] = report.identity->manufacturer;
+    token["profile"] = report.identity->profile;
+  }
+  for (const auto& key : report.offered)
+    offered.push_back(bj::object{{"id", ToHex(key.id)}, {"label", key.label}, {"fault", key.fault}});
+  if (!offered.empty()) token["offered"] = std::move(offered);
+  return token;
+}
+
 }  // namespace
 
 bj::value Api::StatusJson() const {
@@ -114,10 +135,12 @@ bj::value Api::StatusJson() const {
     token["profile"] = status.token->profile;
   }
   tokens.push_back(std::move(token));
+  for (const auto& report : further_ ? further_() : std::vector<appliance::FurtherReport>())
+    tokens.push_back(FurtherObject(report));
   out["tokens"] = std::move(tokens);
   if (const auto opened = governance_.overrides().Open()) out["break_glass"] = *opened;
-  out["pool"] = bj::object{{"queued_interactive", broker_.Queued(appliance::Lane::kInteractive)},
-                           {"queued_bulk", broker_.Queued(appliance::Lane::kBulk)}};
+  out["pool"] = bj::object{{"queued_interactive", brokers_.Queued(appliance::Lane::kInteractive)},
+                           {"queued_bulk", brokers_.Queued(appliance::Lane::kBulk)}};
   const auto head = [](const ledger::Head& h) { return bj::object{{"size", h.size}, {"root", ToHex(h.root)}}; };
   out["ledger"] = bj::object{{"control", head(status.control)}, {"evidence", head(status.evidence)}};
   out["ledger"].get_object()["epoch"] = governance_.Snapshot()->ledger.epoch;
@@ -202,8 +225,8 @@ std::string Api::Metrics() const {
   out.Put(static_cast<double>(status.control.size), {{"log", "control"}});
   out.Put(static_cast<double>(status.evidence.size), {{"log", "evidence"}});
   out.Add("strongroom_queued_items", "items that wait for the token", Gauge);
-  out.Put(static_cast<double>(broker_.Queued(appliance::Lane::kInteractive)), {{"lane", "interactive"}});
-  out.Put(static_cast<double>(broker_.Queued(appliance::Lane::kBulk)), {{"lane", "bulk"}});
+  out.Put(static_cast<double>(brokers_.Queued(appliance::Lane::kInteractive)), {{"lane", "interactive"}});
+  out.Put(static_cast<double>(brokers_.Queued(appliance::Lane::kBulk)), {{"lane", "bulk"}});
   AddRotation(out, *state, governance_.Now(), ledger_);
   out.Add("strongroom_jobs", "jobs by state", Gauge);
   std::map<std::string, double> jobs;

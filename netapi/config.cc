@@ -40,6 +40,32 @@ Result<void> ReadListen(const std::string& path, const toml::node& node, ServerC
   return {};
 }
 
+Result<void> ReadTokens(const std::string& path, const toml::node& node, ServerConfig& config) {
+  if (!node.is_array_of_tables()) return At(path, node, "further tokens are tables: [[token]]");
+  for (const auto& each : *node.as_array()) {
+    FurtherTokenConfig token;
+    token.uid = geteuid();
+    for (const auto& [key, value] : *each.as_table()) {
+      if (key == "serial" || key == "socket") {
+        if (!value.is_string()) return At(path, value, "token." + std::string(key.str()) + " is a string");
+        (key == "serial" ? token.serial : token.socket) = value.as_string()->get();
+      } else if (key == "hosts") {
+        TRY(ReadNumber(path, value, "token.hosts", 1, 16, token.hosts));
+      } else if (key == "uid") {
+        TRY(ReadNumber(path, value, "token.uid", 0, 4294967295, token.uid));
+      } else {
+        return At(path, value, "unknown key token." + std::string(key.str()));
+      }
+    }
+    if (token.serial.empty() || token.socket.empty()) return At(path, each, "a [[token]] needs serial and socket");
+    for (const auto& other : config.tokens)
+      if (other.serial == token.serial || other.socket == token.socket)
+        return At(path, each, "this serial or socket is another [[token]]'s");
+    config.tokens.push_back(std::move(token));
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<ServerConfig> ReadServerConfig(const std::string& path) {
@@ -72,6 +98,10 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
                                            {"rotation.batch", 1, 1000, &config.job_batch},
                                            {"rotation.concurrency", 0, 16, &config.job_concurrency}}};
   for (const auto& [name, value] : root) {
+    if (name == "token") {
+      TRY(ReadTokens(path, value, config));
+      continue;
+    }
     if ((name != "tokend" && name != "server" && name != "ledger" && name != "rotation") || !value.is_table())
       return At(path, value, "unknown entry '" + std::string(name.str()) + "'");
     if (name == "tokend") continue;

@@ -2,6 +2,7 @@
 #include <sys/types.h>
 
 #include <string>
+#include <vector>
 
 #include "crypto/base/result.h"
 
@@ -25,6 +26,14 @@ namespace strongroom::netapi {
 ///   emergency),
 ///              batch (1 to 1000, default 256: records of an inventory in one transaction), concurrency (0 to 16,
 ///              default 0: one more than token-hosts; batches of a job under way)
+///   [[token]] one for each token beside the main one: serial, socket, uid (default: this user), hosts (1 to 16,
+///             default 1). It is used when it is enrolled (`token.enrol`).
+struct FurtherTokenConfig {
+  std::string serial;
+  std::string socket;
+  uid_t uid = 0;
+  unsigned hosts = 1;
+};
 struct ServerConfig {
   std::string address;
   unsigned short port = 0;
@@ -50,6 +59,7 @@ struct ServerConfig {
   unsigned pace_minutes = 60;
   unsigned job_batch = 256;
   unsigned job_concurrency = 0;
+  std::vector<FurtherTokenConfig> tokens;
 };
 
 /// ReadServerConfig reads and checks; [tokend] belongs to strongroom-tokend and is passed over. Fails with kInvalid,

@@ -190,6 +190,13 @@ struct Body {
     out["by"] = e.by;
     out["statement"] = e.statement;
   }
+  void operator()(const ledger::TokenEnrolled& e) const {
+    out["token"] = e.token;
+    out["label"] = e.label;
+    out["model"] = e.model;
+    out["manufacturer"] = e.manufacturer;
+    out["owner"] = e.customer ? "customer" : "appliance";
+  }
 };
 
 std::string_view ToString(ledger::Use use) {

@@ -116,7 +116,7 @@ class Server::Impl {
       });
     AwaitClosed(std::chrono::seconds(15));
     // Whoever still waits for the broker or the control plane gets an answer while the loops run to carry it.
-    api_.broker().Drain();
+    api_.brokers().Drain();
     control_pool_.join();
     AwaitClosed(std::chrono::seconds(3));
     for (auto& loop : loops_) {
@@ -284,8 +284,8 @@ class Server::Impl {
     if (!admitted) co_return co_await RefuseNamed(stream, parser, &*matched, *caller, request_id, admitted.error());
 
     if (IsStream(*matched, parser)) {
-      StreamExchange exchange(stream, buffer, api_.broker(), stopping_, *matched, *caller, request_id,
-                              {options_.idle_deadline, options_.body_deadline}, api_.OpenBreakGlass());
+      StreamExchange exchange(stream, buffer, api_.brokers().For(matched->values[0]), stopping_, *matched, *caller,
+                              request_id, {options_.idle_deadline, options_.body_deadline}, api_.OpenBreakGlass());
       co_return co_await exchange.Run(parser);
     }
     const Reservation body_memory(bodies_, caller->name, BodyBound(*matched, parser));
@@ -358,8 +358,8 @@ class Server::Impl {
     const auto braces = static_cast<std::size_t>(std::count(body.begin(), body.end(), '{'));
     // More than a batch may hold is refused as such, not as too much of a tenant.
     const auto items = std::clamp<std::size_t>(braces, 2, kMaxBatchItems + 1) - 1;
-    if (const auto room = api_.broker().Room(caller.name, items); !room)
-      co_return co_await Overload(room.error(), request_id);
+    auto& broker = api_.brokers().For(matched.values[0]);
+    if (const auto room = broker.Room(caller.name, items); !room) co_return co_await Overload(room.error(), request_id);
     const std::string_view text(body.data(), body.size());
     auto parsed = matched.values.size() > 1 ? ParseDekBody(matched.route->operation, matched.values[1], text)
                                             : ParseDataBody(matched.route->operation, text);
@@ -383,7 +383,7 @@ class Server::Impl {
                 auto held = std::make_shared<appliance::DataReply>(std::move(result));
                 mailbox.Put([shared, held] { std::move (*shared)(held); });
               };
-              api_.broker().Submit(std::move(request), done, appliance::Broker::Start::kLater);
+              broker.Submit(std::move(request), done, appliance::Broker::Start::kLater);
               DispatchSoon(loop);
             },
             net::use_awaitable);
@@ -403,7 +403,7 @@ class Server::Impl {
     if (std::exchange(loop.dispatches, true)) return;
     net::post(loop.context, [this, &loop] {
       loop.dispatches = false;
-      api_.broker().Dispatch();
+      api_.brokers().Dispatch();
     });
   }
 

@@ -19,6 +19,7 @@
 #include "hsm/host_pool.h"
 #include "hsm/identity_key.h"
 #include "hsm/softhsm_guard.h"
+#include "hsm/token_set.h"
 #include "netapi/config.h"
 #include "netapi/server.h"
 
@@ -93,6 +94,17 @@ Result<std::unique_ptr<hsm::IdentityKey>> OpenIdentity(const netapi::ServerConfi
   return hsm::IdentityKey::Open(std::move(uri));
 }
 
+hsm::TokenSet::Tokens ConnectFurther(const netapi::ServerConfig& config) {
+  hsm::TokenSet::Tokens further;
+  for (const auto& token : config.tokens) {
+    hsm::RemoteKeyOps::Options remote;
+    remote.socket_path = token.socket;
+    remote.peer_uid = token.uid;
+    further[token.serial] = std::make_unique<hsm::HostPool>(remote, token.hosts);
+  }
+  return further;
+}
+
 int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   const auto stop_signals = BlockStopSignals();
   RaiseFileLimit();
@@ -108,8 +120,14 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   remote.peer_uid = config.tokend_uid;
   // Three lanes, each with connections of its own: a host serves its connections in turn, so that none waits for
   // another's queue (P2).
-  hsm::HostPool control(remote, config.token_hosts), interactive(remote, config.token_hosts),
-      bulk(remote, config.token_hosts);
+  hsm::HostPool main_control(remote, config.token_hosts), main_interactive(remote, config.token_hosts),
+      main_bulk(remote, config.token_hosts);
+  hsm::TokenDoors doors;
+  std::set<std::string, std::less<>> enrolled;
+  for (const auto& [serial, token] : state->tokens) enrolled.insert(serial);
+  doors.SetEnrolled(std::move(enrolled));
+  hsm::TokenSet control(main_control, ConnectFurther(config), doors),
+      interactive(main_interactive, ConnectFurther(config), doors), bulk(main_bulk, ConnectFurther(config), doors);
   appliance::Governance governance(**ledger, control, clock, std::move(*state), Millis{config.pace_minutes} * 60'000);
   if (!first_boot.empty()) {
     const auto done = FirstBoot(governance, first_boot);
@@ -120,22 +138,30 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   appliance::Checkpointer checkpointer(
       **ledger, control, clock, [&] { return governance.Snapshot(); },
       {std::chrono::seconds(config.checkpoint_seconds), std::chrono::seconds(config.heartbeat_seconds)});
-  appliance::Lifecycle lifecycle(
-      **ledger, control, governance, checkpointer,
-      {std::chrono::seconds(config.canary_seconds), std::chrono::seconds(config.sweep_seconds),
-       std::chrono::milliseconds(config.provider_slow_ms)});
-  appliance::Broker::Options broker_options;
-  broker_options.gate = [&](const appliance::DataRequest& request) {
-    return lifecycle.Pass(request.keyring, request.operation);
+  const appliance::Lifecycle::Schedule schedule{std::chrono::seconds(config.canary_seconds),
+                                                std::chrono::seconds(config.sweep_seconds),
+                                                std::chrono::milliseconds(config.provider_slow_ms)};
+  const appliance::FurtherWatch further(control, governance, doors, schedule);
+  appliance::Lifecycle lifecycle(**ledger, control, governance, checkpointer, schedule,
+                                 [&] { return further.Fault(); });
+  const auto snapshot = [&] { return governance.Snapshot(); };
+  const auto make_broker = [&](unsigned hosts, bool main_token) {
+    appliance::Broker::Options broker_options;
+    broker_options.gate = [&lifecycle, main_token](const appliance::DataRequest& request) {
+      return lifecycle.Pass(request.keyring, request.operation, main_token);
+    };
+    broker_options.workers = 2 + hosts;  // one group in each host, others waiting for the disk
+    return std::make_unique<appliance::Broker>(**ledger, appliance::Broker::TokenLanes{interactive, bulk}, clock,
+                                               snapshot, broker_options);
   };
-  broker_options.workers = 2 + config.token_hosts;  // one group in each host, others waiting for the disk
-  appliance::Broker broker(
-      **ledger, {interactive, bulk}, clock, [&] { return governance.Snapshot(); }, broker_options);
+  appliance::Brokers::Further further_brokers;
+  for (const auto& token : config.tokens) further_brokers[token.serial] = make_broker(token.hosts, false);
+  appliance::Brokers brokers(make_broker(config.token_hosts, true), std::move(further_brokers), snapshot);
   appliance::RewrapJobs::Options job_options;
   job_options.batch = config.job_batch;
   job_options.hosts = config.token_hosts;
   job_options.concurrency = config.job_concurrency == 0 ? config.token_hosts + 1 : config.job_concurrency;
-  job_options.busy = [&] { return broker.InteractiveLately(); };
+  job_options.busy = [&] { return brokers.InteractiveLately(); };
   job_options.hindrance = [&] {
     if (!lifecycle.DataPlaneOpen()) return "the appliance is " + std::string(appliance::ToString(lifecycle.State()));
     return lifecycle.ProviderPasses() ? std::string() : std::string("the token is not healthy");
@@ -154,8 +180,9 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
     tls.key = [&key = *identity] { return key.Take(); };
     tls.suspect = [&key = *identity] { key.Suspect(); };
   }
-  netapi::Api api(**ledger, governance, broker, lifecycle, checkpointer, jobs,
-                  [&] { return identity ? identity->Fault() : std::string(); });
+  netapi::Api api(
+      **ledger, governance, brokers, lifecycle, checkpointer, jobs,
+      [&] { return identity ? identity->Fault() : std::string(); }, [&] { return further.Report(); });
   netapi::Server::Options options;
   options.address = config.address;
   options.port = config.port;

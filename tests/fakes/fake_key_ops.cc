@@ -116,6 +116,10 @@ Result<hsm::KeyOpOutput> FakeKeyOps::Run(const hsm::KeyOp& op) {
     crypto::FillRandom(dek.Write(SecretAccess()));
     TRY_ASSIGN(out.blob, WrapDek(datakey->key, dek.Read(SecretAccess()), datakey->context));
     if (datakey->want_plaintext) out.plaintext = std::move(dek);
+  } else if (const auto* release = std::get_if<hsm::ReleaseOp>(&op)) {
+    TRY(crypto::JudgeRelease(record_, release->key.key, release->to, now()));
+    TRY_ASSIGN(out.plaintext, UnwrapDek(release->key, release->blob, context));
+    out.blob.assign(context.begin(), context.end());
   }
   return out;
 }
@@ -168,9 +172,7 @@ Result<void> FakeKeyOps::SelfTest() {
   return {};
 }
 
-Result<hsm::TokenIdentity> FakeKeyOps::Identity() {
-  return hsm::TokenIdentity{serial_, "fake", "fake", "fake", "fake"};
-}
+Result<hsm::TokenIdentity> FakeKeyOps::Identity() { return IdentityOf(); }
 
 Result<std::vector<hsm::CheckpointSignature>> FakeKeyOps::SignCheckpoint(const crypto::Checkpoint& head,
                                                                          std::span<const crypto::Digest> proof) {
@@ -220,10 +222,11 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   const auto used = std::move(grant);
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
-  const auto token = used.proposal().params.find("token");
-  if (token == used.proposal().params.end() || token->second != serial_)
+  if (!crypto::NamesToken(used.proposal(), serial_))
     return Forbidden("the votes are for another token than " + serial_, "grant-mismatch");
-  if (now() > used.proposal().execute_by) return Expired("its time has passed", "proposal-expired");
+  if (now() > used.proposal().execute_by && !crypto::MayComeLate(record_, used.proposal()))
+    return Expired("its time has passed", "proposal-expired");
+  TRY(hsm::CheckEnrolment(used.proposal(), IdentityOf()));
   TRY(hsm::CheckChangeNamesKeyring(used.proposal(), Records()));
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(lost_ ? crypto::LedgerRecord() : record_, used, now(), lost_));
   if (used.proposal().operation == "ledger.adopt") {
@@ -232,20 +235,8 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
     lost_ = false;
     return {};
   }
-  if (used.proposal().operation == "roster.change") {
-    TRY_ASSIGN(record_, crypto::RosterRecord(spent, used));
-    return {};
-  }
-  if (used.proposal().operation == "keyring.set-policy") {
-    TRY_ASSIGN(record_, crypto::MandateRecord(spent, used.proposal(), now()));
-    return {};
-  }
-  if (used.proposal().operation == "clock.accept" || used.proposal().operation == "rewrap.reverse") {
-    record_ = spent;
-    return {};
-  }
-  if (used.proposal().operation == "version.destroy") {
-    TRY_ASSIGN(record_, crypto::PendingRecord(spent, used.proposal(), now()));
+  if (used.proposal().operation != "ledger.rotate-key") {
+    TRY_ASSIGN(record_, crypto::ChangedRecord(spent, used, now()));
     return {};
   }
   TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(used.proposal()));

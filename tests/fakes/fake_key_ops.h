@@ -40,6 +40,7 @@ class FakeKeyOps final : public hsm::KeyOps {
 
  private:
   std::vector<hsm::KeyRecord> Records() const REQUIRES(mutex_);
+  hsm::TokenIdentity IdentityOf() const { return {serial_, "fake", "fake", "fake", "fake"}; }
   struct Kek {
     std::array<std::uint8_t, 32> key{};
     crypto::Suite suite{};

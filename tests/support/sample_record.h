@@ -16,7 +16,9 @@ inline crypto::LedgerRecord SampleRecord() {
                     {{{1, 2, 3}, 4}},
                     11,
                     {{{5, 6}, 99}},
-                    {{{7}, "install", crypto::Suite::kGcm, 30, 60, 45}}};
+                    {{{7}, "install", crypto::Suite::kGcm, 30, 60, 45}},
+                    {{{7}, "5678", 77}},
+                    true};
   return record;
 }
 

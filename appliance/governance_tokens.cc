@@ -1,0 +1,128 @@
+// What governance does with several tokens: whom an execution reaches, and who follows a roster.
+
+#include "appliance/governance.h"
+#include "appliance/proposal_params.h"
+#include "appliance/token_decisions.h"
+#include "crypto/custody.h"
+
+namespace strongroom::appliance {
+namespace {
+
+constexpr std::string_view kTokenPrefix = "token:";
+
+std::string WithoutPrefix(const std::string& custody) {
+  return custody.starts_with(kTokenPrefix) ? custody.substr(kTokenPrefix.size()) : custody;
+}
+
+}  // namespace
+
+std::map<std::string, ReachableToken, std::less<>> Governance::Reach(const State& state,
+                                                                     const ProposalRequest& request) {
+  std::set<std::string> named = {Get(request.params, "token"), WithoutPrefix(Get(request.params, "to")),
+                                 WithoutPrefix(Get(request.params, "custody"))};
+  if (const auto* keyring = state.FindKeyring(request.keyring); keyring != nullptr && keyring->Primary() != nullptr)
+    named.insert(keyring->Primary()->token);
+  std::map<std::string, ReachableToken, std::less<>> reached;
+  for (const auto& serial : key_ops_.Further()) {
+    if (!named.contains(serial)) continue;
+    auto& token = key_ops_.Token(serial);
+    auto identity = token.Identity();
+    auto keys = identity ? token.Inventory() : Result<std::vector<hsm::KeyRecord>>(identity.error());
+    // Another token in its place is none that may be asked for anything.
+    if (keys && identity->serial == serial) reached[serial] = {std::move(*identity), std::move(*keys)};
+  }
+  return reached;
+}
+
+Millis Governance::LatestSeen(const State& state) {
+  Millis latest = 0;
+  if (const auto record = key_ops_.ReadLedgerRecord()) latest = record->custody.seen;
+  for (const auto& [serial, token] : state.tokens)
+    if (const auto record = key_ops_.Token(serial).ReadLedgerRecord()) latest = std::max(latest, record->custody.seen);
+  return latest;
+}
+
+bool Governance::ConcernsFurther(const State& state, const crypto::ProposalText& proposal) {
+  return state.tokens.contains(Get(proposal.params, "token")) || proposal.operation == "token.enrol" ||
+         state.tokens.contains(WithoutPrefix(Get(proposal.params, "custody")));
+}
+
+// What a token that is away has left open is settled before anything else is done to the same keyring.
+Result<void> Governance::CheckUnsettled(const State& state, const crypto::ProposalText& proposal) {
+  for (const auto& [id, other] : state.proposals)
+    if (other->fate == ProposalFate::kConsumed && other->parsed.keyring == proposal.keyring &&
+        !proposal.keyring.empty())
+      return Unavailable("proposal " + id + " about the same keyring was cut off, and its token cannot be asked yet",
+                         "execution-unsettled");
+  return {};
+}
+
+// The token that a keyring leaves comes first: what it remembers does no harm when the other one then makes no key.
+Result<void> Governance::RunEffect(const State& state, const Proposal& proposal, const Effect& effect) {
+  const auto grant = [&] {
+    return crypto::GrantExecution(*state.roster, proposal.text, proposal.votes,
+                                  std::min(clock_.Now(), proposal.parsed.execute_by));
+  };
+  if (effect.changes_record) {
+    TRY_ASSIGN(auto first, grant());
+    TRY(key_ops_.Token(Get(proposal.parsed.params, "token")).ChangeLedgerRecord(std::move(first)));
+  }
+  if (effect.generate) {
+    TRY_ASSIGN(auto next, grant());
+    TRY(key_ops_.Generate(std::move(next), *effect.generate));
+  }
+  if (!proposal.parsed.params.contains("further-tokens")) return {};
+  // Those that are away follow when they are back (FollowRoster).
+  for (const auto& [serial, token] : state.tokens)
+    if (auto each = grant()) (void)key_ops_.Token(serial).ChangeLedgerRecord(std::move(*each));
+  return {};
+}
+
+Result<crypto::Roster> Governance::RosterOfVersion(std::uint64_t version) const {
+  std::optional<Result<crypto::Roster>> found;
+  TRY(ledger_.Read(ledger::Log::kControl, 0, [&](std::uint64_t, ByteView bytes) {
+    const auto entry = ledger::DecodeControl(bytes);
+    if (!entry) return true;
+    const auto* genesis = std::get_if<ledger::Genesis>(&entry->body);
+    const auto* changed = std::get_if<ledger::RosterChanged>(&entry->body);
+    if (genesis == nullptr && changed == nullptr) return true;
+    auto roster = crypto::Roster::Parse(genesis != nullptr ? genesis->roster_text : changed->roster_text);
+    if (roster && roster->version() == version) found = std::move(roster);
+    return !found.has_value();
+  }));
+  if (!found) return Integrity("the log has no roster " + std::to_string(version), "roster-not-enforced");
+  return std::move(*found);
+}
+
+Result<void> Governance::FollowRoster(const std::string& serial) {
+  const MutexLock lock(mutex_);
+  const auto state = Snapshot();
+  auto& token = key_ops_.Token(serial);
+  while (true) {
+    TRY_ASSIGN(const auto record, token.ReadLedgerRecord());
+    const auto at = record.custody.roster_version;
+    if (at == 0)
+      return Integrity(
+          "token " + serial + " is enrolled and obeys no roster: it is another one, or has lost its record",
+          "token-without-record");
+    if (at == state->roster->version() && record.custody.roster_hash == state->roster->hash()) return {};
+    if (at >= state->roster->version())
+      return Integrity("token " + serial + " obeys roster " + std::to_string(at) + ", which is not this ledger's",
+                       "roster-not-enforced");
+    const auto next = std::to_string(at + 1) + " ";
+    const Proposal* missed = nullptr;
+    for (const auto& [id, proposal] : state->proposals)
+      if (proposal->fate == ProposalFate::kExecuted && proposal->parsed.operation == "roster.change" &&
+          Get(proposal->parsed.params, "new-roster").starts_with(next))
+        missed = proposal.get();
+    if (missed == nullptr)
+      return Integrity("token " + serial + " obeys roster " + std::to_string(at) + ", and no votes lead from it on",
+                       "roster-not-enforced");
+    TRY_ASSIGN(const auto roster, RosterOfVersion(at));
+    TRY_ASSIGN(auto grant, crypto::GrantExecution(roster, missed->text, missed->votes,
+                                                  std::min(clock_.Now(), missed->parsed.execute_by)));
+    TRY(token.ChangeLedgerRecord(std::move(grant)));
+  }
+}
+
+}  // namespace strongroom::appliance

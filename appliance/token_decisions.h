@@ -1,0 +1,37 @@
+#pragma once
+// Decisions about several tokens: which are enrolled, which keyring moves to which, which keys of a customer's own
+// making become versions. Pure.
+
+#include "appliance/decisions.h"
+#include "appliance/proposal_params.h"
+
+namespace strongroom::appliance {
+
+/// FurtherTokens lists the enrolled tokens that follow a roster or a clock, as a proposal's parameter `further-tokens`
+/// names them; empty when there are none.
+std::string FurtherTokens(const State& state);
+/// CheckFollowers fails with kConflict (stale) when a proposal names others than are enrolled by now.
+Result<void> CheckFollowers(const State& state, const crypto::ProposalText& proposal);
+
+/// CheckCustody decides whether KEKs may be asked for in a token ("token:<serial>"): the main one, `drawn.token`, or an
+/// enrolled one that can be reached. kInvalid for a text that is none; kConflict (token-not-enrolled); kUnavailable
+/// (token-not-connected).
+Result<void> CheckCustody(const State& state, std::string_view custody, const Drawn& drawn);
+
+/// Foreseen are the keys that a token has and the log does not know: on a customer's token they are offered.
+std::vector<hsm::KeyRecord> Foreseen(const State& state, const std::string& token,
+                                     const std::vector<hsm::KeyRecord>& records);
+
+/// Parameters that people give. `token.enrol`: token (the serial number of a connected one), owner (appliance, or
+/// customer: its owner makes keys in it by herself). `rekey.start`: to (token:<serial>), suite, release-days (1 to 365,
+/// default 90: for so long the former token opens DEKs for the new one). `version.adopt`: none: it is the keyring's
+/// next version, whose key lies in a further token already: its owner has made it, or an execution that a restore
+/// forgot.
+Result<Params> DraftEnrolment(const State& state, const ProposalRequest& request, const Drawn& drawn);
+Result<Params> DraftRekey(const State& state, const ProposalRequest& request, const Drawn& drawn);
+Result<Params> DraftKeyAdoption(const State& state, const ProposalRequest& request, const Drawn& drawn);
+Result<Effect> EffectOfEnrolment(const State& state, const crypto::ProposalText& p);
+Result<Effect> EffectOfRekey(const State& state, const crypto::ProposalText& p);
+Result<Effect> EffectOfKeyAdoption(const State& state, const crypto::ProposalText& p);
+
+}  // namespace strongroom::appliance
