@@ -120,6 +120,7 @@ Result<Effect> EffectOfCreate(const State& state, const crypto::ProposalText& p)
     announced.kek = install->Primary()->kek;
     announced.token = install->Primary()->token;
   } else {
+    TRY(CheckKnownToken(state, custody));
     effect.generate = SpecFor(p.keyring, 1, announced.kek, suite, custody);
     announced.token = effect.generate->ref.token;
   }

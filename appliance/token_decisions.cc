@@ -68,6 +68,14 @@ Result<void> CheckCustody(const State& state, std::string_view custody, const Dr
   return {};
 }
 
+Result<void> CheckKnownToken(const State& state, std::string_view custody) {
+  if (!custody.starts_with(kTokenPrefix)) return Invalid("a token is named like token:<serial number>");
+  const auto serial = custody.substr(kTokenPrefix.size());
+  const auto main = RecordedToken(state);
+  if (main.empty() || serial == main || state.tokens.contains(serial)) return {};
+  return Stale("token " + std::string(serial.substr(0, 64)) + " is not enrolled");
+}
+
 std::vector<hsm::KeyRecord> Foreseen(const State& state, const std::string& token,
                                      const std::vector<hsm::KeyRecord>& records) {
   std::vector<hsm::KeyRecord> unknown;
@@ -171,6 +179,7 @@ Result<Effect> EffectOfRekey(const State& state, const crypto::ProposalText& p) 
     return Stale("the custody of '" + p.keyring + "' has changed");
   if (Get(p.params, "moves") != (p.keyring == "install" ? MovesText(WrappedByInstall(state)) : "none"))
     return Stale("the keyrings that '" + p.keyring + "' wraps for have changed");
+  TRY(CheckKnownToken(state, custody));
   auto effect = RotationOf(state, *keyring, *suite, custody);
   effect.changes_record = true;
   return effect;

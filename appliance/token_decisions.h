@@ -18,6 +18,9 @@ Result<void> CheckFollowers(const State& state, const crypto::ProposalText& prop
 /// (token-not-connected).
 Result<void> CheckCustody(const State& state, std::string_view custody, const Drawn& drawn);
 
+/// CheckKnownToken: a version's KEK is in the main token or in an enrolled one; kConflict (stale).
+Result<void> CheckKnownToken(const State& state, std::string_view custody);
+
 /// Foreseen are the keys that a token has and the log does not know: on a customer's token they are offered.
 std::vector<hsm::KeyRecord> Foreseen(const State& state, const std::string& token,
                                      const std::vector<hsm::KeyRecord>& records);

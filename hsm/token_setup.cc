@@ -50,6 +50,14 @@ Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file
   return AddCheckpointKey(uri);
 }
 
+Result<TokenIdentity> ReadMarks(const TokenUri& uri) {
+  TRY_ASSIGN(const auto module, Module::Load(uri.module_path()));
+  TRY_ASSIGN(const auto slot, module->FindSlot(uri));
+  TRY_ASSIGN(const auto info, module->TokenInfo(slot));
+  return TokenIdentity{
+      Trimmed(info.serialNumber), Trimmed(info.label), Trimmed(info.model), Trimmed(info.manufacturerID), {}};
+}
+
 Result<void> AddCheckpointKey(const TokenUri& uri) {
   TRY_ASSIGN(const auto pin, ReadPinFile(uri.pin_file()));
   TRY_ASSIGN(const auto module, Module::Load(uri.module_path()));

@@ -1,5 +1,6 @@
 #pragma once
 #include "crypto/base/result.h"
+#include "hsm/key_ops.h"
 #include "hsm/module.h"
 #include "hsm/uri.h"
 
@@ -17,5 +18,8 @@ Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file
 
 /// AddCheckpointKey makes key and record in a token that has none. kConflict (key-exists) when it has.
 Result<void> AddCheckpointKey(const TokenUri& uri);
+
+/// ReadMarks reads who a token says that it is, without logging in.
+Result<TokenIdentity> ReadMarks(const TokenUri& uri);
 
 }  // namespace strongroom::hsm

@@ -28,12 +28,13 @@ int main(int argc, char** argv) {
       "The token side of Strongroom: loads one token's PKCS#11 module and runs key operations for strongroomd.");
   std::string config_path;
   int host = -1;
-  bool pin_retry = false, init_token = false, make_key = false, clear_latch = false;
+  bool pin_retry = false, init_token = false, make_key = false, show_token = false, clear_latch = false;
   app.add_option("--config", config_path, "configuration file; the table [tokend] is read")->required();
   app.set_version_flag("--version", "strongroom-tokend 0.1.0");
   app.add_flag("--init-token", init_token, "initialise the configured token in a free slot, then exit");
   app.add_flag("--make-checkpoint-key", make_key,
                "make the checkpoint key of a token that has none (--init-token does), then exit");
+  app.add_flag("--show-token", show_token, "print the configured token's marks, which need no PIN, then exit");
   app.add_flag("--clear-pin-latch", clear_latch,
                "forget that the token has refused the PIN, after the PIN file was corrected");
   app.add_option("--host", host, "")->group("");
@@ -56,10 +57,17 @@ int main(int argc, char** argv) {
     std::cout << "cleared: the next start tries the PIN once more; start strongroom-tokend again if it has ended\n";
     return 0;
   }
-  if (init_token || make_key) {
+  if (init_token || make_key || show_token) {
     if (!config->softhsm_conf.empty()) (void)setenv("SOFTHSM2_CONF", config->softhsm_conf.c_str(), 1);
     const auto uri = hsm::TokenUri::Parse(config->uri);
     if (!uri) return Complain(uri.error());
+    if (show_token) {
+      const auto marks = hsm::ReadMarks(*uri);
+      if (!marks) return Complain(marks.error());
+      std::cout << "serial: " << marks->serial << "\nlabel: " << marks->label << "\nmodel: " << marks->model
+                << "\nmanufacturer: " << marks->manufacturer << "\n";
+      return 0;
+    }
     const auto made = init_token ? hsm::InitialiseToken(*uri, config->so_pin_file) : hsm::AddCheckpointKey(*uri);
     return made ? 0 : Complain(made.error());
   }

@@ -239,7 +239,8 @@ class ControlAuditor {
            std::holds_alternative<ledger::GrantsChanged>(entry.body) ||
            std::holds_alternative<ledger::BreakGlassOpened>(entry.body) ||
            std::holds_alternative<ledger::ClockAccepted>(entry.body) ||
-           std::holds_alternative<ledger::PolicySet>(entry.body);
+           std::holds_alternative<ledger::PolicySet>(entry.body) ||
+           std::holds_alternative<ledger::TokenEnrolled>(entry.body);
   }
 
   // A mandate is used when it is due and no sooner.

@@ -12,6 +12,7 @@
 #include "provisioning/custody_commands.h"
 #include "provisioning/data_commands.h"
 #include "provisioning/dev_appliance.h"
+#include "provisioning/dev_tokens.h"
 #include "provisioning/governance_commands.h"
 #include "provisioning/ledger_commands.h"
 #include "provisioning/ledger_export.h"
@@ -63,6 +64,10 @@ void AddDev(CLI::App& app, Arguments& a, Command& run) {
   issue->add_option("name", a.name, "what the principal is to be called")->required();
   issue->add_option("--dir", a.dir, "the directory of the appliance")->required();
   issue->callback([&] { run = [&] { return DevIssue(a.session, a.dir, a.name); }; });
+  auto* token = dev->add_subcommand("token", "make a further token and connect it; token.enrol enrols it");
+  token->add_option("--dir", a.dir, "the directory of the appliance")->required();
+  token->add_option("name", a.name, "what the token is to be called")->required();
+  token->callback([&] { run = [&] { return DevToken(a.session, a.dir, a.name); }; });
   auto* env = dev->add_subcommand("env", "print export lines for a principal");
   env->add_option("--dir", a.dir, "the directory of the appliance")->required();
   env->add_option("--as", a.principal, "the principal, default operator-1");

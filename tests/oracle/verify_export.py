@@ -230,11 +230,12 @@ def ssh_verify(signers, who, namespace, message, signature):
 CLASSES = {"break-glass.open": "break-glass", "clock.accept": "recovery", "grant.change": "ceremony",
            "keyring.create": "ceremony", "keyring.emergency-rotate": "emergency", "keyring.enable": "ceremony",
            "keyring.rotate": "rotation", "ledger.adopt": "recovery", "ledger.rotate-key": "rotation",
-           "keyring.set-policy": "rotation", "rewrap.reverse": "rotation", "rewrap.start": "rotation", "roster.change": "roster", "version.archive": "destruction", "version.destroy": "destruction",
+           "keyring.set-policy": "rotation", "rewrap.reverse": "rotation", "rewrap.start": "rotation",
+           "rekey.start": "ceremony", "token.enrol": "ceremony", "version.adopt": "rotation", "roster.change": "roster", "version.archive": "destruction", "version.destroy": "destruction",
            "version.restore": "ceremony"}
 
 
-KEYRING_OPERATIONS = [o for o in CLASSES if o.split(".")[0] in ("keyring", "grant", "rewrap", "version")]
+KEYRING_OPERATIONS = [o for o in CLASSES if o.split(".")[0] in ("keyring", "grant", "rekey", "rewrap", "version")]
 
 
 def accepts_clock(p):
@@ -252,6 +253,7 @@ class Control:
         self.signers_of, self.former_roster = {}, None
         self.last, self.frozen, self.at_once, self.break_glass = 0, False, [], {}
         self.jobs, self.owed, self.acknowledged = {}, set(), {}
+        self.main_token, self.tokens = None, {}
 
     def about(self, operation):
         return operation in KEYRING_OPERATIONS
@@ -275,7 +277,7 @@ class Control:
         self.expected = self.at_once.pop(0) if self.at_once else None
         if self.expected and kind not in (8, 15, 26):
             raise Bad("not what the execution before it does at once")
-        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24, 25):
+        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24, 25, 30):
             raise Bad("keyrings were changed before it without an execution")
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
@@ -627,6 +629,10 @@ class Control:
         ring, number = r.take(16).hex(), r.number(4)
         suite, custody, kek, token = {1: "kwp", 2: "gcm"}[r.number(1)], r.text(), r.take(20).hex(), r.text()
         self.changes.append(("announced", ring, number, suite, custody, kek, token))
+        if token not in self.tokens:
+            self.main_token = self.main_token or token
+            if token != self.main_token:
+                raise Bad("a KEK in a token that is not enrolled")
         self.keyrings[ring]["versions"][number] = {
             "version": number, "state": "pre-active", "suite": suite, "announced": when(time), "activated": None,
             "deactivated": None, "custody": custody, "kek": kek, "token": token}
@@ -652,6 +658,11 @@ class Control:
         ring["versions"][number] |= {"state": "active", "activated": when(time), "deactivated": None}
         ring["activated_ms"] = time
         ring["primary"] = number
+
+    def kind_30(self, r, time):
+        serial, label, model, maker, customer = r.text(), r.text(), r.text(), r.text(), r.number(1)
+        self.changes.append(("enrolled", serial, label, model, maker, customer))
+        self.tokens[serial] = customer
 
     def kind_10(self, r, time):
         epoch, control_note, evidence_note = r.number(8), r.text(), r.text()
@@ -700,6 +711,10 @@ class Control:
             return self.wanted_of_adoption(params)
         if f["operation"] == "clock.accept":
             return [("clock",)]
+        if f["operation"] == "token.enrol":
+            mark = lambda name: "" if params[name] == "-" else params[name]
+            return [("enrolled", params["token"], mark("label"), mark("model"), mark("manufacturer"),
+                     {"appliance": 0, "customer": 1}[params["owner"]])]
         if f["operation"] == "break-glass.open":
             id = hashlib.sha256(p["text"].encode()).hexdigest()[:32]
             return [("break-glass", id, params["check"], params["scope"], int(params["minutes"]), int(params["uses"]),
@@ -753,12 +768,18 @@ class Control:
                 n = len(self.keyrings[other]["versions"])
                 if self.keyrings[other]["former_primary"] == number:
                     out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
-        if f["operation"] == "keyring.rotate" and f["keyring"] == "install":
+        if f["operation"] in ("rekey.start", "version.adopt"):
+            if version != len(self.keyrings[ring]["versions"]) or token not in (self.main_token, *self.tokens):
+                raise Bad("a version out of order, or in a token that is not enrolled")
+            former = self.keyrings[ring]["versions"][int(params["from-version"])]
+            if (former["token"] == token) != (f["operation"] == "version.adopt") or params["token"] != former["token"]:
+                raise Bad("a keyring moved from another token than its own, or adopted from another")
+        if f["operation"] in ("keyring.rotate", "rekey.start") and f["keyring"] == "install":
             for name, other in sorted((k["name"], i) for i, k in self.keyrings.items()):
                 if self.keyrings[other]["versions"][1]["custody"] == "keyring:install":
                     n = len(self.keyrings[other]["versions"])
                     out += [("announced", other, n, suite, "keyring:install", kek, token), ("activated", other, n)]
-        waits = f["operation"] == "keyring.rotate" and self.keyrings[ring].get("policy", {}).get("attest")
+        waits = f["operation"] in ("keyring.rotate", "rekey.start", "version.adopt") and self.keyrings[ring].get("policy", {}).get("attest")
         return [c for c in out if not waits or c[0] == "announced"]
 
     def roster_after(self, params):
