@@ -210,7 +210,7 @@ Result<Params> DraftKeyAdoption(const State& state, const ProposalRequest& reque
   return NotFound("token " + serial + " has no key for version " + std::to_string(number) + " of '" + keyring->name +
                       "': its owner makes one with CKA_ID " + ToHex(kek) + " and label '" +
                       hsm::KekLabel(keyring->name, number) + "'",
-                  "key-missing");
+                  "nothing-to-adopt");
 }
 
 Result<Effect> EffectOfKeyAdoption(const State& state, const crypto::ProposalText& p) {

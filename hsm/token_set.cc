@@ -135,6 +135,7 @@ std::vector<Result<KeyOpOutput>> TokenSet::ExecuteAcross(const Route& route, std
     const auto& unwrap = std::get<UnwrapOp>(op);
     first.emplace_back(UnwrapOp{unwrap.key, unwrap.blob, unwrap.context, std::nullopt, unwrap.deadline});
   }
+  if (first.empty()) return results;
   auto opened = ExecuteOn(*route.from, first);
   for (std::size_t n = 0; n < asked.size(); ++n) results[asked[n]] = std::move(opened[n]);
   if (!target) return results;

@@ -331,6 +331,79 @@ TEST_P(CustodyContract, Q10_AClockThatWentBackIsAcceptedByQuorumAlone) {
   EXPECT_EQ(make(4, now + kYear, 11), "stale") << "also when the time of its date has come";
 }
 
+// Q9: does a token tell a DEK without its context to anybody before its record allows it, and when it does, for that
+// keyring, that token and that time alone?
+TEST_P(CustodyContract, Q9_ADekIsReleasedByTheRecordAlone) {
+  const auto& quorum = Quorum();
+  const auto token = ops().Identity()->serial;
+  const std::vector<KeyRef> keys = {MakeKey(Suite::kKwp, 1), MakeKey(Suite::kGcm, 2)};
+  std::vector<Bytes> blobs;
+  for (const auto& key : keys) blobs.push_back(One(WrapOp{key, Dek(33), context_})->blob);
+  const auto refused = [&](const std::string& to, const char* when) {
+    for (std::size_t i = 0; i < keys.size(); ++i) {
+      const auto released = One(ReleaseOp{keys[i], to, blobs[i]});
+      EXPECT_FALSE(released) << when;
+      EXPECT_EQ(released ? "" : released.error().Slug(), "not-released") << when;
+    }
+  };
+  using Params = std::map<std::string, std::string, std::less<>>;
+  const auto rekey = [&](const Params& change) {
+    const auto now = ContractClock().Now();
+    Params params = {{"keyring-id", ToHex(ring_)}, {"version", "9"},      {"suite", "kwp"},
+                     {"custody", "token:there"},   {"release-days", "1"}, {"token", token}};
+    for (const auto& [name, value] : change) params[name] = value;
+    const auto text = *quorum.Proposal("rekey.start", "k", std::move(params), now).Render();
+    const auto done = ops().ChangeLedgerRecord(*crypto::GrantExecution(
+        quorum.roster(), text, {quorum.Sign("custodian-1", text), quorum.Sign("custodian-2", text)}, now));
+    return done ? std::string("done") : std::string(done.error().Slug());
+  };
+  refused("there", "nobody has voted");
+  EXPECT_EQ(rekey({{"token", "there"}}), "grant-mismatch");
+  EXPECT_EQ(rekey({{"release-days", "366"}}), "invalid-request");
+  EXPECT_EQ(rekey({{"custody", "keyring:install"}}), "invalid-request");
+  EXPECT_EQ(rekey({{"keyring-id", ToHex(crypto::RandomArray<16>())}}), "done") << "another keyring's";
+  refused("there", "another keyring may be moved");
+  EXPECT_EQ(rekey({}), "done");
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const auto released = One(ReleaseOp{keys[i], "there", blobs[i]});
+    ASSERT_TRUE(released) << released.error().Line();
+    EXPECT_TRUE(Same(released->plaintext, Dek(33)));
+    EXPECT_EQ(released->blob, Bytes(context_.begin(), context_.end())) << "its context goes with it";
+    auto damaged = blobs[i];
+    damaged[damaged.size() - 5] ^= 1;
+    EXPECT_EQ(One(ReleaseOp{keys[i], "there", damaged}).error().code, Code::kUnwrapFailed);
+  }
+  refused("elsewhere", "it moves there and nowhere else");
+  ContractClock::Offset() = Millis{25} * 3600 * 1000;
+  refused("there", "its days are over");
+}
+
+// K9, Q6: does a token let itself be enrolled that is another than the one read of, or that signs the logs already?
+TEST_P(CustodyContract, K9_OnlyTheTokenThatWasReadOfIsEnrolled) {
+  const auto& quorum = tests::SharedQuorum();
+  const auto identity = *ops().Identity();
+  using Params = std::map<std::string, std::string, std::less<>>;
+  const Params right = {{"token", identity.serial},
+                        {"label", MarkOf(identity.label)},
+                        {"model", MarkOf(identity.model)},
+                        {"manufacturer", MarkOf(identity.manufacturer)},
+                        {"owner", "appliance"}};
+  const auto enrol = [&](const Params& params) {
+    const auto done = ops().ChangeLedgerRecord(Approved(quorum, "token.enrol", params));
+    return done ? std::string("done") : std::string(done.error().Slug());
+  };
+  for (const auto* mark : {"token", "label", "model", "manufacturer"}) {
+    auto wrong = right;
+    wrong[mark] = "another";
+    EXPECT_EQ(enrol(wrong), "grant-mismatch") << mark;
+  }
+  EXPECT_EQ(ops().ReadLedgerRecord()->custody, crypto::CustodyFacts());
+  EXPECT_EQ(enrol(right), "done");
+  EXPECT_TRUE(ops().ReadLedgerRecord()->custody.further);
+  EXPECT_EQ(ops().ReadLedgerRecord()->custody.roster_version, quorum.roster().version());
+  EXPECT_EQ(*crypto::DecodeRecord(crypto::EncodeRecord(*ops().ReadLedgerRecord())), *ops().ReadLedgerRecord());
+}
+
 INSTANTIATE_TEST_SUITE_P(All, CustodyContract, testing::ValuesIn(kImplementations),
                          [](const auto& i) { return std::string(i.param.name); });
 

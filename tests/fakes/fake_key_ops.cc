@@ -143,6 +143,7 @@ Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySp
   const auto used = std::move(grant);
   TRY(hsm::CheckGrantNamesKey(used.proposal(), spec));
   if (now() > used.proposal().execute_by) return Expired("its time has passed", "proposal-expired");
+  if (const auto hook = before_generate) hook();
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
@@ -163,7 +164,19 @@ Result<std::vector<hsm::KeyRecord>> FakeKeyOps::Inventory() {
 std::vector<hsm::KeyRecord> FakeKeyOps::Records() const {
   std::vector<hsm::KeyRecord> records;
   for (const auto& [id, kek] : keks_) records.push_back({Bytes(id.begin(), id.end()), kek.label, kek.suite, {}});
+  records.insert(records.end(), strange_.begin(), strange_.end());
   return records;
+}
+
+void FakeKeyOps::PutKey(const Bytes& id, const std::string& label) {
+  const MutexLock lock(mutex_);
+  crypto::KeyId key{};
+  if (id.size() != key.size()) {
+    strange_.push_back({id, label, crypto::Suite::kKwp, "CKA_ID is not a KEK's"});
+    return;
+  }
+  std::copy(id.begin(), id.end(), key.begin());
+  keks_[key] = Kek{crypto::RandomArray<32>(), crypto::Suite::kKwp, label};
 }
 
 Result<void> FakeKeyOps::SelfTest() {

@@ -35,6 +35,10 @@ class FakeKeyOps final : public hsm::KeyOps {
   std::function<Millis()> steady = [] { return SystemClock().Steady(); };
   /// Called before each Execute, in its thread; a test that wants to stand between two frames.
   std::function<void()> before_execute = nullptr;
+  /// Called before each Generate.
+  std::function<void()> before_generate = nullptr;
+  /// PutKey is a key that somebody else has made in the token.
+  void PutKey(const Bytes& id, const std::string& label);
   /// Generated counts the keys that were ever made.
   std::size_t Generated() const;
 
@@ -55,6 +59,7 @@ class FakeKeyOps final : public hsm::KeyOps {
   mutable Mutex mutex_;
   bool away_ GUARDED_BY(mutex_) = false;
   std::map<crypto::KeyId, Kek> keks_ GUARDED_BY(mutex_);
+  std::vector<hsm::KeyRecord> strange_ GUARDED_BY(mutex_);
   crypto::LedgerRecord record_ GUARDED_BY(mutex_);
   bool lost_ GUARDED_BY(mutex_) = false;
   std::vector<SoftwareSigner> signers_ GUARDED_BY(mutex_) = std::vector<SoftwareSigner>(1);  // by number of the key
