@@ -20,11 +20,12 @@ FurtherJudgement JudgeFurther(const State& state, const std::string& serial, con
     return {links == TokenState::kReady ? TokenState::kVerifying : links, findings.identity.error().Line(),
             std::nullopt};
   const auto& seen = *findings.identity;
-  if (seen.serial != serial) return {TokenState::kImpostor, "the token in the slot is " + seen.serial, false};
+  if (!SameToken(state, serial, seen)) return {TokenState::kImpostor, "the token in the slot is " + seen.serial, false};
   if (enrolled == state.tokens.end())
     return {TokenState::kNotEnrolled, "it is connected and not enrolled: propose token.enrol", false};
   const auto& marks = enrolled->second;
-  if (seen.label != marks.label || seen.model != marks.model || seen.manufacturer != marks.manufacturer)
+  if (seen.serial == serial &&
+      (seen.label != marks.label || seen.model != marks.model || seen.manufacturer != marks.manufacturer))
     return {TokenState::kImpostor, "its label, model or manufacturer is not the enrolled token's", false};
   if (!findings.tested && Away(findings.tested.error()))
     return {TokenState::kVerifying, findings.tested.error().Line(), std::nullopt};
@@ -91,7 +92,8 @@ void FurtherWatch::Look(const std::string& serial) {
   FurtherFindings findings{token.Links(), {}, Unavailable("not asked"), {}, {}};
   findings.tested = token.SelfTest();
   findings.identity = token.Identity();
-  const bool ours = findings.identity && findings.identity->serial == serial && state->tokens.contains(serial);
+  const bool ours =
+      findings.identity && SameToken(*state, serial, *findings.identity) && state->tokens.contains(serial);
   if (ours && findings.tested) {
     findings.follows = Follow(serial);
     if (findings.follows) Sweep(serial);

@@ -29,7 +29,7 @@ std::map<std::string, ReachableToken, std::less<>> Governance::Reach(const State
     auto identity = token.Identity();
     auto keys = identity ? token.Inventory() : Result<std::vector<hsm::KeyRecord>>(identity.error());
     // Another token in its place is none that may be asked for anything.
-    if (keys && identity->serial == serial) reached[serial] = {std::move(*identity), std::move(*keys)};
+    if (keys && SameToken(state, serial, *identity)) reached[serial] = {std::move(*identity), std::move(*keys)};
   }
   return reached;
 }

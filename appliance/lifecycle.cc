@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "appliance/token_decisions.h"
+
 namespace strongroom::appliance {
 namespace {
 constexpr auto kSoon = std::chrono::milliseconds(250);
@@ -142,12 +144,13 @@ void Lifecycle::Look() {
   const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - began);
   auto identity = tested ? key_ops_.Identity() : Result<hsm::TokenIdentity>(tested.error());
   if (!identity) tested = identity.error();
-  const auto recorded = RecordedToken(*governance_.Snapshot());
+  const auto state = governance_.Snapshot();
+  const auto recorded = RecordedToken(*state);
   bool impostor = false;
   {
     const MutexLock lock(mutex_);
     provider_.Take(tested || tested.error().code != Code::kUnavailable, took);
-    impostor = Compare(tested, identity, recorded);
+    impostor = Compare(*state, tested, identity);
   }
   // The token was looked at first: what follows may wait for a ceremony that is under way.
   (void)governance_.WatchClock();
@@ -164,12 +167,12 @@ void Lifecycle::Look() {
     const MutexLock lock(mutex_);
     if (sweep_.empty() && std::chrono::steady_clock::now() < sweep_due_) return;
   }
-  LookAtKeys(identity->serial);
+  LookAtKeys(recorded.empty() ? identity->serial : recorded);
 }
 
 // Takes in what a look at the token found; true when it is not the right one.
-bool Lifecycle::Compare(const Result<void>& tested, const Result<hsm::TokenIdentity>& identity,
-                        const std::string& recorded) {
+bool Lifecycle::Compare(const appliance::State& state, const Result<void>& tested,
+                        const Result<hsm::TokenIdentity>& identity) {
   // A host that is being replaced is waited for by each call. What answered wrongly is not asked until it has
   // answered rightly: that it cannot be reached meanwhile changes nothing.
   const bool away = !tested && tested.error().code == Code::kUnavailable;
@@ -179,9 +182,12 @@ bool Lifecycle::Compare(const Result<void>& tested, const Result<hsm::TokenIdent
     impostor_ = !tested && tested.error().Slug() == "impostor";
   }
   if (!identity) return impostor_;
-  // Another token than the one that the keyrings name, or than the one first met, is an impostor (K9).
+  // Another token than the one that the keyrings name, or than the one first met, is an impostor (K9), but for the
+  // members of its group.
+  const auto recorded = RecordedToken(state);
   const auto expected = !recorded.empty() ? recorded : token_ ? token_->serial : identity->serial;
-  if (identity->serial != expected || (token_ && *token_ != *identity)) {
+  const bool changed = token_ && token_->serial == identity->serial && *token_ != *identity;
+  if (!SameToken(state, expected, *identity) || changed) {
     canary_ = "impostor: the token in the slot is " + identity->serial + ", the keyrings are in " + expected;
     canary_wrong_ = true;
     impostor_ = true;

@@ -129,7 +129,7 @@ class Lifecycle {
  private:
   void WatchLoop() EXCLUDES(mutex_);
   void Look() EXCLUDES(mutex_);
-  bool Compare(const Result<void>& tested, const Result<hsm::TokenIdentity>& identity, const std::string& recorded)
+  bool Compare(const appliance::State& state, const Result<void>& tested, const Result<hsm::TokenIdentity>& identity)
       REQUIRES(mutex_);
   Result<void> LookAtAnchors() EXCLUDES(mutex_);
   void LookAtKeys(const std::string& serial) EXCLUDES(mutex_);

@@ -344,6 +344,12 @@ struct Applier {
   }
 
   Result<Changed> operator()(const ledger::TokenEnrolled& e) const {
+    if (!e.group.empty()) {
+      state.members[e.token] = {e.token, e.label, e.model, e.manufacturer, e.group};
+      Changed member;
+      member.members = {e.token};
+      return member;
+    }
     state.tokens[e.token] = {e.label, e.model, e.manufacturer, e.customer, time};
     Changed changed;
     changed.tokens = {e.token};

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "appliance/grants.h"
+#include "crypto/anchor.h"
 #include "crypto/base/clock.h"
 #include "crypto/envelope.h"
 #include "crypto/proposal_text.h"
@@ -181,6 +182,7 @@ struct State {
   std::map<std::pair<crypto::KeyringId, std::string>, Acknowledgement> acknowledged;  // keyring and service
   std::map<std::pair<crypto::KeyringId, std::uint32_t>, Emergency> emergencies;       // keyring and version
   std::map<std::string, FurtherToken, std::less<>> tokens;                            // by serial number
+  std::map<std::string, crypto::Member, std::less<>> members;                         // by serial number
   std::set<crypto::KeyringId> owed;  // rotated, and no job has begun since
 
   const Keyring* FindKeyring(std::string_view name) const;
@@ -204,6 +206,7 @@ struct Changed {
   std::vector<std::pair<crypto::KeyringId, std::uint32_t>> emergencies;
   std::vector<crypto::KeyringId> owed;
   std::vector<std::string> tokens;
+  std::vector<std::string> members;
 };
 
 /// Apply changes the state by one entry of the log. kIntegrity when the entry does not fit the state: the log is then

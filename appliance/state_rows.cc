@@ -18,6 +18,7 @@ constexpr std::string_view kCensus = "census/";        // keyring id, service
 constexpr std::string_view kEmergency = "emergency/";  // keyring id, version
 constexpr std::string_view kOwed = "owed/";            // keyring id; there while a rotation's job has not begun
 constexpr std::string_view kToken = "token/";          // serial number
+constexpr std::string_view kMember = "member/";        // serial number
 constexpr std::string_view kClock = "clock";           // there while it is frozen
 constexpr std::uint8_t kFormat = 1;
 
@@ -319,6 +320,24 @@ Result<void> LoadTokenRow(State& state, std::string_view key, ByteView value) {
   return {};
 }
 
+Bytes EncodeMember(const crypto::Member& member) {
+  WireWriter out;
+  out.U8(kFormat);
+  for (const auto* text : {&member.label, &member.model, &member.manufacturer, &member.group}) out.Text(*text);
+  return std::move(out).Take();
+}
+
+Result<void> LoadMemberRow(State& state, std::string_view key, ByteView value) {
+  WireReader in(value);
+  crypto::Member member;
+  const auto format = in.U8();
+  for (auto* text : {&member.label, &member.model, &member.manufacturer, &member.group}) *text = in.Text();
+  if (format != kFormat || !in.Complete()) return Damaged(key);
+  member.serial = key.substr(kMember.size());
+  state.members.emplace(member.serial, std::move(member));
+  return {};
+}
+
 ledger::Row RosterRow(const State& state) {
   const auto text = AsBytes(state.roster->text());
   return {std::string(kRoster), Bytes(text.begin(), text.end())};
@@ -342,6 +361,8 @@ std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
   for (const auto& key : changed.emergencies) rows.push_back(EmergencyRow(key, state.emergencies.at(key)));
   for (const auto& serial : changed.tokens)
     rows.push_back({std::string(kToken) + serial, EncodeToken(state.tokens.at(serial))});
+  for (const auto& serial : changed.members)
+    rows.push_back({std::string(kMember) + serial, EncodeMember(state.members.at(serial))});
   if (changed.clock)
     rows.push_back({std::string(kClock), state.clock_frozen ? std::optional<Bytes>(Bytes{kFormat}) : std::nullopt});
   if (changed.ledger) rows.push_back(LedgerRow(state));
@@ -359,6 +380,7 @@ std::vector<ledger::Row> AllRows(const State& state) {
   for (const auto& [key, acknowledged] : state.acknowledged) all.acknowledged.push_back(key);
   for (const auto& [key, emergency] : state.emergencies) all.emergencies.push_back(key);
   for (const auto& [serial, token] : state.tokens) all.tokens.push_back(serial);
+  for (const auto& [serial, member] : state.members) all.members.push_back(serial);
   all.owed.assign(state.owed.begin(), state.owed.end());
   for (const auto& [name, keyring] : state.keyrings) all.keyrings.push_back(name);
   for (const auto& [id, proposal] : state.proposals) all.proposals.push_back(id);
@@ -386,6 +408,7 @@ Result<void> LoadRow(State& state, std::string_view key, ByteView value) {
     state.owed.insert(*id);
     return {};
   }
+  if (key.starts_with(kMember)) return LoadMemberRow(state, key, value);
   if (key.starts_with(kToken)) return LoadTokenRow(state, key, value);
   if (key.starts_with(kCensus)) return LoadCensusRow(state, key, value);
   if (key.starts_with(kEmergency)) return LoadEmergencyRow(state, key, value);

@@ -91,8 +91,38 @@ std::vector<hsm::KeyRecord> Foreseen(const State& state, const std::string& toke
   return unknown;
 }
 
+namespace {
+// Another member of a group is not there to be seen while the first one is: people name its marks.
+Result<Params> DraftMember(const State& state, const ProposalRequest& request, const Drawn& drawn) {
+  TRY(OnlyParams(request.params, {"token", "member-of", "label", "model", "manufacturer"}));
+  const auto group = Get(request.params, "member-of"), serial = Get(request.params, "token");
+  if (group != drawn.token && !state.tokens.contains(group))
+    return Conflict("member-of is the serial number of the main token or of an enrolled one", "token-not-enrolled");
+  if (serial.empty() || serial == drawn.token || state.tokens.contains(serial))
+    return Invalid("token is the serial number of the new member");
+  for (const auto* mark : {"label", "model", "manufacturer"})
+    if (!request.params.contains(mark)) return Invalid(std::string(mark) + " of the new member is missing");
+  const auto mark = [&](const char* name) { return hsm::MarkOf(Get(request.params, name)); };
+  const crypto::Member member{serial, mark("label"), mark("model"), mark("manufacturer"), group};
+  if (const auto at = state.members.find(serial); at != state.members.end() && at->second == member)
+    return Conflict("token " + serial + " is a member", "token-enrolled");
+  return Params{{"label", member.label},
+                {"manufacturer", member.manufacturer},
+                {"member", serial},
+                {"model", member.model},
+                {"token", group}};
+}
+}  // namespace
+
+bool SameToken(const State& state, const std::string& serial, const hsm::TokenIdentity& identity) {
+  if (identity.serial == serial) return true;
+  const auto at = state.members.find(identity.serial);
+  return at != state.members.end() && at->second.group == serial && hsm::IsMember(at->second, identity);
+}
+
 Result<Params> DraftEnrolment(const State& state, const ProposalRequest& request, const Drawn& drawn) {
   if (!request.keyring.empty()) return Invalid("token.enrol has no keyring");
+  if (request.params.contains("member-of")) return DraftMember(state, request, drawn);
   TRY(OnlyParams(request.params, {"token", "owner"}));
   const auto serial = Get(request.params, "token");
   const auto owner = Get(request.params, "owner", "appliance");
@@ -124,7 +154,19 @@ Result<Params> DraftEnrolment(const State& state, const ProposalRequest& request
                 {"token", serial}};
 }
 
-Result<Effect> EffectOfEnrolment(const State&, const crypto::ProposalText& p) {
+Result<Effect> EffectOfEnrolment(const State& state, const crypto::ProposalText& p) {
+  if (p.params.contains("member")) {
+    const auto group = Get(p.params, "token"), serial = Get(p.params, "member");
+    const auto main = RecordedToken(state);
+    if (serial.empty() || group.empty() || state.tokens.contains(serial) ||
+        (!main.empty() && group != main && !state.tokens.contains(group)))
+      return Stale("the tokens are others by now");
+    Effect effect;
+    effect.changes_record = true;
+    effect.entries = {ledger::TokenEnrolled{serial, Get(p.params, "label"), Get(p.params, "model"),
+                                            Get(p.params, "manufacturer"), false, group}};
+    return effect;
+  }
   const auto mark = [&](const char* name) {
     auto text = Get(p.params, name);
     return text == hsm::MarkOf({}) ? std::string() : text;
@@ -135,7 +177,7 @@ Result<Effect> EffectOfEnrolment(const State&, const crypto::ProposalText& p) {
   Effect effect;
   effect.changes_record = true;
   effect.entries = {
-      ledger::TokenEnrolled{serial, mark("label"), mark("model"), mark("manufacturer"), owner == "customer"}};
+      ledger::TokenEnrolled{serial, mark("label"), mark("model"), mark("manufacturer"), owner == "customer", {}}};
   return effect;
 }
 

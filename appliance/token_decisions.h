@@ -21,15 +21,19 @@ Result<void> CheckCustody(const State& state, std::string_view custody, const Dr
 /// CheckKnownToken: a version's KEK is in the main token or in an enrolled one; kConflict (stale).
 Result<void> CheckKnownToken(const State& state, std::string_view custody);
 
+/// SameToken tells whether what is seen in a slot is the token that a serial number names: that one, or an enrolled
+/// member of its group with all its marks (K9).
+bool SameToken(const State& state, const std::string& serial, const hsm::TokenIdentity& identity);
+
 /// Foreseen are the keys that a token has and the log does not know: on a customer's token they are offered.
 std::vector<hsm::KeyRecord> Foreseen(const State& state, const std::string& token,
                                      const std::vector<hsm::KeyRecord>& records);
 
 /// Parameters that people give. `token.enrol`: token (the serial number of a connected one), owner (appliance, or
-/// customer: its owner makes keys in it by herself). `rekey.start`: to (token:<serial>), suite, release-days (1 to 365,
-/// default 90: for so long the former token opens DEKs for the new one). `version.adopt`: none: it is the keyring's
-/// next version, whose key lies in a further token already: its owner has made it, or an execution that a restore
-/// forgot.
+/// customer: its owner makes keys in it by herself), or for another member of a high-availability group: token,
+/// member-of, label, model, manufacturer. `rekey.start`: to (token:<serial>), suite, release-days (1 to 365, default
+/// 90: for so long the former token opens DEKs for the new one). `version.adopt`: none: it is the keyring's next
+/// version, whose key lies in a further token already: its owner has made it, or an execution that a restore forgot.
 Result<Params> DraftEnrolment(const State& state, const ProposalRequest& request, const Drawn& drawn);
 Result<Params> DraftRekey(const State& state, const ProposalRequest& request, const Drawn& drawn);
 Result<Params> DraftKeyAdoption(const State& state, const ProposalRequest& request, const Drawn& drawn);

@@ -262,6 +262,9 @@ Bytes EncodeRecord(const LedgerRecord& record) {
     out.U64(static_cast<std::uint64_t>(release.until));
   }
   out.U8(record.custody.further ? 1 : 0);
+  out.U16(static_cast<std::uint16_t>(record.custody.members.size()));
+  for (const auto& m : record.custody.members)
+    for (const auto* text : {&m.serial, &m.label, &m.model, &m.manufacturer, &m.group}) out.Text(*text);
   return std::move(out).Take();
 }
 
@@ -325,6 +328,11 @@ Result<LedgerRecord> DecodeRecord(ByteView bytes) {
     const auto further = in.U8();
     if (further > 1) in.Fail();
     record.custody.further = further == 1;
+    for (int n = in.U16(); n > 0 && in.ok(); --n) {
+      Member m;
+      for (auto* text : {&m.serial, &m.label, &m.model, &m.manufacturer, &m.group}) *text = in.Text();
+      record.custody.members.push_back(std::move(m));
+    }
   }
   if (format < 1 || format > kFormat || !in.Complete() || record.key == 0)
     return Integrity("the anchor record in the token cannot be read", "anchor-damaged");

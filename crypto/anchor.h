@@ -57,6 +57,15 @@ struct Release {
   Millis until = 0;
   bool operator==(const Release&) const = default;
 };
+/// Member is another token of a high-availability group, which has the same objects under a serial number of its own.
+struct Member {
+  std::string serial;
+  std::string label;
+  std::string model;
+  std::string manufacturer;
+  std::string group;  // serial number that KEKs and proposals name the group by
+  bool operator==(const Member&) const = default;
+};
 /// CustodyFacts is what a token enforces (crypto/custody.h).
 struct CustodyFacts {
   std::uint64_t roster_version = 0;  // 0: none seen yet
@@ -67,7 +76,8 @@ struct CustodyFacts {
   std::vector<PendingDestruction> pending;
   std::vector<Mandate> mandates;  // one a keyring at most
   std::vector<Release> releases;  // one a keyring at most
-  bool further = false;           // enrolled beside the main token: it signs no logs
+  std::vector<Member> members;
+  bool further = false;  // enrolled beside the main token: it signs no logs
   bool operator==(const CustodyFacts&) const = default;
 };
 

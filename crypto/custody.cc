@@ -12,6 +12,7 @@ constexpr Millis kClockSlack = Millis{5} * 60 * 1000;
 constexpr std::size_t kMaxSpent = 2000;  // twice what may be open at once
 constexpr std::size_t kMaxPending = 200;
 constexpr std::size_t kMaxMandates = 1000;
+constexpr std::size_t kMaxMembers = 32;
 constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr std::size_t kArmorLine = 70;
 
@@ -428,6 +429,23 @@ Result<LedgerRecord> RosterRecord(const LedgerRecord& record, const ExecutionGra
   return next;
 }
 
+namespace {
+// The record of a group that gets another member.
+Result<LedgerRecord> MemberRecord(const LedgerRecord& record, const ProposalText& proposal) {
+  const auto get = [&](const char* name) {
+    const auto at = proposal.params.find(name);
+    return at == proposal.params.end() ? std::string() : at->second;
+  };
+  auto next = record;
+  auto& members = next.custody.members;
+  std::erase_if(members, [&](const Member& m) { return m.serial == get("member"); });
+  if (members.size() >= kMaxMembers)
+    return Overloaded("the token remembers " + std::to_string(kMaxMembers) + " members of its group", "overloaded");
+  members.push_back({get("member"), get("label"), get("model"), get("manufacturer"), get("token")});
+  return next;
+}
+}  // namespace
+
 Result<LedgerRecord> ChangedRecord(const LedgerRecord& spent, const ExecutionGrant& grant, Millis now) {
   const auto& proposal = grant.proposal();
   const auto& operation = proposal.operation;
@@ -435,6 +453,7 @@ Result<LedgerRecord> ChangedRecord(const LedgerRecord& spent, const ExecutionGra
   if (operation == "keyring.set-policy") return MandateRecord(spent, proposal, now);
   if (operation == "version.destroy") return PendingRecord(spent, proposal, now);
   if (operation == "rekey.start") return ReleaseRecord(spent, proposal, now);
+  if (operation == "token.enrol" && proposal.params.contains("member")) return MemberRecord(spent, proposal);
   if (operation == "token.enrol") {
     if (!spent.anchors.empty()) return Forbidden("this token signs the logs: it is the main one", "grant-mismatch");
     auto next = spent;

@@ -248,9 +248,15 @@ inline Result<void> CheckGrantNamesKey(const crypto::ProposalText& proposal, con
 
 /// MarkOf is how a proposal names one of a token's marks: an empty one as "-".
 inline std::string MarkOf(const std::string& mark) { return mark.empty() ? "-" : mark; }
+/// IsMember tells whether a token is the member of a group that was enrolled, by every mark.
+inline bool IsMember(const crypto::Member& member, const TokenIdentity& identity) {
+  return member.serial == identity.serial && member.label == MarkOf(identity.label) &&
+         member.model == MarkOf(identity.model) && member.manufacturer == MarkOf(identity.manufacturer);
+}
 /// CheckEnrolment: a token that is enrolled must be the one that custodians have read of, by every mark.
 inline Result<void> CheckEnrolment(const crypto::ProposalText& proposal, const TokenIdentity& identity) {
-  if (proposal.operation != "token.enrol") return {};
+  // Of a group's new member the token itself can say nothing: it is not there.
+  if (proposal.operation != "token.enrol" || proposal.params.contains("member")) return {};
   const auto is = [&](const char* name, const std::string& value) {
     const auto at = proposal.params.find(name);
     return at != proposal.params.end() && at->second == MarkOf(value);

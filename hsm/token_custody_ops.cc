@@ -28,7 +28,7 @@ template <class Spend>
 Result<void> TokenKeyOps::Make(const std::string& keyring, const KeySpec& spec, Spend spend) {
   const MutexLock lock(mutex_);
   if (Broken()) return Unavailable("the token has failed; its host is being replaced");
-  if (spec.ref.token != token_.identity.serial)
+  if (!token_.IsNamed(spec.ref.token))
     return NotFound("this host serves token " + token_.identity.serial, "key-missing");
   TRY_ASSIGN(const auto existing, control_.FindObjects({{CKA_ID, Bytes(spec.ref.key.begin(), spec.ref.key.end())}}, 1));
   if (!existing.empty())

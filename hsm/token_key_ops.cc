@@ -56,19 +56,24 @@ Result<std::unique_ptr<TokenKeyOps>> TokenKeyOps::Open(TokenUri uri, const Clock
     workers.push_back(std::move(worker));
   }
   const auto identity = IdentityOf(info, profile);
+  // A token without a record is in no group; whatever else is wrong with it shows where the record is asked for.
+  std::string group;
+  if (const auto record = CheckpointSigner(*module).Record(control))
+    for (const auto& member : record->custody.members)
+      if (IsMember(member, identity)) group = member.group;
   std::unique_ptr<TokenKeyOps> ops(new TokenKeyOps(std::move(module), std::move(uri), slot, profile, identity,
-                                                   std::move(keeper), std::move(control), std::move(workers), clock,
-                                                   std::move(options.watch)));
+                                                   std::move(group), std::move(keeper), std::move(control),
+                                                   std::move(workers), clock, std::move(options.watch)));
   TRY(ops->SelfTest());
   return ops;
 }
 
 TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile,
-                         TokenIdentity identity, std::optional<Session> keeper, Session control,
+                         TokenIdentity identity, std::string group, std::optional<Session> keeper, Session control,
                          std::vector<Session> workers, const Clock& clock, SessionLanes::Watch watch)
     : module_(std::move(module)),
       uri_(std::move(uri)),
-      token_{*module_, slot, std::move(profile), std::move(identity)},
+      token_{*module_, slot, std::move(profile), std::move(identity), std::move(group)},
       clock_(clock),
       began_host_(clock.Now()),
       began_steady_(clock.Steady()),

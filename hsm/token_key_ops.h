@@ -56,8 +56,8 @@ class TokenKeyOps final : public KeyOps {
 
  private:
   TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile,
-              TokenIdentity identity, std::optional<Session> keeper, Session control, std::vector<Session> workers,
-              const Clock& clock, SessionLanes::Watch watch);
+              TokenIdentity identity, std::string group, std::optional<Session> keeper, Session control,
+              std::vector<Session> workers, const Clock& clock, SessionLanes::Watch watch);
 
   // Runs a call of the signer on the control session.
   template <class Call>

@@ -42,7 +42,8 @@ Result<crypto::LedgerRecord> TokenKeyOps::ReadLedgerRecord() {
 
 Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   const auto used = std::move(grant);
-  if (!crypto::NamesToken(used.proposal(), token_.identity.serial))
+  if (!crypto::NamesToken(used.proposal(), token_.identity.serial) &&
+      (token_.group.empty() || !crypto::NamesToken(used.proposal(), token_.group)))
     return Forbidden("the votes are for another token than " + token_.identity.serial, "grant-mismatch");
   TRY(CheckEnrolment(used.proposal(), token_.identity));
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
@@ -83,8 +84,7 @@ Result<void> TokenKeyOps::CheckCourse() const {
 Result<void> TokenKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key) {
   const auto used = std::move(grant);
   TRY(CheckStanding(used, key, /*destroys=*/true));
-  if (key.token != token_.identity.serial)
-    return NotFound("this host serves token " + token_.identity.serial, "key-missing");
+  if (!token_.IsNamed(key.token)) return NotFound("this host serves token " + token_.identity.serial, "key-missing");
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     shared_.Count();
     TRY(CheckCourse());
@@ -106,8 +106,7 @@ Result<void> TokenKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key
 }
 
 Result<void> TokenKeyOps::CancelDestruction(const KeyRef& key) {
-  if (key.token != token_.identity.serial)
-    return NotFound("this host serves token " + token_.identity.serial, "key-missing");
+  if (!token_.IsNamed(key.token)) return NotFound("this host serves token " + token_.identity.serial, "key-missing");
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     shared_.Count();
     TRY(signer_.Forget(control_.session(), key.key));

@@ -295,7 +295,7 @@ Result<std::vector<Attribute>> TokenSession::ReadAttributes(CK_OBJECT_HANDLE obj
 }
 
 Result<CK_OBJECT_HANDLE> TokenSession::Locate(const KeyRef& ref) {
-  if (ref.token != token_.identity.serial)
+  if (!token_.IsNamed(ref.token))
     return NotFound("the key is in token " + ref.token + ", this host serves " + token_.identity.serial, "key-missing");
   if (const auto known = shared_.Find(ref.key)) return *known;
   TRY_ASSIGN(

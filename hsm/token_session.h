@@ -20,6 +20,11 @@ struct OpenToken {
   const CK_SLOT_ID slot;
   const VendorProfile profile;
   const TokenIdentity identity;
+  const std::string group;  // the serial number that its group is named by, empty when it is the member of none
+  /// IsNamed tells whether a serial number is this token's, or its group's.
+  bool IsNamed(const std::string& serial) const {
+    return serial == identity.serial || (!group.empty() && serial == group);
+  }
 };
 
 /// SharedKeys is what the sessions of one host know together: handles of KEKs that were looked up and judged, and

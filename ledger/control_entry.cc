@@ -174,6 +174,7 @@ struct Writer {
   void operator()(const TokenEnrolled& e) const {
     for (const auto* text : {&e.token, &e.label, &e.model, &e.manufacturer}) out.Text(*text);
     out.U8(e.customer ? 1 : 0);
+    out.Text(e.group);
   }
 };
 
@@ -332,6 +333,7 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       TokenEnrolled e;
       for (auto* text : {&e.token, &e.label, &e.model, &e.manufacturer}) *text = in.Text();
       e.customer = GetFlag(in);
+      e.group = in.Text();
       return e;
     }
     default:

@@ -219,13 +219,15 @@ struct VersionAttested {
   std::string by;
   std::string statement;
 };
-/// TokenEnrolled stands in the settlement of `token.enrol`: KEKs may be in this token from here on.
+/// TokenEnrolled stands in the settlement of `token.enrol`: KEKs may be in this token from here on, or it may stand in
+/// for the one that its group is named by.
 struct TokenEnrolled {
   std::string token;  // serial number
   std::string label;
   std::string model;
   std::string manufacturer;
   bool customer = false;  // its owner makes keys in it by herself: they are offered for adoption
+  std::string group;      // serial number of the token that it is a member beside; empty for a further token
 };
 using ControlBody =
     std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,

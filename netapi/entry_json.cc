@@ -195,7 +195,10 @@ struct Body {
     out["label"] = e.label;
     out["model"] = e.model;
     out["manufacturer"] = e.manufacturer;
-    out["owner"] = e.customer ? "customer" : "appliance";
+    if (!e.group.empty())
+      out["member_of"] = e.group;
+    else
+      out["owner"] = e.customer ? "customer" : "appliance";
   }
 };
 

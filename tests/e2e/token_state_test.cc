@@ -11,6 +11,7 @@
 #include "netapi/json.h"
 #include "tests/support/dev_fixture.h"
 #include "tests/support/faulty_module.h"
+#include "tests/support/govern.h"
 
 namespace strongroom::tests {
 namespace {
@@ -138,6 +139,47 @@ TEST_F(TokenStates, P8_ALatchedPinIsNamedAndClearedWithoutARestart) {
   const auto until = std::chrono::steady_clock::now() + 10s;
   while (Ask().first != 200U && std::chrono::steady_clock::now() < until) std::this_thread::yield();
   EXPECT_EQ(Ask().first, 200U);
+}
+
+// K9: a high-availability group presents another member. Before that is enrolled it is an impostor; afterwards services
+// and ceremonies go on through it, and with marks of its own that were not voted for they do not.
+TEST_F(TokenStates, K9_AnotherMemberOfAGroupServesOnceItIsEnrolled) {
+  ASSERT_TRUE(Becomes("ready"));
+  const auto token = Status().at("tokens").at(0);
+  const auto text = [&](const char* name) { return std::string(std::string_view(token.at(name).get_string())); };
+  auto member = text("serial");
+  member[0] ^= 1;  // what the faulty module makes of it
+  const auto enrol = [&](const std::string& model) {
+    (void)Governed(f_, {"propose", "token.enrol", "--param", "token=" + member, "--param",
+                        "member-of=" + text("serial"), "--param", "label=" + text("label"), "--param", "model=" + model,
+                        "--param", "manufacturer=" + text("manufacturer"), "--reason", "a test"});
+  };
+  enrol("another model");
+  module_.Order("C_GetTokenInfo impostor");
+  ASSERT_TRUE(Becomes("impostor")) << TokenState();
+  EXPECT_EQ(Ask().first, 503U);
+  module_.Heal();
+  ASSERT_TRUE(Becomes("ready")) << TokenState();
+  enrol(text("model"));
+  module_.Order("C_GetTokenInfo impostor");
+  const auto presents = [&] {
+    const auto status = Status();
+    const auto* serial = status.at("tokens").at(0).get_object().if_contains("serial");
+    return serial == nullptr ? std::string() : std::string(std::string_view(serial->get_string()));
+  };
+  const auto until = std::chrono::steady_clock::now() + 20s;
+  while (presents() != member && std::chrono::steady_clock::now() < until) std::this_thread::yield();
+  ASSERT_TRUE(Becomes("ready")) << TokenState();
+  EXPECT_EQ(presents(), member);
+  EXPECT_EQ(Ask().first, 200U);
+  (void)Governed(f_, {"propose", "keyring.rotate", "--keyring", "install", "--reason", "a test"});
+  EXPECT_EQ(Ask().first, 200U);
+  module_.Heal();
+  while (presents() == member && std::chrono::steady_clock::now() < until + 20s) std::this_thread::yield();
+  ASSERT_TRUE(Becomes("ready")) << TokenState();
+  EXPECT_EQ(Ask().first, 200U) << "and back again";
+  const TempDir out;
+  ExportVerifies(f_, out.File("export"));
 }
 
 // A supervisor that is gone is down; one whose hosts do not come up is connecting.

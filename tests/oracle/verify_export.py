@@ -660,9 +660,12 @@ class Control:
         ring["primary"] = number
 
     def kind_30(self, r, time):
-        serial, label, model, maker, customer = r.text(), r.text(), r.text(), r.text(), r.number(1)
-        self.changes.append(("enrolled", serial, label, model, maker, customer))
-        self.tokens[serial] = customer
+        serial, label, model, maker, customer, group = r.text(), r.text(), r.text(), r.text(), r.number(1), r.text()
+        self.changes.append(("enrolled", serial, label, model, maker, customer, group))
+        if group and group not in (self.main_token, *self.tokens):
+            raise Bad("the member of a group that is not enrolled")
+        if not group:
+            self.tokens[serial] = customer
 
     def kind_10(self, r, time):
         epoch, control_note, evidence_note = r.number(8), r.text(), r.text()
@@ -712,9 +715,12 @@ class Control:
         if f["operation"] == "clock.accept":
             return [("clock",)]
         if f["operation"] == "token.enrol":
+            if "member" in params:
+                return [("enrolled", params["member"], params["label"], params["model"], params["manufacturer"], 0,
+                         params["token"])]
             mark = lambda name: "" if params[name] == "-" else params[name]
             return [("enrolled", params["token"], mark("label"), mark("model"), mark("manufacturer"),
-                     {"appliance": 0, "customer": 1}[params["owner"]])]
+                     {"appliance": 0, "customer": 1}[params["owner"]], "")]
         if f["operation"] == "break-glass.open":
             id = hashlib.sha256(p["text"].encode()).hexdigest()[:32]
             return [("break-glass", id, params["check"], params["scope"], int(params["minutes"]), int(params["uses"]),

@@ -18,6 +18,7 @@ inline crypto::LedgerRecord SampleRecord() {
                     {{{5, 6}, 99}},
                     {{{7}, "install", crypto::Suite::kGcm, 30, 60, 45}},
                     {{{7}, "5678", 77}},
+                    {{"1234", "hsm", "m", "v", "5678"}},
                     true};
   return record;
 }
