@@ -238,17 +238,30 @@ Result<void> Checkpointer::Learn(const State& state) {
 // changed entry as well.
 Result<void> Checkpointer::Rehash(Log log, const ledger::Head& head, Progress& progress) {
   auto tree = progress.rehashed;
-  TRY(ledger_.Read(log, tree.size(), [&](std::uint64_t index, ByteView entry) {
+  TRY(SkipArchived(log, tree));
+  const auto from = tree.size();
+  TRY(ledger_.Read(log, from, [&](std::uint64_t index, ByteView entry) {
     if (index != tree.size() || index >= head.size) return false;
     tree.Append(crypto::LeafHash(entry));
     return tree.size() < head.size;
   }));
+  if (tree.size() != head.size && ledger_.FirstStored(log) > from)
+    return Unavailable("evidence is being archived: what is left of it is read again", "not-anchored");
   if (tree.size() != head.size || tree.Root() != head.root)
     return Integrity(std::string("stored entries of the ") + (log == Log::kControl ? "control" : "evidence") +
                          " log between " + std::to_string(progress.rehashed.size()) + " and " +
                          std::to_string(head.size) + " are not what was recorded: nothing more is signed",
                      "ledger-damaged");
   progress.rehashed = std::move(tree);
+  return {};
+}
+
+// What votes have archived is not here to be read: the tree goes on from its tiles, and the root that was signed tells
+// whether those are what they were.
+Result<void> Checkpointer::SkipArchived(Log log, crypto::MerkleFrontier& tree) const {
+  const auto first = ledger_.FirstStored(log);
+  if (tree.size() >= first) return {};
+  TRY_ASSIGN(tree, ledger_.FrontierAt(log, first));
   return {};
 }
 
@@ -260,12 +273,15 @@ Result<void> Checkpointer::Patrol(Log log) {
     if (progress.patrol_goal.size() == 0) return {};
   }
   auto& tree = progress.patrolled;
-  const auto until = std::min(progress.patrol_goal.size(), tree.size() + options_.patrol);
-  TRY(ledger_.Read(log, tree.size(), [&](std::uint64_t index, ByteView entry) {
+  TRY(SkipArchived(log, tree));
+  const auto from = tree.size();
+  const auto until = std::min(progress.patrol_goal.size(), from + options_.patrol);
+  TRY(ledger_.Read(log, from, [&](std::uint64_t index, ByteView entry) {
     if (index != tree.size()) return false;
     tree.Append(crypto::LeafHash(entry));
     return tree.size() < until;
   }));
+  if (tree.size() != until && ledger_.FirstStored(log) > from) return {};  // archived meanwhile: next time from there
   const bool whole_round = tree.size() == progress.patrol_goal.size();
   if (tree.size() != until || (whole_round && tree != progress.patrol_goal))
     return Integrity(std::string("stored entries of the ") + (log == Log::kControl ? "control" : "evidence") +

@@ -211,6 +211,7 @@ Result<Params> DraftParams(const State& state, const ProposalRequest& request, c
   if (operation == "keyring.rotate") return DraftRotate(state, request);
   if (operation == "ledger.adopt") return DraftAdoption(state, request, drawn);
   if (operation == "ledger.rotate-key") return DraftKeyRotation(state, request, drawn);
+  if (operation == "ledger.archive") return DraftArchive(request, drawn);
   if (operation == "roster.change") return DraftRosterChange(state, request, drawn);
   if (operation == "clock.accept") return DraftClock(state, request, drawn);
   if (operation == "token.enrol") return DraftEnrolment(state, request, drawn);
@@ -361,6 +362,7 @@ Result<Effect> EffectOf(const State& state, const crypto::ProposalText& proposal
   if (proposal.operation == "keyring.create") return EffectOfCreate(state, proposal);
   if (proposal.operation == "ledger.adopt") return EffectOfAdoption(state, proposal);
   if (proposal.operation == "ledger.rotate-key") return EffectOfKeyRotation(state, proposal);
+  if (proposal.operation == "ledger.archive") return EffectOfArchive(state, proposal);
   if (proposal.operation == "roster.change") return EffectOfRosterChange(state, proposal);
   if (proposal.operation == "keyring.rotate") return EffectOfRotate(state, proposal);
   if (proposal.operation == "clock.accept") return EffectOfClock(state, proposal);

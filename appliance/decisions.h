@@ -44,6 +44,7 @@ struct Recovery {
 struct ReachableToken {
   hsm::TokenIdentity identity;
   std::vector<hsm::KeyRecord> keys;
+  bool obeys = false;  // its record says that it is enrolled
 };
 
 /// Drawn is what a decision may not make up itself: time, randomness, where the log stands, which token is there.
@@ -55,6 +56,7 @@ struct Drawn {
   std::string token;                                           // the main one's serial number
   std::map<std::string, ReachableToken, std::less<>> further;  // by serial number; for what is about tokens alone
   std::optional<Recovery> recovery;                            // for ledger.adopt alone
+  std::optional<ledger::Head> archive;                         // for ledger.archive alone: what may go
   Millis host = 0;                                             // what the host's clock says
   Millis token_seen = 0;                       // the latest time that the token has seen; for clock.accept alone
   std::string clock_fault;                     // why it is not relied on; empty when it is

@@ -92,7 +92,9 @@ Result<void> TellUses(const ledger::Ledger& ledger, const Keyring& keyring, cons
 
 }  // namespace
 
-std::uint64_t FirstSince(const ledger::Ledger& ledger, Millis time) {
+std::uint64_t FirstSince(const ledger::Ledger& ledger, Millis time) { return FirstAt(ledger, time - kSlack); }
+
+std::uint64_t FirstAt(const ledger::Ledger& ledger, Millis time) {
   const auto time_of = [&](std::uint64_t index) {
     Millis at = 0;
     (void)ledger.Read(ledger::Log::kEvidence, index, [&](std::uint64_t, ByteView raw) {
@@ -101,10 +103,10 @@ std::uint64_t FirstSince(const ledger::Ledger& ledger, Millis time) {
     });
     return at;
   };
-  std::uint64_t low = 0, high = ledger.HeadOf(ledger::Log::kEvidence).size;
+  std::uint64_t low = ledger.FirstStored(ledger::Log::kEvidence), high = ledger.HeadOf(ledger::Log::kEvidence).size;
   while (low < high) {
     const auto middle = low + (high - low) / 2;
-    if (time_of(middle) + kSlack < time)
+    if (time_of(middle) < time)
       low = middle + 1;
     else
       high = middle;

@@ -20,13 +20,11 @@ FurtherJudgement JudgeFurther(const State& state, const std::string& serial, con
     return {links == TokenState::kReady ? TokenState::kVerifying : links, findings.identity.error().Line(),
             std::nullopt};
   const auto& seen = *findings.identity;
-  if (!SameToken(state, serial, seen)) return {TokenState::kImpostor, "the token in the slot is " + seen.serial, false};
+  if (!SameToken(state, serial, seen))
+    return {TokenState::kImpostor,
+            "the token in the slot is " + seen.serial + ", or has other marks than the enrolled one", false};
   if (enrolled == state.tokens.end())
     return {TokenState::kNotEnrolled, "it is connected and not enrolled: propose token.enrol", false};
-  const auto& marks = enrolled->second;
-  if (seen.serial == serial &&
-      (seen.label != marks.label || seen.model != marks.model || seen.manufacturer != marks.manufacturer))
-    return {TokenState::kImpostor, "its label, model or manufacturer is not the enrolled token's", false};
   if (!findings.tested && Away(findings.tested.error()))
     return {TokenState::kVerifying, findings.tested.error().Line(), std::nullopt};
   if (!findings.tested) {
@@ -35,7 +33,8 @@ FurtherJudgement JudgeFurther(const State& state, const std::string& serial, con
   }
   if (!findings.follows && Away(findings.follows.error()))
     return {TokenState::kVerifying, findings.follows.error().Line(), std::nullopt};
-  if (!findings.follows && findings.follows.error().Slug() != "roster-not-enforced")
+  const auto slug = findings.follows ? std::string() : std::string(findings.follows.error().Slug());
+  if (slug == "token-without-record" || slug == "anchor-missing" || slug == "anchor-damaged")
     return {TokenState::kImpostor, findings.follows.error().Line(), false};
   if (!findings.follows) return {TokenState::kDegraded, findings.follows.error().Line(), true};
   return {links, findings.sweep, true};
@@ -65,8 +64,11 @@ void FurtherWatch::Loop(const std::string& serial) {
   while (true) {
     Look(serial);
     const MutexLock lock(mutex_);
-    const bool well = watched_[serial].report.detail.empty();
-    const auto until = std::chrono::steady_clock::now() + (well ? schedule_.canary : std::min(schedule_.canary, kSoon));
+    using enum TokenState;
+    const auto at = watched_[serial].report.state;
+    const bool waits = at == kDown || at == kConnecting || at == kVerifying;  // for something that may come any moment
+    const auto until =
+        std::chrono::steady_clock::now() + (waits ? std::min(schedule_.canary, kSoon) : schedule_.canary);
     while (!stopping_ && wake_.WaitUntil(mutex_, until)) {
     }
     if (stopping_) return;
@@ -77,7 +79,7 @@ void FurtherWatch::Loop(const std::string& serial) {
 Result<void> FurtherWatch::Follow(const std::string& serial) {
   const auto state = governance_.Snapshot();
   TRY_ASSIGN(const auto record, tokens_.Token(serial).ReadLedgerRecord());
-  if (state->roster && record.custody.roster_version == state->roster->version() &&
+  if (state->roster && record.custody.further && record.custody.roster_version == state->roster->version() &&
       record.custody.roster_hash == state->roster->hash())
     return {};
   return governance_.FollowRoster(serial);
@@ -103,7 +105,12 @@ void FurtherWatch::Look(const std::string& serial) {
   auto& watched = watched_[serial];
   findings.sweep = ours ? watched.sweep : "";
   auto judged = JudgeFurther(*state, serial, findings);
-  if (judged.open) doors_.Open(serial, *judged.open);
+  // One that is away at two looks in a row is not waited for by services: they are told at once.
+  watched.away = judged.open ? 0 : watched.away + 1;
+  if (judged.open)
+    doors_.Open(serial, *judged.open);
+  else if (watched.away >= 2)
+    doors_.Open(serial, false);
   watched.report.state = judged.state;
   watched.report.detail = std::move(judged.detail);
   watched.report.hosts = std::move(findings.links);

@@ -61,7 +61,7 @@ class FurtherWatch {
     FurtherReport report;
     std::string sweep = "not run yet";
     std::chrono::steady_clock::time_point sweep_due;
-    std::uint64_t swept_at = 0;  // size of the control log
+    unsigned away = 0;  // looks in a row that found nobody
   };
   void Loop(const std::string& serial) EXCLUDES(mutex_);
   void Look(const std::string& serial) EXCLUDES(mutex_);

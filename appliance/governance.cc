@@ -8,6 +8,7 @@
 #include "appliance/ledger_decisions.h"
 #include "appliance/proposal_params.h"
 #include "appliance/state_rows.h"
+#include "appliance/token_decisions.h"
 #include "crypto/custody.h"
 #include "crypto/sshsig.h"
 
@@ -209,11 +210,15 @@ Result<ProposalView> Governance::File(const std::string& requester, const Propos
   drawn.nonce = crypto::RandomArray<16>();
   drawn.keyring_id = crypto::RandomArray<16>();
   drawn.control = ledger_.HeadOf(ledger::Log::kControl);
-  if (const auto identity = key_ops_.Identity()) drawn.token = identity->serial;
+  if (const auto identity = key_ops_.Identity()) drawn.token = NameOf(*Snapshot(), *identity);
   // A KEK is never asked for in another token than the one that the keyrings are in.
   if (const auto recorded = RecordedToken(*Snapshot()); !recorded.empty()) drawn.token = recorded;
   if (request.operation == "clock.accept") drawn.token_seen = LatestSeen(*Snapshot());
   drawn.further = Reach(*Snapshot(), request);
+  if (request.operation == "ledger.archive")
+    if (const auto before = ParseTime(Get(request.params, "before"))) {
+      TRY_ASSIGN(drawn.archive, ArchivableBefore(*Snapshot(), *before));
+    }
   if (request.operation == "ledger.adopt" && Snapshot()->roster) {
     TRY_ASSIGN(drawn.recovery, LookForRecovery(*Snapshot(), drawn.token));
   }
@@ -267,12 +272,16 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
   if (effect.generate) {
     // K3: an unknown or drifted key stops ceremonies before anything is consumed.
     const auto& token = effect.generate->ref.token;
+    TRY(CheckEnrolled(*state, token));
     TRY_ASSIGN(const auto records, key_ops_.Token(token).Inventory());
     const auto faults = JudgeInventory(*state, token, records);
     if (!faults.empty()) return Conflict("the token's keys are not as recorded: " + faults.front(), "token-inventory");
   }
   TRY(CheckUnsettled(*state, proposal->parsed));
+  if (effect.changes_record && operation != "token.enrol")
+    TRY(CheckEnrolled(*state, Get(proposal->parsed.params, "token")));
   if (adopts) TRY(CheckAdoption(*state, proposal->parsed));
+  if (operation == "ledger.archive") TRY(CheckArchive(*state, proposal->parsed));
   std::vector<ledger::ControlBody> intent = {ledger::ProposalConsumed{id, executor}};
   intent.insert(intent.end(), effect.at_once.begin(), effect.at_once.end());
   TRY(FillProgress(intent));
@@ -413,8 +422,15 @@ Result<void> Governance::AskOutcome(const crypto::ProposalText& proposal, const 
       outcome = Integrity("the key that a cut-off execution left in the token is not as asked for: " + found->fault,
                           "key-drift");
   }
-  if (!effect.changes_record) return {};
-  const auto read = key_ops_.Token(Get(proposal.params, "token")).ReadLedgerRecord();
+  // Where a key is made as well, the record came first.
+  if (!effect.changes_record || effect.generate) return {};
+  // A token that there is no way to any more cannot be asked; nobody else may answer for it.
+  const auto serial = Get(proposal.params, "token");
+  const auto connected = key_ops_.Further();
+  if (proposal.operation == "token.enrol" && !proposal.params.contains("member") &&
+      std::find(connected.begin(), connected.end(), serial) == connected.end())
+    return Unavailable("token " + serial + " is not connected", "token-not-connected");
+  const auto read = key_ops_.Token(serial).ReadLedgerRecord();
   if (!read && proposal.operation == "ledger.adopt" && RecordLost(read.error())) {
     outcome = interrupted;  // what would have made the record anew has not happened
     return {};

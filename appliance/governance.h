@@ -72,6 +72,9 @@ class Governance {
   /// RunDueDestructions destroys the KEKs whose waiting period is over, each with its entry. Returns how many.
   Result<int> RunDueDestructions() EXCLUDES(mutex_);
 
+  /// TrimArchived lets go of evidence that votes have archived, for a moment at a time.
+  Result<void> TrimArchived() EXCLUDES(mutex_);
+
   /// RunMandates rotates the keyrings whose policy asks for it now, each with its intent and outcome, and settles what
   /// was cut off. One that fails is tried again after an hour. Returns how many were rotated.
   Result<int> RunMandates() EXCLUDES(mutex_);
@@ -122,6 +125,7 @@ class Governance {
  private:
   Result<int> StartOwedJobsLocked() REQUIRES(mutex_);
   Result<void> FillProgress(std::vector<ledger::ControlBody>& bodies) const;
+  Result<void> CheckNothingElsewhere(const Keyring& keyring) const;
   Result<void> CheckTurn(const State& state, const crypto::ProposalText& proposal, Millis now) const;
   Result<void> EndAtToken(const hsm::KeyRef& key) REQUIRES(mutex_);
   Result<void> RunMandate(const Keyring& keyring) REQUIRES(mutex_);
@@ -147,6 +151,11 @@ class Governance {
   std::map<std::string, ReachableToken, std::less<>> Reach(const State& state, const ProposalRequest& request)
       REQUIRES(mutex_);
   Millis LatestSeen(const State& state) REQUIRES(mutex_);
+  // The most of the evidence log that may be archived of what is older than a time.
+  Result<std::optional<ledger::Head>> ArchivableBefore(const State& state, Millis time) const;
+  Result<void> CheckArchive(const State& state, const crypto::ProposalText& proposal) const;
+  // A further token must be the enrolled one and know that it is, before it is asked to do anything (K9).
+  Result<void> CheckEnrolled(const State& state, const std::string& serial) REQUIRES(mutex_);
   static bool ConcernsFurther(const State& state, const crypto::ProposalText& proposal);
   static Result<void> CheckUnsettled(const State& state, const crypto::ProposalText& proposal);
   Result<crypto::Roster> RosterOfVersion(std::uint64_t version) const;

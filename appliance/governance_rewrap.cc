@@ -21,8 +21,12 @@ Result<void> Governance::CheckTurn(const State& state, const crypto::ProposalTex
       return CheckNonePending(*install);
   const auto* keyring = state.FindKeyring(proposal.keyring);
   if (keyring == nullptr) return {};
-  if (operation == "keyring.rotate" || operation == "rewrap.reverse") TRY(CheckNonePending(*keyring));
-  if (operation == "keyring.rotate" || operation == "rewrap.reverse") TRY(CheckNoJob(state, *keyring));
+  const bool moves = operation == "rekey.start" || operation == "version.adopt";
+  if (moves || operation == "keyring.rotate" || operation == "rewrap.reverse") {
+    TRY(CheckNonePending(*keyring));
+    TRY(CheckNoJob(state, *keyring));
+  }
+  if (operation == "rekey.start") TRY(CheckNothingElsewhere(*keyring));
   if (operation == "keyring.rotate") return CheckPace(*keyring, now, rotation_pace_);
   if (operation != "version.archive" && operation != "version.destroy") return {};
   const auto number = crypto::ParseNumber(proposal.params.at("version"));
@@ -31,6 +35,18 @@ Result<void> Governance::CheckTurn(const State& state, const crypto::ProposalTex
   TRY_ASSIGN(const auto terms, CensusTermsOf(proposal.params));
   TRY_ASSIGN(const auto facts, FactsOf(state, *keyring, *version));
   return CheckCensus(state, *keyring, *version, facts, terms.waive, terms.quiet_hours, now);
+}
+
+// A third token would never be told that it may open what a first one has: everything is brought along before.
+Result<void> Governance::CheckNothingElsewhere(const Keyring& keyring) const {
+  TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(keyring.id));
+  for (const auto& [number, version] : keyring.versions)
+    if (const auto at = counts.find(number);
+        at != counts.end() && at->second.records > 0 && version.token != keyring.Primary()->token)
+      return Conflict(std::to_string(at->second.records) + " wrapped DEKs of the inventory are under version " +
+                          std::to_string(number) + ", in token " + version.token + ": propose rewrap.start first",
+                      "census-inventory");
+  return {};
 }
 
 Result<UseFacts> Governance::FactsOf(const State& state, const Keyring& keyring, const Version& version) const {
@@ -66,11 +82,13 @@ Result<int> Governance::StartOwedJobsLocked() {
   TRY(ledger_.CheckSpace());
   const auto state = Snapshot();
   // What was cut off is settled first: it may be a rotation.
+  std::set<std::string> unsettled;
   for (const auto& [id, proposal] : state->proposals)
-    if (proposal->fate == ProposalFate::kConsumed) return 0;
+    if (proposal->fate == ProposalFate::kConsumed) unsettled.insert(proposal->parsed.keyring);
+  if (unsettled.contains("install")) return 0;  // it may move them all
   int started = 0;
   for (const auto& [name, keyring] : state->keyrings) {
-    if (keyring->mandated != 0) continue;
+    if (keyring->mandated != 0 || unsettled.contains(name)) continue;
     const auto kind = OwedJob(*state, *keyring);
     if (!kind) continue;
     TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(keyring->id));

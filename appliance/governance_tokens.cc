@@ -29,7 +29,9 @@ std::map<std::string, ReachableToken, std::less<>> Governance::Reach(const State
     auto identity = token.Identity();
     auto keys = identity ? token.Inventory() : Result<std::vector<hsm::KeyRecord>>(identity.error());
     // Another token in its place is none that may be asked for anything.
-    if (keys && SameToken(state, serial, *identity)) reached[serial] = {std::move(*identity), std::move(*keys)};
+    const auto record = keys ? token.ReadLedgerRecord() : Result<crypto::LedgerRecord>(keys.error());
+    if (keys && SameToken(state, serial, *identity))
+      reached[serial] = {std::move(*identity), std::move(*keys), record && record->custody.further};
   }
   return reached;
 }
@@ -47,14 +49,35 @@ bool Governance::ConcernsFurther(const State& state, const crypto::ProposalText&
          state.tokens.contains(WithoutPrefix(Get(proposal.params, "custody")));
 }
 
-// What a token that is away has left open is settled before anything else is done to the same keyring.
+// What a token that is away has left open is settled before anything is done that it would be judged by. An emergency
+// waits for nobody.
 Result<void> Governance::CheckUnsettled(const State& state, const crypto::ProposalText& proposal) {
-  for (const auto& [id, other] : state.proposals)
-    if (other->fate == ProposalFate::kConsumed && other->parsed.keyring == proposal.keyring &&
-        !proposal.keyring.empty())
-      return Unavailable("proposal " + id + " about the same keyring was cut off, and its token cannot be asked yet",
-                         "execution-unsettled");
+  if (proposal.operation == "keyring.emergency-rotate") return {};
+  const bool by_install =
+      proposal.operation == "keyring.create" && Get(proposal.params, "custody") == "keyring:install";
+  const bool reaches_all = proposal.operation == "roster.change" || proposal.operation == "clock.accept" ||
+                           proposal.operation == "token.enrol";
+  for (const auto& [id, other] : state.proposals) {
+    if (other->fate != ProposalFate::kConsumed) continue;
+    const bool same = !proposal.keyring.empty() && other->parsed.keyring == proposal.keyring;
+    if (same || (by_install && other->parsed.keyring == "install") ||
+        (reaches_all && other->parsed.operation == "token.enrol"))
+      return Unavailable("proposal " + id + " was cut off, and its token cannot be asked yet", "execution-unsettled");
+  }
   return {};
+}
+
+Result<void> Governance::CheckEnrolled(const State& state, const std::string& serial) {
+  const auto enrolled = state.tokens.find(serial);
+  if (enrolled == state.tokens.end()) return {};  // the main one, which is compared all the time
+  auto& token = key_ops_.Token(serial);
+  TRY_ASSIGN(const auto identity, token.Identity());
+  if (!SameToken(state, serial, identity))
+    return Integrity("another token stands in the place of " + serial, "impostor");
+  TRY_ASSIGN(const auto record, token.ReadLedgerRecord());
+  if (record.custody.further && record.custody.roster_version != 0) return {};
+  return Integrity("token " + serial + " does not know that it is enrolled: it is another one, or has lost its record",
+                   "token-without-record");
 }
 
 // The token that a keyring leaves comes first: what it remembers does no harm when the other one then makes no key.
@@ -96,12 +119,14 @@ Result<crypto::Roster> Governance::RosterOfVersion(std::uint64_t version) const 
 
 Result<void> Governance::FollowRoster(const std::string& serial) {
   const MutexLock lock(mutex_);
+  // What was cut off is asked for before anything else makes the token forget it.
+  TRY(ReconcileLocked(/*record_only=*/false));
   const auto state = Snapshot();
   auto& token = key_ops_.Token(serial);
   while (true) {
     TRY_ASSIGN(const auto record, token.ReadLedgerRecord());
     const auto at = record.custody.roster_version;
-    if (at == 0)
+    if (at == 0 || !record.custody.further)
       return Integrity(
           "token " + serial + " is enrolled and obeys no roster: it is another one, or has lost its record",
           "token-without-record");

@@ -1,7 +1,9 @@
 // What governance does by itself as time passes: destructions that are due, rotations by mandate.
 
+#include "appliance/emergency_report.h"
 #include "appliance/governance.h"
 #include "appliance/keyring_decisions.h"
+#include "appliance/ledger_decisions.h"
 #include "appliance/policy_decisions.h"
 #include "appliance/rewrap_decisions.h"
 #include "crypto/custody.h"
@@ -97,6 +99,7 @@ Result<int> Governance::RunDueDestructions() {
   const auto state = Snapshot();
   int done = 0;
   std::optional<Error> stuck;
+  std::set<std::string> away;  // further tokens that have not answered: each is waited for once
   // What came due while this was down goes a day after the start: time for people to see what the clock says.
   const bool watched = clock_.Now() - began_ >= kWatchFirst;
   for (const auto& due : DueDestructions(*state, clock_.Now())) {
@@ -111,16 +114,25 @@ Result<int> Governance::RunDueDestructions() {
                        "census-inventory");
       continue;
     }
+    const bool further = state->tokens.contains(ref.token);
+    if (away.contains(ref.token)) continue;
     const auto ended = EndAtToken(ref);
     if (!ended) {
       if (ended.error().Slug() == "destruction-not-due") continue;  // the token's host goes by its own clock
-      if (state->tokens.contains(ref.token) && ended.error().code == Code::kUnavailable) {
+      if (further && ended.error().Slug() != "destruction-not-pending") {
         stuck = ended.error();
+        away.insert(ref.token);
         continue;
       }
       // What a crash cut off after the token did it is done.
       if (ended.error().Slug() != "destruction-not-pending") return ended.error();
-      TRY_ASSIGN(const auto there, key_ops_.Token(ref.token).Find(ref.key));
+      const auto asked = key_ops_.Token(ref.token).Find(ref.key);
+      if (!asked && further) {
+        stuck = asked.error();
+        away.insert(ref.token);
+        continue;
+      }
+      TRY_ASSIGN(const auto there, asked);
       if (there) {
         stuck = ended.error();
         stuck->detail += ": cancel the destruction and propose it again";
@@ -139,6 +151,49 @@ Result<void> Governance::EndAtToken(const hsm::KeyRef& key) {
   TRY_ASSIGN(const auto record, key_ops_.Token(key.token).ReadLedgerRecord());
   TRY_ASSIGN(auto grant, crypto::GrantDestruction(record, key.key, clock_.Host(), clock_.Steady()));
   return key_ops_.Destroy(std::move(grant), key);
+}
+
+// What is open is counted in the evidence when it closes: so much stays.
+Result<std::optional<ledger::Head>> Governance::ArchivableBefore(const State& state, Millis time) const {
+  TRY_ASSIGN(const auto signed_head, ledger_.LatestCheckpoint(ledger::Log::kEvidence));
+  if (!signed_head) return std::optional<ledger::Head>();
+  auto size = std::min(FirstAt(ledger_, time), signed_head->size);
+  for (const auto& [id, opened] : state.break_glass)
+    if (opened->closed == 0) size = std::min(size, FirstSince(ledger_, opened->opened));
+  for (const auto& [key, emergency] : state.emergencies)
+    if (emergency.closed == 0) size = std::min(size, FirstSince(ledger_, emergency.opened));
+  size -= size % crypto::kTileWidth;
+  // The last entry stays: it tells what time it was.
+  if (size == ledger_.HeadOf(ledger::Log::kEvidence).size && size > 0) size -= crypto::kTileWidth;
+  if (size <= state.ledger.archived) return std::optional<ledger::Head>();
+  TRY_ASSIGN(const auto root, ledger_.RootAt(ledger::Log::kEvidence, size));
+  return std::optional<ledger::Head>({size, root});
+}
+
+Result<void> Governance::CheckArchive(const State& state, const crypto::ProposalText& proposal) const {
+  TRY_ASSIGN(const auto asked, ArchiveOf(proposal));
+  const auto before = ParseTime(proposal.params.at("before"));
+  if (!before) return Invalid("the proposal names no time");
+  TRY_ASSIGN(const auto most, ArchivableBefore(state, *before));
+  if (!most || most->size < asked.size)
+    return Conflict("something is open that has to be counted in this evidence: close it first", "evidence-in-use");
+  TRY_ASSIGN(const auto root, ledger_.RootAt(ledger::Log::kEvidence, asked.size));
+  if (root != asked.root) return Conflict("the evidence is another by now: propose again", "stale");
+  return {};
+}
+
+Result<void> Governance::TrimArchived() {
+  constexpr auto kMoment = std::chrono::milliseconds(200);
+  const auto until = std::chrono::steady_clock::now() + kMoment;
+  while (std::chrono::steady_clock::now() < until) {
+    const auto before = ledger_.FirstStored(ledger::Log::kEvidence);
+    ledger::Submission submission;
+    submission.trim = Snapshot()->ledger.archived;
+    if (submission.trim <= before) return {};
+    TRY(ledger_.Record(std::move(submission)));
+    if (ledger_.FirstStored(ledger::Log::kEvidence) == before) return {};
+  }
+  return {};
 }
 
 std::vector<std::string> Governance::Overdue() const {

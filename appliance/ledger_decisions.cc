@@ -6,6 +6,7 @@
 #include "appliance/token_decisions.h"
 #include "crypto/anchor.h"
 #include "crypto/custody.h"
+#include "crypto/merkle.h"
 #include "crypto/text_rules.h"
 
 namespace strongroom::appliance {
@@ -214,6 +215,38 @@ Result<Effect> EffectOfClock(const State& state, const crypto::ProposalText& p) 
   Effect effect;
   effect.changes_record = true;
   effect.entries = {ledger::ClockAccepted{}};
+  return effect;
+}
+
+Result<Params> DraftArchive(const ProposalRequest& request, const Drawn& drawn) {
+  TRY(OnlyParams(request.params, {"before", "where"}));
+  const auto before = ParseTime(Get(request.params, "before"));
+  if (!before || *before > drawn.now) return Invalid("before is a time that has been, like 2026-10-01T00:00:00Z");
+  const auto where = Get(request.params, "where");
+  if (where.empty()) return Invalid("where says where the export is kept that has what goes from here");
+  if (!drawn.archive)
+    return Conflict("there is no whole tile of signed evidence from before then that is not archived yet",
+                    "nothing-to-archive");
+  return Params{{"before", FormatTime(*before)},
+                {"evidence-log", std::to_string(drawn.archive->size) + " " + ToHex(drawn.archive->root)},
+                {"where", where}};
+}
+
+Result<ledger::EvidenceArchived> ArchiveOf(const crypto::ProposalText& p) {
+  const auto head = Get(p.params, "evidence-log");
+  const auto words = crypto::SplitWords(head);
+  const auto root = words.size() == 2 ? FromHexArray<32>(words[1]) : std::nullopt;
+  const auto size = words.size() == 2 ? crypto::ParseNumber(words[0]) : Result<std::uint64_t>(Invalid(""));
+  if (p.operation != "ledger.archive" || !root || !size || *size == 0 || *size % crypto::kTileWidth != 0)
+    return Invalid("the proposal is not one of ledger.archive");
+  return ledger::EvidenceArchived{*size, *root, Get(p.params, "where")};
+}
+
+Result<Effect> EffectOfArchive(const State& state, const crypto::ProposalText& p) {
+  TRY_ASSIGN(auto archived, ArchiveOf(p));
+  if (archived.size <= state.ledger.archived) return Stale("more has been archived since");
+  Effect effect;
+  effect.entries = {std::move(archived)};
   return effect;
 }
 

@@ -33,6 +33,14 @@ Result<Effect> EffectOfClock(const State& state, const crypto::ProposalText& pro
 Result<std::map<std::string, std::string, std::less<>>> KeysToAdopt(const State& state, const std::string& token,
                                                                     const std::vector<hsm::KeyRecord>& records);
 
+/// DraftArchive: parameters `before` (a time: evidence from before it goes) and `where` (where it is kept, for people).
+/// The governance shell has found what that amounts to. kConflict (nothing-to-archive).
+Result<std::map<std::string, std::string, std::less<>>> DraftArchive(const ProposalRequest& request,
+                                                                     const Drawn& drawn);
+Result<Effect> EffectOfArchive(const State& state, const crypto::ProposalText& proposal);
+/// ArchiveOf is what a proposal of `ledger.archive` names; kInvalid for any other.
+Result<ledger::EvidenceArchived> ArchiveOf(const crypto::ProposalText& proposal);
+
 /// WrappedByInstall names the keyrings that the install keyring wraps for: its rotation moves them all.
 std::vector<std::string> WrappedByInstall(const State& state);
 

@@ -158,6 +158,7 @@ void Lifecycle::Look() {
   if (impostor || !identity) return;
   if (!LookAtAnchors()) return;
   (void)governance_.RunDueDestructions();
+  (void)governance_.TrimArchived();
   const auto rotated = governance_.RunMandates();
   {
     const MutexLock lock(mutex_);
@@ -185,7 +186,7 @@ bool Lifecycle::Compare(const appliance::State& state, const Result<void>& teste
   // Another token than the one that the keyrings name, or than the one first met, is an impostor (K9), but for the
   // members of its group.
   const auto recorded = RecordedToken(state);
-  const auto expected = !recorded.empty() ? recorded : token_ ? token_->serial : identity->serial;
+  const auto expected = !recorded.empty() ? recorded : NameOf(state, token_ ? *token_ : *identity);
   const bool changed = token_ && token_->serial == identity->serial && *token_ != *identity;
   if (!SameToken(state, expected, *identity) || changed) {
     canary_ = "impostor: the token in the slot is " + identity->serial + ", the keyrings are in " + expected;

@@ -1,5 +1,7 @@
 #include "appliance/state.h"
 
+#include "crypto/merkle.h"
+
 namespace strongroom::appliance {
 namespace {
 
@@ -343,6 +345,11 @@ struct Applier {
     return changed;
   }
 
+  Result<Changed> operator()(const ledger::EvidenceArchived& e) const {
+    if (e.size <= state.ledger.archived || e.size % crypto::kTileWidth != 0) return Misfit("an archive out of order");
+    state.ledger.archived = e.size;
+    return OfLedger();
+  }
   Result<Changed> operator()(const ledger::TokenEnrolled& e) const {
     if (!e.group.empty()) {
       state.members[e.token] = {e.token, e.label, e.model, e.manufacturer, e.group};

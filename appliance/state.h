@@ -165,6 +165,7 @@ struct LedgerFacts {
   std::uint32_t key = 1;          // number of the checkpoint key in force
   std::vector<std::string> keys;  // all of them as verifier keys, oldest first; empty before a rotation
   std::set<Bytes> unused_keys;    // CKA_IDs that an adoption found and no keyring has
+  std::uint64_t archived = 0;     // evidence entries before this are kept elsewhere
   bool operator==(const LedgerFacts&) const = default;
 };
 

@@ -163,6 +163,7 @@ ledger::Row LedgerRow(const State& state) {
   for (const auto& key : facts.keys) out.Text(key);
   out.U32(static_cast<std::uint32_t>(facts.unused_keys.size()));
   for (const auto& key : facts.unused_keys) out.Blob(key);
+  if (facts.archived != 0) out.U64(facts.archived);
   return {std::string(kLedger), std::move(out).Take()};
 }
 
@@ -177,6 +178,7 @@ Result<LedgerFacts> DecodeLedger(ByteView bytes) {
     const auto key = in.Blob();
     facts.unused_keys.emplace(key.begin(), key.end());
   }
+  if (in.ok() && in.remaining() > 0) facts.archived = in.U64();
   if (format != kFormat || !in.Complete()) return Damaged(kLedger);
   return facts;
 }
@@ -471,6 +473,11 @@ Result<State> Load(const ledger::Ledger& ledger) {
 
 Result<State> LoadVerified(const ledger::Ledger& ledger) {
   TRY_ASSIGN(auto state, Replay(ledger));
+  if (ledger.FirstStored(ledger::Log::kEvidence) > state.ledger.archived)
+    return Integrity("the evidence log begins with entry " +
+                         std::to_string(ledger.FirstStored(ledger::Log::kEvidence)) +
+                         ", and votes have archived no more than " + std::to_string(state.ledger.archived),
+                     "ledger-damaged");
   std::map<std::string, Bytes, std::less<>> expected;
   for (auto& row : AllRows(state)) expected[row.key] = std::move(*row.value);
   std::size_t seen = 0;

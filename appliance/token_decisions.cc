@@ -104,8 +104,8 @@ Result<Params> DraftMember(const State& state, const ProposalRequest& request, c
     if (!request.params.contains(mark)) return Invalid(std::string(mark) + " of the new member is missing");
   const auto mark = [&](const char* name) { return hsm::MarkOf(Get(request.params, name)); };
   const crypto::Member member{serial, mark("label"), mark("model"), mark("manufacturer"), group};
-  if (const auto at = state.members.find(serial); at != state.members.end() && at->second == member)
-    return Conflict("token " + serial + " is a member", "token-enrolled");
+  for (const auto* text : {&member.serial, &member.label, &member.model, &member.manufacturer})
+    TRY(crypto::CheckMark(*text));
   return Params{{"label", member.label},
                 {"manufacturer", member.manufacturer},
                 {"member", serial},
@@ -114,8 +114,22 @@ Result<Params> DraftMember(const State& state, const ProposalRequest& request, c
 }
 }  // namespace
 
+bool SameMarks(const FurtherToken& token, const hsm::TokenIdentity& identity) {
+  return hsm::MarkOf(token.label) == hsm::MarkOf(identity.label) &&
+         hsm::MarkOf(token.model) == hsm::MarkOf(identity.model) &&
+         hsm::MarkOf(token.manufacturer) == hsm::MarkOf(identity.manufacturer);
+}
+
+std::string NameOf(const State& state, const hsm::TokenIdentity& identity) {
+  const auto at = state.members.find(identity.serial);
+  return at != state.members.end() && hsm::IsMember(at->second, identity) ? at->second.group : identity.serial;
+}
+
 bool SameToken(const State& state, const std::string& serial, const hsm::TokenIdentity& identity) {
-  if (identity.serial == serial) return true;
+  if (identity.serial == serial) {
+    const auto enrolled = state.tokens.find(serial);
+    return enrolled == state.tokens.end() || SameMarks(enrolled->second, identity);
+  }
   const auto at = state.members.find(identity.serial);
   return at != state.members.end() && at->second.group == serial && hsm::IsMember(at->second, identity);
 }
@@ -129,16 +143,18 @@ Result<Params> DraftEnrolment(const State& state, const ProposalRequest& request
   if (owner != "appliance" && owner != "customer") return Invalid("owner is appliance or customer");
   if (serial.empty() || serial == drawn.token)
     return Invalid("token is the serial number of a further token; the main one needs no enrolment");
-  if (serial.find(',') != std::string::npos) return Invalid("a serial number with a comma cannot be enrolled");
+  TRY(crypto::CheckMark(serial));
   const auto there = drawn.further.find(serial);
   if (there == drawn.further.end())
     return Unavailable("no connected token has the serial number '" + serial.substr(0, 64) +
                            "': it needs a [[token]] in the configuration and a strongroom-tokend",
                        "token-not-connected");
   const auto& identity = there->second.identity;
-  if (const auto at = state.tokens.find(serial);
-      at != state.tokens.end() && at->second.label == identity.label && at->second.model == identity.model &&
-      at->second.manufacturer == identity.manufacturer && at->second.customer == (owner == "customer"))
+  for (const auto* mark : {&identity.label, &identity.model, &identity.manufacturer})
+    TRY(crypto::CheckMark(hsm::MarkOf(*mark)));
+  if (const auto at = state.tokens.find(serial); there->second.obeys && at != state.tokens.end() &&
+                                                 SameMarks(at->second, identity) &&
+                                                 at->second.customer == (owner == "customer"))
     return Conflict("token " + serial + " is enrolled", "token-enrolled");
   if (!state.tokens.contains(serial) && state.tokens.size() >= kMostTokens)
     return Conflict("there are " + std::to_string(kMostTokens) + " further tokens", "too-many-tokens");
@@ -158,7 +174,8 @@ Result<Effect> EffectOfEnrolment(const State& state, const crypto::ProposalText&
   if (p.params.contains("member")) {
     const auto group = Get(p.params, "token"), serial = Get(p.params, "member");
     const auto main = RecordedToken(state);
-    if (serial.empty() || group.empty() || state.tokens.contains(serial) ||
+    for (const auto* mark : {"member", "label", "model", "manufacturer"}) TRY(crypto::CheckMark(Get(p.params, mark)));
+    if (group.empty() || serial == group || serial == main || state.tokens.contains(serial) ||
         (!main.empty() && group != main && !state.tokens.contains(group)))
       return Stale("the tokens are others by now");
     Effect effect;
@@ -172,8 +189,9 @@ Result<Effect> EffectOfEnrolment(const State& state, const crypto::ProposalText&
     return text == hsm::MarkOf({}) ? std::string() : text;
   };
   const auto serial = Get(p.params, "token"), owner = Get(p.params, "owner");
-  if (serial.empty() || (owner != "appliance" && owner != "customer"))
-    return Invalid("the proposal's parameters are not an enrolment's");
+  if (owner != "appliance" && owner != "customer") return Invalid("the proposal's parameters are not an enrolment's");
+  for (const auto* name : {"token", "label", "model", "manufacturer"}) TRY(crypto::CheckMark(Get(p.params, name)));
+  if (serial == RecordedToken(state)) return Stale("this is the main token by now");
   Effect effect;
   effect.changes_record = true;
   effect.entries = {

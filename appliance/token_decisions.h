@@ -21,6 +21,10 @@ Result<void> CheckCustody(const State& state, std::string_view custody, const Dr
 /// CheckKnownToken: a version's KEK is in the main token or in an enrolled one; kConflict (stale).
 Result<void> CheckKnownToken(const State& state, std::string_view custody);
 
+/// SameMarks tells whether a token has the marks that it was enrolled with.
+bool SameMarks(const FurtherToken& token, const hsm::TokenIdentity& identity);
+/// NameOf is the serial number that KEKs and proposals name a token by: its group's, if it is an enrolled member.
+std::string NameOf(const State& state, const hsm::TokenIdentity& identity);
 /// SameToken tells whether what is seen in a slot is the token that a serial number names: that one, or an enrolled
 /// member of its group with all its marks (K9).
 bool SameToken(const State& state, const std::string& serial, const hsm::TokenIdentity& identity);

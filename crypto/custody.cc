@@ -13,6 +13,7 @@ constexpr std::size_t kMaxSpent = 2000;  // twice what may be open at once
 constexpr std::size_t kMaxPending = 200;
 constexpr std::size_t kMaxMandates = 1000;
 constexpr std::size_t kMaxMembers = 32;
+constexpr Millis kMostLate = Millis{90} * 24 * 3600 * 1000;
 constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr std::size_t kArmorLine = 70;
 
@@ -125,8 +126,8 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
   return next;
 }
 
-bool MayComeLate(const LedgerRecord& record, const ProposalText& proposal) {
-  return proposal.operation == "roster.change" && record.custody.further;
+bool MayComeLate(const LedgerRecord& record, const ProposalText& proposal, Millis now) {
+  return proposal.operation == "roster.change" && record.custody.further && now <= proposal.execute_by + kMostLate;
 }
 
 bool IsSpent(const LedgerRecord& record, std::string_view text) {
@@ -305,6 +306,10 @@ Result<LedgerRecord> ReleaseRecord(const LedgerRecord& record, const ProposalTex
 }
 
 Result<void> JudgeRelease(const LedgerRecord& record, const KeyId& key, std::string_view to, Millis now) {
+  if (now + kClockSlack < record.custody.seen)
+    return Unavailable(
+        "the token's host has seen " + FormatTime(record.custody.seen) + " and its clock says " + FormatTime(now),
+        "clock-back");
   for (const auto& release : record.custody.releases)
     if (release.keyring == KeyringOf(key) && release.to == to && now <= release.until) return {};
   return Forbidden("no rekey.start lets this keyring's DEKs be opened for token " + std::string(to.substr(0, 64)),
@@ -436,6 +441,7 @@ Result<LedgerRecord> MemberRecord(const LedgerRecord& record, const ProposalText
     const auto at = proposal.params.find(name);
     return at == proposal.params.end() ? std::string() : at->second;
   };
+  for (const auto* mark : {"member", "label", "model", "manufacturer", "token"}) TRY(CheckMark(get(mark)));
   auto next = record;
   auto& members = next.custody.members;
   std::erase_if(members, [&](const Member& m) { return m.serial == get("member"); });

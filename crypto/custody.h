@@ -24,8 +24,9 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
                                    bool after_loss = false);
 
 /// MayComeLate tells whether a proposal whose time for execution has passed is carried out all the same: a further
-/// token, which signs no logs, follows the `roster.change` of its own roster's quorum whenever it is reached again.
-bool MayComeLate(const LedgerRecord& record, const ProposalText& proposal);
+/// token, which signs no logs, follows the `roster.change` of its own roster's quorum when it is reached again, within
+/// 90 days.
+bool MayComeLate(const LedgerRecord& record, const ProposalText& proposal, Millis now);
 
 /// IsSpent tells whether the record remembers that a proposal was carried out.
 bool IsSpent(const LedgerRecord& record, std::string_view text);
@@ -109,7 +110,8 @@ inline constexpr std::uint64_t kDefaultReleaseDays = 90;
 /// ReleaseRecord is a former token's record after an approved `rekey.start`, by its parameters `keyring-id`, `custody`
 /// (the token that it moves to) and `release-days`.
 Result<LedgerRecord> ReleaseRecord(const LedgerRecord& record, const ProposalText& proposal, Millis now);
-/// JudgeRelease tells whether a DEK under `key` may be opened now for another token. kForbidden (not-released).
+/// JudgeRelease tells whether a DEK under `key` may be opened now for another token. kForbidden (not-released);
+/// kUnavailable (clock-back).
 Result<void> JudgeRelease(const LedgerRecord& record, const KeyId& key, std::string_view to, Millis now);
 
 /// PossessionText is what a new custodian signs (namespace roster@strongroom) to show that the key is hers.

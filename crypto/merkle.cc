@@ -14,6 +14,18 @@ constexpr std::uint8_t kNodePrefix = 1;
 Digest LeafHash(ByteView entry) { return Sha256({ByteView(&kLeafPrefix, 1), entry}); }
 Digest NodeHash(const Digest& left, const Digest& right) { return Sha256({ByteView(&kNodePrefix, 1), left, right}); }
 
+Result<MerkleFrontier> MerkleFrontier::Of(
+    std::uint64_t size, const std::function<Result<Digest>(unsigned level, std::uint64_t index)>& hash) {
+  MerkleFrontier frontier;
+  for (unsigned level = 64; level-- > 0;) {
+    if ((size >> level & 1) == 0) continue;
+    TRY_ASSIGN(const auto subtree, hash(level, frontier.size_ >> level));
+    frontier.complete_.push_back(subtree);
+    frontier.size_ += std::uint64_t{1} << level;
+  }
+  return frontier;
+}
+
 void MerkleFrontier::Append(const Digest& leaf) {
   Digest hash = leaf;
   for (std::uint64_t bit = size_; (bit & 1) != 0; bit >>= 1) {

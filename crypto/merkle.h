@@ -18,6 +18,9 @@ Digest NodeHash(const Digest& left, const Digest& right);
 /// MerkleFrontier appends leaves in O(log n) time and memory and tells size and root. Value type.
 class MerkleFrontier {
  public:
+  /// Of makes the frontier of the first `size` leaves from the roots of complete subtrees.
+  static Result<MerkleFrontier> Of(std::uint64_t size,
+                                   const std::function<Result<Digest>(unsigned level, std::uint64_t index)>& hash);
   void Append(const Digest& leaf);
   std::uint64_t size() const { return size_; }
   /// Root of the empty tree is SHA-256 of nothing.

@@ -16,7 +16,7 @@ struct OperationRule {
   std::string_view name, policy_class;
   bool about_a_keyring;
 };
-constexpr std::array<OperationRule, 19> kOperations = {{
+constexpr std::array<OperationRule, 20> kOperations = {{
     {"break-glass.open", "break-glass", false},
     {"clock.accept", "recovery", false},
     {"grant.change", "ceremony", true},
@@ -26,6 +26,7 @@ constexpr std::array<OperationRule, 19> kOperations = {{
     {"keyring.rotate", "rotation", true},
     {"keyring.set-policy", "rotation", true},
     {"ledger.adopt", "recovery", false},
+    {"ledger.archive", "destruction", false},
     {"ledger.rotate-key", "rotation", false},
     {"rekey.start", "ceremony", true},
     {"rewrap.reverse", "rotation", true},
@@ -211,6 +212,15 @@ bool NamesToken(const ProposalText& proposal, std::string_view serial) {
   if (further == proposal.params.end()) return false;
   const auto words = SplitWords(further->second, ',');
   return std::find(words.begin(), words.end(), serial) != words.end();
+}
+
+Result<void> CheckMark(std::string_view mark) {
+  constexpr std::size_t kMostBytes = 64;
+  const bool plain =
+      std::all_of(mark.begin(), mark.end(), [](char c) { return c >= ' ' && c < 0x7F && c != ',' && c != '/'; });
+  if (!mark.empty() && mark.size() <= kMostBytes && plain) return {};
+  return Invalid(
+      "serial number, label, model and manufacturer of a token are 1 to 64 visible characters without , and /");
 }
 
 Result<std::string> ClassOf(std::string_view operation) {

@@ -76,6 +76,10 @@ Result<KeyId> NamedKey(const ProposalText& proposal);
 /// of parameter `token`, or among those of `further-tokens` (which all follow a `roster.change` or a `clock.accept`).
 bool NamesToken(const ProposalText& proposal, std::string_view serial);
 
+/// CheckMark: a token's serial number or another of its marks, as a proposal may name it: 1 to 64 visible ASCII
+/// characters without comma and slash. kInvalid.
+Result<void> CheckMark(std::string_view mark);
+
 /// ClassOf returns the policy class that an operation falls under; kInvalid for an operation that does not exist (yet).
 Result<std::string> ClassOf(std::string_view operation);
 

@@ -197,6 +197,7 @@ Result<void> CheckpointSigner::Replace(const Session& session, const Stored& sto
 Result<std::vector<CheckpointSignature>> CheckpointSigner::Sign(const Session& session, const crypto::Checkpoint& head,
                                                                 std::span<const crypto::Digest> proof, Millis now) {
   TRY_ASSIGN(const auto stored, ReadRecord(session));
+  if (stored.record.custody.further) return Forbidden("a further token signs no logs", "not-the-main-token");
   auto next = stored.record;
   TRY_ASSIGN(next.anchors, crypto::AdvanceAnchors(stored.record.anchors, head, proof));
   if (next != stored.record) TRY(Replace(session, stored, next));

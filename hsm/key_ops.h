@@ -248,6 +248,11 @@ inline Result<void> CheckGrantNamesKey(const crypto::ProposalText& proposal, con
 
 /// MarkOf is how a proposal names one of a token's marks: an empty one as "-".
 inline std::string MarkOf(const std::string& mark) { return mark.empty() ? "-" : mark; }
+/// EnrolsEmpty tells whether a proposal enrols a token that must not have keys of unknown making.
+inline bool EnrolsEmpty(const crypto::ProposalText& proposal) {
+  const auto owner = proposal.params.find("owner");
+  return proposal.operation == "token.enrol" && owner != proposal.params.end() && owner->second == "appliance";
+}
 /// IsMember tells whether a token is the member of a group that was enrolled, by every mark.
 inline bool IsMember(const crypto::Member& member, const TokenIdentity& identity) {
   return member.serial == identity.serial && member.label == MarkOf(identity.label) &&

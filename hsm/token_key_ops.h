@@ -81,6 +81,7 @@ class TokenKeyOps final : public KeyOps {
   TokenSession control_ GUARDED_BY(mutex_);
   CheckpointSigner signer_ GUARDED_BY(mutex_);
   std::optional<crypto::LedgerRecord> known_ GUARDED_BY(mutex_);  // as last read for a release
+  Millis known_at_ GUARDED_BY(mutex_) = 0;
   Mutex worker_mutex_;
   std::unique_ptr<TokenSession> worker_ GUARDED_BY(worker_mutex_);  // when there is one
   std::optional<SessionLanes> lanes_;                               // when there are more

@@ -7,6 +7,7 @@
 namespace strongroom::hsm {
 namespace {
 constexpr Millis kMostStep = 15'000;
+constexpr Millis kKnownFor = 2'000;  // another host may have changed the record
 }  // namespace
 
 Error TokenKeyOps::SignerFault(Error error) {
@@ -51,10 +52,15 @@ Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
       const Error expired = Expired("the proposal's time for execution has passed", "proposal-expired");
       if (used.proposal().operation != "roster.change") return expired;
       TRY_ASSIGN(const auto record, signer_.Record(control_.session()));
-      if (!crypto::MayComeLate(record, used.proposal())) return expired;
+      if (!crypto::MayComeLate(record, used.proposal(), clock_.Now())) return expired;
     }
     TRY_ASSIGN(const auto keys, control_.ReadKeys());
     TRY(CheckChangeNamesKeyring(used.proposal(), keys));
+    if (EnrolsEmpty(used.proposal()) && !keys.empty()) {
+      TRY_ASSIGN(const auto record, signer_.Record(control_.session()));
+      if (!record.custody.further)
+        return Forbidden("an appliance's token is enrolled empty, and this one has keys", "token-inventory");
+    }
     auto changed = signer_.Change(control_.session(), used, clock_.Now());
     if (changed) sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
     return changed;
@@ -65,8 +71,10 @@ Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
 Result<void> TokenKeyOps::MayRelease(const KeyRef& key, const std::string& to) {
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     const auto now = clock_.Now();
-    if (known_ && crypto::JudgeRelease(*known_, key.key, to, now)) return {};
+    const bool fresh = known_ && clock_.Steady() - known_at_ < kKnownFor;
+    if (fresh && crypto::JudgeRelease(*known_, key.key, to, now)) return {};
     TRY_ASSIGN(known_, signer_.Record(control_.session()));
+    known_at_ = clock_.Steady();
     return crypto::JudgeRelease(*known_, key.key, to, now);
   });
 }

@@ -67,6 +67,10 @@ bool TokenDoors::IsEnrolled(std::string_view serial) const {
   const MutexLock lock(mutex_);
   return doors_.contains(serial);
 }
+bool TokenDoors::Any() const {
+  const MutexLock lock(mutex_);
+  return !doors_.empty();
+}
 bool TokenDoors::IsOpen(std::string_view serial) const {
   const MutexLock lock(mutex_);
   const auto at = doors_.find(serial);
@@ -163,7 +167,7 @@ std::vector<Result<KeyOpOutput>> TokenSet::ExecuteAcross(const Route& route, std
 }
 
 std::vector<Result<KeyOpOutput>> TokenSet::Execute(std::span<const KeyOp> ops) {
-  if (further_.empty()) return main_.Execute(ops);
+  if (further_.empty() && !doors_.Any()) return main_.Execute(ops);
   std::vector<Result<KeyOpOutput>> results;
   for (std::size_t begin = 0; begin < ops.size();) {
     const auto route = RouteOf(ops[begin]);

@@ -19,6 +19,8 @@ class TokenDoors {
   void SetEnrolled(std::set<std::string, std::less<>> serials) EXCLUDES(mutex_);
   void Open(const std::string& serial, bool open) EXCLUDES(mutex_);
   bool IsEnrolled(std::string_view serial) const EXCLUDES(mutex_);
+  /// Any tells whether any token is enrolled.
+  bool Any() const EXCLUDES(mutex_);
   bool IsOpen(std::string_view serial) const EXCLUDES(mutex_);
 
  private:

@@ -176,6 +176,11 @@ struct Writer {
     out.U8(e.customer ? 1 : 0);
     out.Text(e.group);
   }
+  void operator()(const EvidenceArchived& e) const {
+    out.U64(e.size);
+    out.Raw(e.root);
+    out.Text(e.where);
+  }
 };
 
 bool GetFlag(WireReader& in) {
@@ -336,6 +341,13 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       e.group = in.Text();
       return e;
     }
+    case 31: {
+      EvidenceArchived e;
+      e.size = in.U64();
+      e.root = in.Array<32>();
+      e.where = in.Text();
+      return e;
+    }
     default:
       in.Fail();
       return Genesis();
@@ -461,7 +473,7 @@ std::string_view ToString(JobSwitched::To to) {
 }
 
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 30> kNames = {"genesis",
+  constexpr std::array<std::string_view, 31> kNames = {"genesis",
                                                        "proposal-filed",
                                                        "vote-cast",
                                                        "proposal-withdrawn",
@@ -490,7 +502,8 @@ std::string_view KindName(const ControlBody& body) {
                                                        "census-acknowledged",
                                                        "emergency-closed",
                                                        "version-attested",
-                                                       "token-enrolled"};
+                                                       "token-enrolled",
+                                                       "evidence-archived"};
   return kNames[body.index()];
 }
 

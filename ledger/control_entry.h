@@ -229,12 +229,19 @@ struct TokenEnrolled {
   bool customer = false;  // its owner makes keys in it by herself: they are offered for adoption
   std::string group;      // serial number of the token that it is a member beside; empty for a further token
 };
+/// EvidenceArchived stands in the settlement of `ledger.archive`: what the evidence log has before `size` is kept
+/// elsewhere from here on; its hashes stay.
+struct EvidenceArchived {
+  std::uint64_t size = 0;  // whole tiles
+  crypto::Digest root{};   // of the log then
+  std::string where;       // for people
+};
 using ControlBody =
     std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
                  VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged, RosterChanged,
                  KeyringSwitched, GrantsChanged, VersionMoved, BreakGlassOpened, BreakGlassClosed, BreakGlassReviewed,
                  ClockFrozen, ClockAccepted, CeremonyRecorded, PolicySet, MandateUsed, MandateSettled, JobStarted,
-                 JobSwitched, CensusAcknowledged, EmergencyClosed, VersionAttested, TokenEnrolled>;
+                 JobSwitched, CensusAcknowledged, EmergencyClosed, VersionAttested, TokenEnrolled, EvidenceArchived>;
 
 struct ControlEntry {
   Millis time = 0;

@@ -1,5 +1,6 @@
 #include "ledger/ledger.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <map>
 
@@ -11,6 +12,7 @@ namespace {
 constexpr std::string_view kFormatKey = "format";
 constexpr std::uint32_t kFormat = 1;
 constexpr std::size_t kGroupEntries = 4096;
+constexpr std::uint64_t kTrimmedAtOnce = 32 * crypto::kTileWidth;
 // Under load the writer waits this long for as many submissions as came last time: a commit costs two flushes of the
 // disk.
 constexpr auto kGather = std::chrono::microseconds(400);
@@ -70,7 +72,12 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
     if (recomputed != ledger->control_tree_.frontier() || control_count != recomputed.size())
       return Integrity("the control log and its tree disagree: the database was changed from outside",
                        "ledger-damaged");
-    if (evidence_count != ledger->evidence_tree_.frontier().size())
+    TRY(txn.Scan(Table::kEvidence, {}, [&](ByteView key, ByteView) {
+      ledger->trimmed_ = IndexOf(key);
+      return false;
+    }));
+    if (ledger->trimmed_ + evidence_count != ledger->evidence_tree_.frontier().size() ||
+        ledger->trimmed_ % crypto::kTileWidth != 0)
       return Integrity("the evidence log and its tree disagree: the database was changed from outside",
                        "ledger-damaged");
     TRY(txn.Commit());
@@ -79,6 +86,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
     const MutexLock lock(ledger->mutex_);
     ledger->control_head_ = HeadFor(ledger->control_tree_.frontier());
     ledger->evidence_head_ = HeadFor(ledger->evidence_tree_.frontier());
+    ledger->evidence_first_ = ledger->trimmed_;
   }
   ledger->writer_ = std::thread([l = ledger.get()] { l->WriteLoop(); });
   return ledger;
@@ -176,6 +184,7 @@ void Ledger::WriteLoop() {
         durable_sequence_ = group.back().sequence;
         control_head_ = HeadFor(control_tree_.frontier());
         evidence_head_ = HeadFor(evidence_tree_.frontier());
+        evidence_first_ = trimmed_;
       } else {
         failure_ = Unavailable("the ledger cannot record and takes nothing more: " + written.error().detail +
                                    "; free the disk or restore, then restart",
@@ -217,6 +226,7 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
           at->second.Add(use, entry.time);
         }
     }
+    if (queued.submission.trim != 0) TRY(Trim(txn, queued.submission.trim));
     if (!queued.submission.deks.empty()) {
       TRY_ASSIGN(const auto applied, ApplyDeks(txn, queued.submission.deks));
       if (!queued.submission.job.empty()) TRY(AddStep(txn, queued.submission.job, applied));
@@ -236,6 +246,26 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
   TRY(control_tree_.Store(txn));
   TRY(evidence_tree_.Store(txn));
   return txn.Commit();
+}
+
+// Whole tiles, and the last entry stays: what is in no whole tile is hashed from entries.
+Result<void> Ledger::Trim(Txn& txn, std::uint64_t before) {
+  const auto whole = evidence_tree_.frontier().size() / crypto::kTileWidth * crypto::kTileWidth;
+  const auto until = std::min({before / crypto::kTileWidth * crypto::kTileWidth, whole, trimmed_ + kTrimmedAtOnce});
+  if (until >= evidence_tree_.frontier().size()) return {};
+  for (; trimmed_ < until; ++trimmed_) TRY(txn.Delete(Table::kEvidence, IndexKey(trimmed_)));
+  return {};
+}
+
+std::uint64_t Ledger::FirstStored(Log log) const {
+  const MutexLock lock(mutex_);
+  return log == Log::kControl ? 0 : evidence_first_;
+}
+
+Result<crypto::MerkleFrontier> Ledger::FrontierAt(Log log, std::uint64_t size) const {
+  TRY(CheckSize(log, size));
+  TRY_ASSIGN(const auto txn, env_->Read());
+  return crypto::MerkleFrontier::Of(size, StoredHashes(txn, log));
 }
 
 Result<void> Ledger::CheckSize(Log log, std::uint64_t size) const {

@@ -41,6 +41,7 @@ struct Submission {
   std::vector<SignedHead> checkpoints;
   std::vector<DekWrite> deks;  // carried out in order
   std::string job;             // whose progress they are, empty: no job's
+  std::uint64_t trim = 0;      // evidence entries before this go, some whole tiles of them at a time
 };
 
 struct Head {
@@ -84,6 +85,10 @@ class Ledger {
   Result<void> CheckSpace() const;
   /// HeadOf is the durable head of a log.
   Head HeadOf(Log log) const EXCLUDES(mutex_);
+  /// FirstStored is the index of the first entry of a log that is stored: 0 unless what was before it is archived.
+  std::uint64_t FirstStored(Log log) const EXCLUDES(mutex_);
+  /// FrontierAt is the frontier of a log's first `size` entries, from tiles.
+  Result<crypto::MerkleFrontier> FrontierAt(Log log, std::uint64_t size) const;
   /// CountersOf tells what a KEK has done: all of it, or what one keyring has asked of it.
   Result<KekCounters> CountersOf(const crypto::KeyId& kek) const;
   Result<KekCounters> CountersOf(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const;
@@ -116,6 +121,7 @@ class Ledger {
   Result<Ticket> Queue(Submission submission, Then then) EXCLUDES(mutex_);
   void WriteLoop() EXCLUDES(mutex_);
   Result<void> WriteGroup(const std::vector<Queued>& group);
+  Result<void> Trim(Txn& txn, std::uint64_t before);
   Result<KekCounters> CountersAt(ByteView key) const;
   Result<void> CheckSize(Log log, std::uint64_t size) const EXCLUDES(mutex_);
 
@@ -126,6 +132,7 @@ class Ledger {
   // Touched by the writer thread alone once it runs.
   LogTree control_tree_{Log::kControl};
   LogTree evidence_tree_{Log::kEvidence};
+  std::uint64_t trimmed_ = 0;  // evidence entries that are not stored any more
 
   mutable Mutex mutex_;
   CondVar work_;
@@ -138,6 +145,7 @@ class Ledger {
   bool stopping_ GUARDED_BY(mutex_) = false;
   Head control_head_ GUARDED_BY(mutex_);
   Head evidence_head_ GUARDED_BY(mutex_);
+  std::uint64_t evidence_first_ GUARDED_BY(mutex_) = 0;
   std::thread writer_;
 };
 

@@ -47,6 +47,17 @@ Result<void> Cut(const std::string& log, std::uint64_t first, std::string_view b
   return {};
 }
 
+// Where a bundle of entries lies that may be archived; empty when it is nowhere.
+std::string FindBundle(const std::string& folder, const std::string& name, const std::string& path, std::uint64_t first,
+                       const Archived& archived) {
+  const auto in = [&](const std::string& where) { return where + "/" + name + "/tile/" + path; };
+  std::error_code error;
+  if (first >= archived.size || std::filesystem::exists(in(folder), error)) return in(folder);
+  for (const auto& other : archived.folders)
+    if (std::filesystem::exists(in(other), error)) return in(other);
+  return {};
+}
+
 }  // namespace
 
 std::string TilePath(unsigned level, std::uint64_t index, std::uint64_t width) {
@@ -81,13 +92,18 @@ Result<std::string> ReadWholeFile(const std::string& path) {
   return text;
 }
 
-Result<void> ReadLogFolder(const std::string& folder, const std::string& name, const LogVisitor& visit) {
+Result<void> ReadLogFolder(const std::string& folder, const std::string& name, const LogVisitor& visit,
+                           const Archived& archived) {
   TRY_ASSIGN(const auto note, ReadWholeFile(folder + "/" + name + "/checkpoint"));
   TRY_ASSIGN(const auto head, crypto::Checkpoint::Parse(note.substr(0, note.rfind("\n\n") + 1)));
   for (std::uint64_t first = 0; first < head.size; first += kTileWidth) {
     const auto width = std::min(kTileWidth, head.size - first);
-    TRY_ASSIGN(const auto bundle,
-               ReadWholeFile(folder + "/" + name + "/tile/" + BundlePath(first / kTileWidth, width)));
+    const auto at = FindBundle(folder, name, BundlePath(first / kTileWidth, width), first, archived);
+    if (at.empty())
+      return Integrity(name + " entries from " + std::to_string(first) +
+                           " on are archived: name the export that has them (--archive)",
+                       "archive-missing");
+    TRY_ASSIGN(const auto bundle, ReadWholeFile(at));
     std::vector<ByteView> entries;
     TRY(Cut(name, first, bundle, width, entries));
     for (std::size_t i = 0; i < entries.size(); ++i) TRY(visit(first + i, entries[i]));
@@ -97,7 +113,8 @@ Result<void> ReadLogFolder(const std::string& folder, const std::string& name, c
 
 Result<crypto::Checkpoint> VerifyLogFolder(const std::string& folder, const std::string& name,
                                            std::span<const crypto::NoteKey> keys, const LogVisitor& visit,
-                                           std::set<std::string>& files, std::map<std::uint64_t, Digest>* roots) {
+                                           std::set<std::string>& files, std::map<std::uint64_t, Digest>* roots,
+                                           const Archived& archived) {
   const auto log_folder = folder + "/" + name;
   const auto read = [&](const std::string& path) {
     files.insert(name + "/" + path);
@@ -130,11 +147,23 @@ Result<crypto::Checkpoint> VerifyLogFolder(const std::string& folder, const std:
   const auto span_of = [](unsigned level) { return std::uint64_t{1} << (8 * level); };
   for (std::uint64_t first = 0; first < head->size; first += kTileWidth) {
     const auto width = std::min(kTileWidth, head->size - first);
-    TRY_ASSIGN(const auto bundle, read("tile/" + BundlePath(first / kTileWidth, width)));
+    const auto path = BundlePath(first / kTileWidth, width);
+    const auto at = FindBundle(folder, name, path, first, archived);
+    if (at.starts_with(log_folder + "/")) files.insert(name + "/tile/" + path);
+    std::string bundle;
     std::vector<ByteView> entries;
-    const auto cut = Cut(name, first, bundle, width, entries);
     std::vector<Digest> leaves;
-    for (const auto& entry : entries) leaves.push_back(crypto::LeafHash(entry));
+    Result<void> cut;
+    if (at.empty()) {
+      TRY_ASSIGN(const auto hashes, read("tile/" + TilePath(0, first / kTileWidth, width)));
+      if (hashes.size() != width * sizeof(Digest)) return Damaged(name, first, "its tile of hashes is cut");
+      leaves.resize(width);
+      for (std::size_t i = 0; i < leaves.size(); ++i) std::memcpy(leaves[i].data(), hashes.data() + i * 32, 32);
+    } else {
+      TRY_ASSIGN(bundle, ReadWholeFile(at));
+      cut = Cut(name, first, bundle, width, entries);
+      for (const auto& entry : entries) leaves.push_back(crypto::LeafHash(entry));
+    }
     if (!cut) {
       // An entry that was cut out or put in shows first in the hash of the one that took its place.
       const auto stored = read("tile/" + TilePath(0, first / kTileWidth, width));
@@ -145,7 +174,7 @@ Result<crypto::Checkpoint> VerifyLogFolder(const std::string& folder, const std:
     }
     compare(TilePath(0, first / kTileWidth, width), leaves, first, 1);
     if (wrong) return *wrong;
-    for (std::size_t i = 0; i < entries.size(); ++i) {
+    for (std::size_t i = 0; i < leaves.size(); ++i) {
       tree.Append(leaves[i]);
       if (roots != nullptr)
         if (const auto wanted = roots->find(tree.size()); wanted != roots->end()) wanted->second = tree.Root();
@@ -155,7 +184,7 @@ Result<crypto::Checkpoint> VerifyLogFolder(const std::string& folder, const std:
                   span_of(id.level));
       });
       if (wrong) return *wrong;
-      TRY(visit(first + i, entries[i]));
+      if (!at.empty()) TRY(visit(first + i, entries[i]));
     }
   }
   unsigned level = 1;

@@ -104,6 +104,9 @@ Result<std::string> Api::Evidence(const Matched& matched) {
     std::string bundle;
     std::uint64_t count = 0;
     bool too_long = false;
+    if (tile.index * crypto::kTileWidth < ledger_.FirstStored(log))
+      return NotFound("these entries are archived: their hashes are here, and they are in an earlier export",
+                      "entries-archived");
     TRY(ledger_.Read(log, tile.index * crypto::kTileWidth, [&](std::uint64_t, ByteView entry) {
       too_long = too_long || entry.size() > 65535;
       bundle.push_back(static_cast<char>(entry.size() >> 8));

@@ -136,6 +136,9 @@ Result<ServerConfig> ReadServerConfig(const std::string& path) {
                                    {"server.tokend-socket", &config.tokend_socket},
                                    {"ledger.directory", &config.data_directory}})
     if (text->empty()) return Invalid(path + ": " + name + " is missing");
+  for (const auto& token : config.tokens)
+    if (token.socket == config.tokend_socket)
+      return Invalid(path + ": the socket of [[token]] " + token.serial + " is the main token's");
   if (config.key.empty() == config.identity.empty())
     return Invalid(path + ": the TLS key is in a token (server.identity) or in a file (server.key): one of the two");
   config.map_bytes = static_cast<std::size_t>(map_gib) << 30;

@@ -200,6 +200,11 @@ struct Body {
     else
       out["owner"] = e.customer ? "customer" : "appliance";
   }
+  void operator()(const ledger::EvidenceArchived& e) const {
+    out["size"] = e.size;
+    out["root"] = ToHex(e.root);
+    out["where"] = e.where;
+  }
 };
 
 std::string_view ToString(ledger::Use use) {

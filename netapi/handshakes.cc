@@ -27,6 +27,7 @@ struct Handshakes::Loop {
     Socket* socket;
     std::chrono::steady_clock::time_point begun;
   };
+  std::atomic<bool> clearing{false};
   std::list<UnderWay> under_way;  // oldest first; of this loop's thread alone
   std::promise<void> end;
   std::future<void> ended = end.get_future();
@@ -67,9 +68,9 @@ void Handshakes::Stop() {
 
 void Handshakes::Begin(net::ip::tcp protocol, int fd, Done done) {
   auto& loop = *loops_[next_++ % loops_.size()];
-  ++under_way_;
-  auto ended = [this, done = std::move(done)](int shaken, SslPtr ssl) {
-    --under_way_;
+  ++*under_way_;
+  auto ended = [under_way = under_way_, done = std::move(done)](int shaken, SslPtr ssl) {
+    --*under_way;
     done(shaken, std::move(ssl));
   };
   net::post(loop.context, [this, &loop, protocol, fd, done = std::move(ended)]() mutable {
@@ -84,15 +85,18 @@ void Handshakes::Begin(net::ip::tcp protocol, int fd, Done done) {
 }
 
 bool Handshakes::Crowded() {
-  if (under_way_ < options_.most) return false;
+  if (*under_way_ < options_.most) return false;
   const auto before = std::chrono::steady_clock::now() - options_.patience;
-  for (auto& loop : loops_)
+  for (auto& loop : loops_) {
+    if (loop->clearing.exchange(true)) continue;  // one that hangs is not asked twice
     net::post(loop->context, [&loop = *loop, before] {
+      loop.clearing = false;
       for (const auto& each : loop.under_way) {
         if (each.begun > before) break;
         each.socket->cancel();
       }
     });
+  }
   return true;
 }
 

@@ -60,7 +60,8 @@ class Handshakes {
   const Options options_;
   std::vector<std::unique_ptr<Loop>> loops_;
   std::atomic<std::size_t> next_{0};
-  std::atomic<std::size_t> under_way_{0};
+  // Held by each handshake, too: one that hangs in the key's module may end after this object.
+  const std::shared_ptr<std::atomic<std::size_t>> under_way_ = std::make_shared<std::atomic<std::size_t>>(0);
   std::atomic<bool> stopping_{false};
 };
 

@@ -132,20 +132,24 @@ class Rebuilder {
 };
 
 Result<Audit> Rebuild(const fs::path& folder, const fs::path& inventory, const crypto::NoteKey& key,
-                      const fs::path& database, std::uint64_t& deks) {
+                      const fs::path& database, const std::vector<std::string>& archives, std::uint64_t& deks) {
   Progress progress;
   TRY_ASSIGN(auto audit,
-             AuditExport(folder.string(), key, [&](const char* log, std::uint64_t n) { progress.Count(log, n); }));
+             AuditExport(
+                 folder.string(), key, [&](const char* log, std::uint64_t n) { progress.Count(log, n); }, archives));
   ledger::Ledger::Options options;
   options.directory = database.string();
   TRY_ASSIGN(const auto ledger, ledger::Ledger::Open(options));
   Rebuilder rebuilder(*ledger);
   for (const auto log : {ledger::Log::kControl, ledger::Log::kEvidence}) {
     const std::string name = log == ledger::Log::kControl ? "control" : "evidence";
-    TRY(ledger::ReadLogFolder(folder.string(), name, [&](std::uint64_t index, ByteView raw) {
-      progress.Count("restored", index);
-      return log == ledger::Log::kControl ? rebuilder.TakeControl(raw) : rebuilder.TakeEvidence(raw);
-    }));
+    TRY(ledger::ReadLogFolder(folder.string(), name,
+                              [&](std::uint64_t index, ByteView raw) {
+                                progress.Count("restored", index);
+                                return log == ledger::Log::kControl ? rebuilder.TakeControl(raw)
+                                                                    : rebuilder.TakeEvidence(raw);
+                              },
+                              {log == ledger::Log::kControl ? 0 : audit.archived, archives}));
     TRY(rebuilder.Flush());
     TRY_ASSIGN(auto note, ledger::ReadWholeFile((folder / name / "checkpoint").string()));
     TRY_ASSIGN(const auto head, crypto::Checkpoint::Parse(note.substr(0, note.rfind("\n\n") + 1)));
@@ -182,7 +186,7 @@ Result<Audit> RestoreInto(const RestoreOptions& options, const fs::path& databas
     fs::rename(folder / kInventory, inventory, error);
     if (error) return Io("cannot read the backup's inventory: " + error.message());
   }
-  TRY_ASSIGN(const auto audit, Rebuild(folder, inventory, key, work / "data", deks));
+  TRY_ASSIGN(const auto audit, Rebuild(folder, inventory, key, work / "data", options.archives, deks));
   fs::rename(work / "data", database, error);
   if (error) return Io("cannot make " + database.string() + ": " + error.message());
   return audit;

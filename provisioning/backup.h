@@ -12,8 +12,9 @@ int Backup(const CliSession& session, const std::string& file);
 
 struct RestoreOptions {
   std::string file;
-  std::string directory;  // an appliance's (with strongroom.toml and ledger.vkey), or the database's own
-  std::string key;        // file or text; empty: the directory's ledger.vkey
+  std::string directory;              // an appliance's (with strongroom.toml and ledger.vkey), or the database's own
+  std::vector<std::string> archives;  // folders of exports that have what was archived
+  std::string key;                    // file or text; empty: the directory's ledger.vkey
 };
 /// Restore verifies a backup against the key and makes a database of it where none is. The service then starts in
 /// rollback unless nothing was recorded since; `ledger.adopt` ends that. Exit status 3 for a backup that does not

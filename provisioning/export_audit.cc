@@ -52,6 +52,7 @@ class ControlAuditor {
   Millis last() const { return last_; }
   const std::vector<crypto::Roster>& rosters() const { return rosters_; }
   const std::vector<Epoch>& epochs() const { return epochs_; }
+  const std::vector<ledger::EvidenceArchived>& archives() const { return archives_; }
   std::uint64_t votes = 0, executions = 0;
 
  private:
@@ -86,6 +87,7 @@ class ControlAuditor {
   Result<void> Applied(const ledger::ControlEntry& entry) {
     TRY(appliance::Apply(state_, entry));
     if (std::holds_alternative<ledger::RosterChanged>(entry.body)) rosters_.push_back(*state_.roster);
+    if (const auto* archived = std::get_if<ledger::EvidenceArchived>(&entry.body)) archives_.push_back(*archived);
     return {};
   }
 
@@ -240,7 +242,8 @@ class ControlAuditor {
            std::holds_alternative<ledger::BreakGlassOpened>(entry.body) ||
            std::holds_alternative<ledger::ClockAccepted>(entry.body) ||
            std::holds_alternative<ledger::PolicySet>(entry.body) ||
-           std::holds_alternative<ledger::TokenEnrolled>(entry.body);
+           std::holds_alternative<ledger::TokenEnrolled>(entry.body) ||
+           std::holds_alternative<ledger::EvidenceArchived>(entry.body);
   }
 
   // A mandate is used when it is due and no sooner.
@@ -307,6 +310,7 @@ class ControlAuditor {
   appliance::State before_;     // as it was when `changes_` began
   std::vector<Bytes> changes_;  // entries that no settlement has covered yet
   std::vector<crypto::Roster> rosters_;
+  std::vector<ledger::EvidenceArchived> archives_;
 };
 
 Result<void> Same(const std::string& folder, const std::string& file, const std::string& wanted,
@@ -459,7 +463,8 @@ Result<Replayed> ReplayExport(const std::string& folder, const crypto::NoteKey& 
 }
 
 Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
-                          const std::function<void(const char* log, std::uint64_t entries)>& progress) {
+                          const std::function<void(const char* log, std::uint64_t entries)>& progress,
+                          const std::vector<std::string>& archives) {
   if (!fs::is_directory(folder)) return Integrity("there is no export in " + folder, "file-missing");
   Audit audit;
   ControlAuditor auditor;
@@ -494,12 +499,16 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
     TRY(ledger::VerifyLogFolder(
         folder, "control", keys, [](std::uint64_t, ByteView) { return Result<void>(); }, files, &control_roots));
   TRY(JudgeEpochs(auditor.epochs(), true, all_keys, control_roots, audit.lost));
+  for (const auto& archive : auditor.archives()) evidence_roots[archive.size] = {};
+  const ledger::Archived archived{state.ledger.archived, archives};
+  std::uint64_t read = 0;
   Millis last = 0;
   std::map<std::string, std::uint64_t, std::less<>> uses;
   TRY_ASSIGN(const auto evidence,
              ledger::VerifyLogFolder(
                  folder, "evidence", keys,
                  [&](std::uint64_t index, ByteView raw) -> Result<void> {
+                   ++read;
                    if (progress) progress("evidence", index);
                    const auto entry = ledger::DecodeEvidence(raw);
                    if (!entry)
@@ -513,7 +522,13 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                    last = entry->time;
                    return TakeUse(state, *entry, auditor.last(), uses);
                  },
-                 files, &evidence_roots));
+                 files, &evidence_roots, archived));
+  for (const auto& archive : auditor.archives())
+    if (evidence_roots.at(archive.size) != archive.root)
+      return Integrity("the evidence before entry " + std::to_string(archive.size) + " is not what votes have archived",
+                       "log-forked");
+  audit.archived = state.ledger.archived;
+  audit.unread = evidence.size - read;
   for (const auto& [id, count] : uses)
     if (const auto& b = *state.break_glass.at(id); b.closed != 0 && count > b.uses)
       return Integrity("break-glass " + id + " was used " + std::to_string(count) + " times and closed with " +

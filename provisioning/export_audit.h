@@ -22,14 +22,17 @@ struct Audit {
   std::uint64_t keys = 1;         // checkpoint keys that have signed so far
   std::vector<std::string> gaps;  // the first thousand silences of the evidence log longer than five minutes (L10)
   std::uint64_t silences = 0;     // how many there are
+  std::uint64_t archived = 0;     // evidence entries before this are kept elsewhere, by votes
+  std::uint64_t unread = 0;       // how many of them were found nowhere: their hashes alone were verified
   std::string last;               // time of the last evidence entry: since then nothing is known
 };
 
 /// AuditExport verifies everything in the folder but README.txt. `key` may be any checkpoint key that the log names;
 /// those that followed it are trusted for its endorsement. kIntegrity names the first thing that is wrong. `progress`
-/// is told now and then how far it is.
+/// is told now and then how far it is. `archives` are folders of earlier exports that have archived entries.
 Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
-                          const std::function<void(const char* log, std::uint64_t entries)>& progress);
+                          const std::function<void(const char* log, std::uint64_t entries)>& progress,
+                          const std::vector<std::string>& archives = {});
 
 /// Replayed is what a control log amounts to.
 struct Replayed {

@@ -21,7 +21,8 @@ int ExportLedger(const CliSession& session, const std::string& directory);
 /// VerifyExport checks such a folder with nothing but the key (a file or the text itself): hashes, checkpoints, every
 /// vote and every execution under the roster of its time, the keyrings, and that no file is there that was not
 /// checked. Exit status 3 and the first bad entry when anything differs.
-int VerifyExport(const CliSession& session, const std::string& directory, const std::string& key);
+int VerifyExport(const CliSession& session, const std::string& directory, const std::string& key,
+                 const std::vector<std::string>& archives = {});
 
 /// ProveEntry prints the tlog-proof of one entry.
 int ProveEntry(const CliSession& session, const std::string& log, std::uint64_t index);

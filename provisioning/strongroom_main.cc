@@ -42,6 +42,7 @@ struct Arguments {
   VoteOptions vote;
   LedgerShowOptions ledger;
   RestoreOptions restore;
+  std::vector<std::string> archives;
   PrincipalOptions principal_change;
 };
 
@@ -348,7 +349,8 @@ void AddLedger(CLI::App& app, Arguments& a, Command& run) {
   auto* verify = ledger->add_subcommand("verify", "verify an export offline, with nothing but its folder and the key");
   verify->add_option("dir", a.dir, "the folder")->required();
   verify->add_option("--vkey", a.name, "the checkpoint key, a file or the text itself")->required();
-  verify->callback([&] { run = [&] { return VerifyExport(a.session, a.dir, a.name); }; });
+  verify->add_option("--archive", a.archives, "the folder of an earlier export that has archived evidence; any number");
+  verify->callback([&] { run = [&] { return VerifyExport(a.session, a.dir, a.name, a.archives); }; });
   auto* prove = ledger->add_subcommand("prove", "print the proof that an entry is in the log (C2SP tlog-proof)");
   prove->add_option("log", a.ledger.log, "control or evidence")->required();
   prove->add_option("index", a.ledger.from, "the entry's index")->required();
@@ -369,6 +371,8 @@ void AddBackup(CLI::App& app, Arguments& a, Command& run) {
       ->add_option("--dir", a.restore.directory,
                    "the appliance's directory (with strongroom.toml), or the database's own; no database may be there")
       ->required();
+  restore->add_option("--archive", a.restore.archives,
+                      "the folder of an export that has archived evidence; any number");
   restore->add_option("--vkey", a.restore.key,
                       "the checkpoint key, a file or the text itself; default DIR/ledger.vkey");
   restore->callback([&] { run = [&] { return Restore(a.session, a.restore); }; });

@@ -144,14 +144,20 @@ Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySp
   TRY(hsm::CheckGrantNamesKey(used.proposal(), spec));
   if (now() > used.proposal().execute_by) return Expired("its time has passed", "proposal-expired");
   if (const auto hook = before_generate) hook();
-  const MutexLock lock(mutex_);
-  if (away_) return Unavailable("the fake token is away");
-  if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
-  if (keks_.contains(spec.ref.key)) return Conflict("the key exists", "key-exists");
-  TRY(hsm::CheckSeries(used.proposal().keyring, ByteView(spec.ref.key).first(16), Records()));
-  TRY_ASSIGN(auto spent, crypto::SpendProposal(record_, used, now()));
-  record_ = crypto::AfterRotation(std::move(spent), spec.ref.key, now());
-  keks_[spec.ref.key] = Kek{crypto::RandomArray<32>(), spec.ref.suite, spec.label};
+  {
+    const MutexLock lock(mutex_);
+    if (away_) return Unavailable("the fake token is away");
+    if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
+    if (keks_.contains(spec.ref.key)) return Conflict("the key exists", "key-exists");
+    TRY(hsm::CheckSeries(used.proposal().keyring, ByteView(spec.ref.key).first(16), Records()));
+    TRY_ASSIGN(auto spent, crypto::SpendProposal(record_, used, now()));
+    record_ = crypto::AfterRotation(std::move(spent), spec.ref.key, now());
+    keks_[spec.ref.key] = Kek{crypto::RandomArray<32>(), spec.ref.suite, spec.label};
+  }
+  if (const auto hook = after_generate) {
+    hook();
+    return Unavailable("the answer was lost");
+  }
   return {};
 }
 
@@ -191,6 +197,7 @@ Result<std::vector<hsm::CheckpointSignature>> FakeKeyOps::SignCheckpoint(const c
                                                                          std::span<const crypto::Digest> proof) {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
+  if (record_.custody.further) return Forbidden("a further token signs no logs", "not-the-main-token");
   TRY_ASSIGN(record_.anchors, crypto::AdvanceAnchors(record_.anchors, head, proof));
   std::vector<hsm::CheckpointSignature> signatures;
   signatures.push_back({record_.key, signers_[record_.key - 1].Sign(head.Text())});
@@ -237,10 +244,12 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   if (away_) return Unavailable("the fake token is away");
   if (!crypto::NamesToken(used.proposal(), serial_))
     return Forbidden("the votes are for another token than " + serial_, "grant-mismatch");
-  if (now() > used.proposal().execute_by && !crypto::MayComeLate(record_, used.proposal()))
+  if (now() > used.proposal().execute_by && !crypto::MayComeLate(record_, used.proposal(), now()))
     return Expired("its time has passed", "proposal-expired");
   TRY(hsm::CheckEnrolment(used.proposal(), IdentityOf()));
   TRY(hsm::CheckChangeNamesKeyring(used.proposal(), Records()));
+  if (hsm::EnrolsEmpty(used.proposal()) && !Records().empty() && !record_.custody.further)
+    return Forbidden("an appliance's token is enrolled empty", "token-inventory");
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(lost_ ? crypto::LedgerRecord() : record_, used, now(), lost_));
   if (used.proposal().operation == "ledger.adopt") {
     TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(used.proposal()));

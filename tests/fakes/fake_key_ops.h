@@ -35,8 +35,8 @@ class FakeKeyOps final : public hsm::KeyOps {
   std::function<Millis()> steady = [] { return SystemClock().Steady(); };
   /// Called before each Execute, in its thread; a test that wants to stand between two frames.
   std::function<void()> before_execute = nullptr;
-  /// Called before each Generate.
-  std::function<void()> before_generate = nullptr;
+  /// Called before each Generate, and when its key is made and not answered for yet.
+  std::function<void()> before_generate = nullptr, after_generate = nullptr;
   /// PutKey is a key that somebody else has made in the token.
   void PutKey(const Bytes& id, const std::string& label);
   /// Generated counts the keys that were ever made.

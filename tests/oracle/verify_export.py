@@ -1,6 +1,6 @@
 """A second verifier of Strongroom exports, written from ledger/FORMAT.md and the C2SP documents, sharing no code with the first.
 
-Usage: verify_export.py FOLDER VKEY_FILE
+Usage: verify_export.py FOLDER VKEY_FILE [FOLDER of an earlier export with archived evidence]...
 
 Standard library, ssh-keygen and openssl only. Prints "verified ..." and ends with 0, or one line naming the first bad entry and
 ends with 3.
@@ -138,7 +138,8 @@ def origin_of(log, name, epoch):
 
 
 class Folder:
-    def __init__(self, path, vkey):
+    def __init__(self, path, vkey, archives=()):
+        self.archives, self.archived = [pathlib.Path(a) for a in archives], 0
         self.path, self.seen, self.keys, self.heads = pathlib.Path(path), {"README.txt"}, [Key(vkey)], {}
         self.name = self.keys[0].name
 
@@ -175,6 +176,14 @@ class Folder:
         self.heads[log] = (origin, self.heads[log])
         return head_of(text, origin, f"{log} checkpoint")
 
+    def bundle(self, log, name, first):
+        if log == "evidence" and first < self.archived and not (self.path / name).exists():
+            for other in self.archives:
+                if (other / name).is_file():
+                    return (other / name).read_bytes()
+            return None
+        return self.read(name)
+
     def entries(self, log):
         size, wanted = self.checkpoint(log)
         level = []
@@ -182,8 +191,13 @@ class Folder:
         for first in range(0, size, 256):
             width = min(256, size - first)
             suffix = "" if width == 256 else f".p/{width}"
-            bundle = self.read(f"{log}/tile/entries/{tile_name(first // 256)}{suffix}")
+            bundle = self.bundle(log, f"{log}/tile/entries/{tile_name(first // 256)}{suffix}", first)
             stored = self.read(f"{log}/tile/0/{tile_name(first // 256)}{suffix}")
+            if bundle is None:  # archived, and found nowhere: its hashes are held against the root
+                if len(stored) != 32 * width:
+                    raise Bad(f"{log} entry {first}: its tile of hashes is cut")
+                level += [stored[32 * i:32 * i + 32] for i in range(width)]
+                continue
             at = 0
             for i in range(width):
                 (length,) = struct.unpack_from(">H", bundle, at) if at + 2 <= len(bundle) else (1 << 20,)
@@ -229,7 +243,7 @@ def ssh_verify(signers, who, namespace, message, signature):
 
 CLASSES = {"break-glass.open": "break-glass", "clock.accept": "recovery", "grant.change": "ceremony",
            "keyring.create": "ceremony", "keyring.emergency-rotate": "emergency", "keyring.enable": "ceremony",
-           "keyring.rotate": "rotation", "ledger.adopt": "recovery", "ledger.rotate-key": "rotation",
+           "keyring.rotate": "rotation", "ledger.adopt": "recovery", "ledger.archive": "destruction", "ledger.rotate-key": "rotation",
            "keyring.set-policy": "rotation", "rewrap.reverse": "rotation", "rewrap.start": "rotation",
            "rekey.start": "ceremony", "token.enrol": "ceremony", "version.adopt": "rotation", "roster.change": "roster", "version.archive": "destruction", "version.destroy": "destruction",
            "version.restore": "ceremony"}
@@ -253,7 +267,7 @@ class Control:
         self.signers_of, self.former_roster = {}, None
         self.last, self.frozen, self.at_once, self.break_glass = 0, False, [], {}
         self.jobs, self.owed, self.acknowledged = {}, set(), {}
-        self.main_token, self.tokens = None, {}
+        self.main_token, self.tokens, self.archives = None, {}, []
 
     def about(self, operation):
         return operation in KEYRING_OPERATIONS
@@ -277,7 +291,7 @@ class Control:
         self.expected = self.at_once.pop(0) if self.at_once else None
         if self.expected and kind not in (8, 15, 26):
             raise Bad("not what the execution before it does at once")
-        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24, 25, 30):
+        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24, 25, 30, 31):
             raise Bad("keyrings were changed before it without an execution")
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
@@ -662,10 +676,19 @@ class Control:
     def kind_30(self, r, time):
         serial, label, model, maker, customer, group = r.text(), r.text(), r.text(), r.text(), r.number(1), r.text()
         self.changes.append(("enrolled", serial, label, model, maker, customer, group))
-        if group and group not in (self.main_token, *self.tokens):
+        if group and self.main_token and group not in (self.main_token, *self.tokens):
             raise Bad("the member of a group that is not enrolled")
+        if serial in (self.main_token, group) or (group and serial in self.tokens):
+            raise Bad("the main token enrolled, or a token twice")
         if not group:
             self.tokens[serial] = customer
+
+    def kind_31(self, r, time):
+        size, wanted, where = r.number(8), r.take(32).hex(), r.text()
+        if size % 256 or size <= (self.archives[-1][0] if self.archives else 0):
+            raise Bad("an archive out of order")
+        self.archives.append((size, wanted))
+        self.changes.append(("archived", size, wanted, where))
 
     def kind_10(self, r, time):
         epoch, control_note, evidence_note = r.number(8), r.text(), r.text()
@@ -714,6 +737,9 @@ class Control:
             return self.wanted_of_adoption(params)
         if f["operation"] == "clock.accept":
             return [("clock",)]
+        if f["operation"] == "ledger.archive":
+            size, wanted = params["evidence-log"].split(" ")
+            return [("archived", int(size), wanted, params["where"])]
         if f["operation"] == "token.enrol":
             if "member" in params:
                 return [("enrolled", params["member"], params["label"], params["model"], params["manufacturer"], 0,
@@ -780,6 +806,8 @@ class Control:
             former = self.keyrings[ring]["versions"][int(params["from-version"])]
             if (former["token"] == token) != (f["operation"] == "version.adopt") or params["token"] != former["token"]:
                 raise Bad("a keyring moved from another token than its own, or adopted from another")
+            if f["operation"] == "version.adopt" and (token not in self.tokens or f["keyring"] == "install"):
+                raise Bad("a key adopted that is in no further token")
         if f["operation"] in ("keyring.rotate", "rekey.start") and f["keyring"] == "install":
             for name, other in sorted((k["name"], i) for i, k in self.keyrings.items()):
                 if self.keyrings[other]["versions"][1]["custody"] == "keyring:install":
@@ -909,8 +937,8 @@ def judge_epochs(control, log, leaves, keys):
     return lost
 
 
-def verify(path, vkey):
-    folder, control = Folder(path, vkey), Control()
+def verify(path, vkey, archives):
+    folder, control = Folder(path, vkey, archives), Control()
     folder.follow_keys()
     entries, leaves = folder.entries("control")
     for index, entry in enumerate(entries):
@@ -929,7 +957,11 @@ def verify(path, vkey):
     newest = control.checkpoint_keys[-1] if control.checkpoint_keys else vkey
     all_keys = [Key(vkey)] + [Key(k) for k in control.checkpoint_keys if k != vkey]
     lost = judge_epochs(control, "control", leaves, all_keys)
+    folder.archived = control.archives[-1][0] if control.archives else 0
     evidence, leaves = folder.entries("evidence")
+    for size, wanted in control.archives:
+        if size > len(leaves) or root(leaves[:size]).hex() != wanted:
+            raise Bad(f"evidence before entry {size}: not what votes have archived")
     lost += judge_epochs(control, "evidence", leaves, all_keys)
     for log, (origin, signers) in folder.heads.items():
         if origin != origin_of(log, folder.name, control.epoch) or newest not in signers:
@@ -950,7 +982,7 @@ def verify(path, vkey):
 
 
 try:
-    print(verify(sys.argv[1], pathlib.Path(sys.argv[2]).read_text().strip()))
+    print(verify(sys.argv[1], pathlib.Path(sys.argv[2]).read_text().strip(), sys.argv[3:]))
 except (Bad, UnicodeDecodeError, ValueError) as bad:
     print(f"BAD {bad}")
     sys.exit(3)

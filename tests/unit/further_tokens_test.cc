@@ -196,6 +196,88 @@ TEST_F(FurtherTokens, L4_ATokenThatIsAwayHoldsUpItsKeyringsAlone) {
   EXPECT_EQ(Do("keyring.rotate", "k"), "executed");
 }
 
+// L4: the token that a keyring moves to made the key and its answer was lost: is that found out, however long it takes?
+TEST_F(FurtherTokens, L4_WhatWasDoneAndNotAnsweredIsFoundDone) {
+  Enrol();
+  const auto id = w.Approved("rekey.start", "org-a", {{"to", "token:token-b"}});
+  ASSERT_TRUE(id);
+  b->after_generate = [&] { b->SetAway(true); };
+  (void)w.governance->Execute(*id, "operator-1");
+  b->after_generate = nullptr;
+  EXPECT_EQ(b->Generated(), 1U);
+  EXPECT_EQ(w.governance->View(*id)->state, "executing");
+  // What is done meanwhile in the other token makes that one forget the proposal; others' jobs begin.
+  w.clock.now += 3 * kDay;
+  EXPECT_EQ(Do("keyring.rotate", "install"), "executed");
+  EXPECT_EQ(Do("keyring.emergency-rotate", "org-a"), "executed") << "an emergency waits for nobody";
+  b->SetAway(false);
+  ASSERT_TRUE(w.governance->Reconcile());
+  EXPECT_EQ(w.governance->View(*id)->state, "failed") << "the emergency came first";
+}
+
+TEST_F(FurtherTokens, L4_AMoveWhoseAnswerWasLostIsSettledAsDone) {
+  Enrol();
+  const auto id = w.Approved("rekey.start", "org-a", {{"to", "token:token-b"}});
+  ASSERT_TRUE(id);
+  b->after_generate = [&] { b->SetAway(true); };
+  (void)w.governance->Execute(*id, "operator-1");
+  b->after_generate = nullptr;
+  w.clock.now += 3 * kDay;
+  EXPECT_EQ(Do("keyring.rotate", "install"), "executed") << "the former token forgets what has expired";
+  b->SetAway(false);
+  ASSERT_TRUE(w.governance->Reconcile());
+  EXPECT_EQ(w.governance->View(*id)->state, "executed");
+  EXPECT_EQ(KeyringOf("org-a").Primary()->token, "token-b");
+}
+
+// K9, Q9: a token with the enrolled one's serial number and marks and an empty record: is it asked to make a key?
+TEST_F(FurtherTokens, K9_ATokenThatDoesNotKnowItsEnrolmentGetsNoKek) {
+  Enrol();
+  b->Recall({});
+  const auto id = w.Approved("keyring.create", "k", {{"custody", "token:token-b"}});
+  ASSERT_TRUE(id);
+  EXPECT_EQ(w.governance->Execute(*id, "operator-1").error().Slug(), "token-without-record");
+  EXPECT_EQ(w.governance->View(*id)->state, "approved") << "nothing was consumed";
+  EXPECT_EQ(b->Generated(), 0U);
+  EXPECT_EQ(Do("token.enrol", "", {{"token", "token-b"}}), "executed") << "it may be told again";
+  EXPECT_EQ(Slug(w.governance->Execute(*id, "operator-1") ? Result<std::string>("executed") : Invalid("")), "executed");
+}
+
+// Q4: are votes for a roster taken by a further token at any time to come?
+TEST_F(FurtherTokens, Q4_ARosterMayComeLateAndNotForEver) {
+  Enrol();
+  b->SetAway(true);
+  ASSERT_EQ(Do("roster.change", "", {{"group-x", "custodian-1,custodian-2"}}), "executed");
+  b->SetAway(false);
+  w.clock.now += 93 * kDay;
+  EXPECT_EQ(w.governance->FollowRoster("token-b").error().Slug(), "proposal-expired");
+}
+
+// Do names that nothing can store, or that lists cannot hold, get as far as a proposal or a token?
+TEST_F(FurtherTokens, K9_MarksAreBounded) {
+  const std::string long_serial(65, 'x');
+  for (const auto& serial : {long_serial, std::string("a,b"), std::string("a/b"), std::string("a\tb")})
+    EXPECT_EQ(
+        Do("token.enrol", "",
+           {{"token", serial}, {"member-of", "fake-token"}, {"label", "l"}, {"model", "m"}, {"manufacturer", "v"}}),
+        "invalid-request")
+        << serial;
+  EXPECT_EQ(
+      Do("token.enrol", "",
+         {{"token", "x"}, {"member-of", "fake-token"}, {"label", long_serial}, {"model", "m"}, {"manufacturer", "v"}}),
+      "invalid-request");
+  EXPECT_EQ(Do("token.enrol", "",
+               {{"token", "x"}, {"member-of", "fake-token"}, {"label", "l"}, {"model", "m"}, {"manufacturer", "v"}}),
+            "executed");
+}
+
+// K9: does a further token sign a log, which would make it a second witness that nobody watches?
+TEST_F(FurtherTokens, L7_AFurtherTokenSignsNoLog) {
+  Enrol();
+  const crypto::Checkpoint head{crypto::ControlOrigin(World::quorum().instance()), 1, {}, {}};
+  EXPECT_EQ(b->SignCheckpoint(head, {}).error().Slug(), "not-the-main-token");
+}
+
 // K3: does a key of the customer's own making become a version by votes, as it is and not otherwise?
 TEST_F(FurtherTokens, K3_ACustomersOwnRotationIsAdopted) {
   Enrol("customer");
