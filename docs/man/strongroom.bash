@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'version attest' 'version report' 'version close-emergency' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'dek' 'dek put' 'dek get' 'dek delete' 'dek list' 'dek unwrap' 'rewrap-plan' 'job' 'job list' 'job show' 'job watch' 'job pause' 'job resume' 'job cancel' 'census' 'census show' 'census acknowledge' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev token' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'version attest' 'version report' 'version close-emergency' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'dek' 'dek put' 'dek get' 'dek delete' 'dek list' 'dek unwrap' 'rewrap-plan' 'job' 'job list' 'job show' 'job watch' 'job pause' 'job resume' 'job cancel' 'census' 'census show' 'census acknowledge' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -14,10 +14,11 @@ _strongroom() {
   done
   case $path in
     '') words='dev wrap unwrap rewrap datakey inspect status keyring version propose proposal approve reject execute dek rewrap-plan job census break-glass ceremony principal ledger backup restore man completion --help --version --server --ca --cert --key --json' ;;
-    'dev') words='up down issue env --help' ;;
+    'dev') words='up down issue token env --help' ;;
     'dev up') words='--help --dir --port --token-hosts --blank' ;;
     'dev down') words='--help --dir' ;;
     'dev issue') words='--help --dir' ;;
+    'dev token') words='--help --dir' ;;
     'dev env') words='--help --dir --as' ;;
     'wrap') words='--help --keyring --aad --in --ndjson --out' ;;
     'unwrap') words='--help --keyring --aad --in --ndjson --out' ;;
@@ -74,11 +75,11 @@ _strongroom() {
     'ledger') words='show export verify prove rebuild --help' ;;
     'ledger show') words='--help --from --op --since' ;;
     'ledger export') words='--help --out' ;;
-    'ledger verify') words='--help --vkey' ;;
+    'ledger verify') words='--help --vkey --archive' ;;
     'ledger prove') words='--help' ;;
     'ledger rebuild') words='--help --data' ;;
     'backup') words='--help --out' ;;
-    'restore') words='--help --in --dir --vkey' ;;
+    'restore') words='--help --in --dir --archive --vkey' ;;
     'man') words='--help' ;;
     'completion') words='--help' ;;
   esac

@@ -44,7 +44,10 @@ class Guide {
     }
     EXPECT_GE(commands, least_commands);
     const auto ran = RunProcess({"bash", "-c", script});
-    EXPECT_EQ(ran->status, 0) << ran->out << ran->err;
+    if (ran)
+      EXPECT_EQ(ran->status, 0) << ran->out << ran->err;
+    else
+      ADD_FAILURE() << ran.error().Line();
   }
   std::string Made(const std::string& name) const { return ReadFile(dir_.File(name)); }
 
@@ -71,6 +74,12 @@ TEST(Guides, TheRecoveryGuideRunsAsWritten) {
 TEST(Guides, TheCustodiansGuideRunsAsWritten) {
   const Guide guide("custodians.md", 50);
   EXPECT_NE(guide.Made("vote.txt").find("verdict: approve\n"), std::string::npos);
+}
+
+TEST(Guides, TheTokensGuideRunsAsWritten) {
+  const Guide guide("tokens.md", 20);
+  EXPECT_TRUE(guide.Made("after.txt").starts_with("srw1:"));
+  EXPECT_NE(guide.Made("after.txt"), guide.Made("before.txt"));
 }
 
 TEST(Guides, TheRotationGuideRunsAsWritten) {
