@@ -265,6 +265,22 @@ Result<void> Checkpointer::SkipArchived(Log log, crypto::MerkleFrontier& tree) c
   return {};
 }
 
+// Of what is archived the hashes are all that is left to prove it by: they are read, tile by tile.
+Result<void> Checkpointer::PatrolArchived(Log log, crypto::MerkleFrontier& tree, std::uint64_t until) const {
+  const auto first = ledger_.FirstStored(log);
+  while (tree.size() < first && tree.size() < until) {
+    // A round that stands inside of a tile which was archived meanwhile begins anew.
+    if (tree.size() % crypto::kTileWidth != 0) tree = {};
+    TRY_ASSIGN(const auto tile, ledger_.Tile(log, 0, tree.size() / crypto::kTileWidth, crypto::kTileWidth));
+    for (std::size_t i = 0; i < crypto::kTileWidth; ++i) {
+      crypto::Digest leaf{};
+      std::copy_n(tile.begin() + static_cast<std::ptrdiff_t>(i * leaf.size()), leaf.size(), leaf.begin());
+      tree.Append(leaf);
+    }
+  }
+  return {};
+}
+
 Result<void> Checkpointer::Patrol(Log log) {
   auto& progress = progress_[static_cast<std::size_t>(log)];
   if (progress.patrolled.size() >= progress.patrol_goal.size()) {
@@ -273,14 +289,20 @@ Result<void> Checkpointer::Patrol(Log log) {
     if (progress.patrol_goal.size() == 0) return {};
   }
   auto& tree = progress.patrolled;
-  TRY(SkipArchived(log, tree));
+  const auto goal = progress.patrol_goal.size();
+  TRY(PatrolArchived(log, tree, std::min(goal, tree.size() + options_.patrol)));
+  if (tree.size() > goal) {  // all of the round, and more, is archived by now: the next one sees to it
+    tree = progress.patrol_goal;
+    return {};
+  }
   const auto from = tree.size();
-  const auto until = std::min(progress.patrol_goal.size(), from + options_.patrol);
-  TRY(ledger_.Read(log, from, [&](std::uint64_t index, ByteView entry) {
-    if (index != tree.size()) return false;
-    tree.Append(crypto::LeafHash(entry));
-    return tree.size() < until;
-  }));
+  const auto until = std::min(goal, from + options_.patrol);
+  if (from < until)
+    TRY(ledger_.Read(log, from, [&](std::uint64_t index, ByteView entry) {
+      if (index != tree.size()) return false;
+      tree.Append(crypto::LeafHash(entry));
+      return tree.size() < until;
+    }));
   if (tree.size() != until && ledger_.FirstStored(log) > from) return {};  // archived meanwhile: next time from there
   const bool whole_round = tree.size() == progress.patrol_goal.size();
   if (tree.size() != until || (whole_round && tree != progress.patrol_goal))

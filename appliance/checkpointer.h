@@ -81,6 +81,7 @@ class Checkpointer {
   Result<void> Rehash(ledger::Log log, const ledger::Head& head, Progress& progress) REQUIRES(mutex_);
   Result<void> Learn(const State& state) REQUIRES(mutex_);
   Result<void> Patrol(ledger::Log log) REQUIRES(mutex_);
+  Result<void> PatrolArchived(ledger::Log log, crypto::MerkleFrontier& tree, std::uint64_t until) const;
   Result<void> SkipArchived(ledger::Log log, crypto::MerkleFrontier& tree) const;
   void Beat() REQUIRES(mutex_);
 

@@ -92,9 +92,7 @@ Result<void> TellUses(const ledger::Ledger& ledger, const Keyring& keyring, cons
 
 }  // namespace
 
-std::uint64_t FirstSince(const ledger::Ledger& ledger, Millis time) { return FirstAt(ledger, time - kSlack); }
-
-std::uint64_t FirstAt(const ledger::Ledger& ledger, Millis time) {
+std::uint64_t FirstSince(const ledger::Ledger& ledger, Millis time) {
   const auto time_of = [&](std::uint64_t index) {
     Millis at = 0;
     (void)ledger.Read(ledger::Log::kEvidence, index, [&](std::uint64_t, ByteView raw) {
@@ -106,7 +104,7 @@ std::uint64_t FirstAt(const ledger::Ledger& ledger, Millis time) {
   std::uint64_t low = ledger.FirstStored(ledger::Log::kEvidence), high = ledger.HeadOf(ledger::Log::kEvidence).size;
   while (low < high) {
     const auto middle = low + (high - low) / 2;
-    if (time_of(middle) < time)
+    if (time_of(middle) + kSlack < time)
       low = middle + 1;
     else
       high = middle;
@@ -153,6 +151,10 @@ Result<EmergencyReport> ReportOn(const ledger::Ledger& ledger, const State& stat
     return true;
   }));
   TRY(outcome);
+  if (const auto first = ledger.FirstStored(ledger::Log::kEvidence);
+      first > 0 && FirstSince(ledger, report.opened) == first)
+    report.timeline.push_back({report.opened, "evidence before entry " + std::to_string(first) +
+                                                  " is archived: uses in it are not counted here"});
   return report;
 }
 

@@ -42,7 +42,5 @@ Result<EmergencyReport> ReportOn(const ledger::Ledger& ledger, const State& stat
 /// FirstSince finds the first evidence entry that may be of `time` or later (entries of one moment may stand in another
 /// order: a second is allowed for).
 std::uint64_t FirstSince(const ledger::Ledger& ledger, Millis time);
-/// FirstAt is the same without that leeway.
-std::uint64_t FirstAt(const ledger::Ledger& ledger, Millis time);
 
 }  // namespace strongroom::appliance

@@ -276,6 +276,10 @@ Result<ProposalView> Governance::Execute(const std::string& id, const std::strin
     TRY_ASSIGN(const auto records, key_ops_.Token(token).Inventory());
     const auto faults = JudgeInventory(*state, token, records);
     if (!faults.empty()) return Conflict("the token's keys are not as recorded: " + faults.front(), "token-inventory");
+    const auto& key = effect.generate->ref.key;
+    for (const auto& record : records)
+      if (std::equal(key.begin(), key.end(), record.id.begin(), record.id.end()))
+        return Conflict("the token's owner has made this version's key already: propose version.adopt", "key-exists");
   }
   TRY(CheckUnsettled(*state, proposal->parsed));
   if (effect.changes_record && operation != "token.enrol")
@@ -471,9 +475,12 @@ Result<int> Governance::ReconcileLocked(bool record_only) {
     if (!effect) {
       outcome = effect.error();
     } else if (const auto asked = AskOutcome(proposal->parsed, *effect, outcome); !asked) {
-      // A further token that is away keeps nobody else waiting.
-      if (ConcernsFurther(*state, proposal->parsed)) continue;
-      return asked.error();
+      // A further token that is away keeps nobody else waiting. One that was to be enrolled is not waited for for ever:
+      // should it have taken that, it takes another enrolment, too.
+      if (!ConcernsFurther(*state, proposal->parsed)) return asked.error();
+      const bool over = clock_.Now() > proposal->parsed.execute_by + kClockSlack;
+      if (proposal->parsed.operation != "token.enrol" || !over) continue;
+      outcome = Conflict("its token could not be asked in time: propose again", "interrupted");
     }
     TRY(Settle(*proposal, effect ? &*effect : nullptr, outcome));
     ++settled;

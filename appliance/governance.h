@@ -172,6 +172,8 @@ class Governance {
   Overrides overrides_;
   std::map<std::string, std::uint64_t> earlier_uses_;                     // of what was open when this began
   Mutex mutex_;                                                           // one change at a time
+  std::uint64_t archive_seen_ GUARDED_BY(mutex_) = 0;                     // the archive that is being let go of
+  std::uint64_t archive_seen_at_ GUARDED_BY(mutex_) = 0;                  // size of the control log that says so
   std::map<crypto::KeyringId, Millis> mandate_retry_ GUARDED_BY(mutex_);  // not before this
   mutable Mutex snapshot_mutex_;
   std::shared_ptr<const State> snapshot_ GUARDED_BY(snapshot_mutex_);

@@ -120,9 +120,14 @@ Result<crypto::Roster> Governance::RosterOfVersion(std::uint64_t version) const 
 Result<void> Governance::FollowRoster(const std::string& serial) {
   const MutexLock lock(mutex_);
   // What was cut off is asked for before anything else makes the token forget it.
-  TRY(ReconcileLocked(/*record_only=*/false));
+  const auto settled = ReconcileLocked(/*record_only=*/false);
   const auto state = Snapshot();
   auto& token = key_ops_.Token(serial);
+  for (const auto& [id, proposal] : state->proposals)
+    if (!settled && proposal->fate == ProposalFate::kConsumed &&
+        (Get(proposal->parsed.params, "token") == serial ||
+         WithoutPrefix(Get(proposal->parsed.params, "custody")) == serial))
+      return settled.error();
   while (true) {
     TRY_ASSIGN(const auto record, token.ReadLedgerRecord());
     const auto at = record.custody.roster_version;

@@ -1,6 +1,5 @@
 // What governance does by itself as time passes: destructions that are due, rotations by mandate.
 
-#include "appliance/emergency_report.h"
 #include "appliance/governance.h"
 #include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
@@ -157,11 +156,22 @@ Result<void> Governance::EndAtToken(const hsm::KeyRef& key) {
 Result<std::optional<ledger::Head>> Governance::ArchivableBefore(const State& state, Millis time) const {
   TRY_ASSIGN(const auto signed_head, ledger_.LatestCheckpoint(ledger::Log::kEvidence));
   if (!signed_head) return std::optional<ledger::Head>();
-  auto size = std::min(FirstAt(ledger_, time), signed_head->size);
+  constexpr Millis kSlack = 1000;  // entries of one moment may stand in another order
   for (const auto& [id, opened] : state.break_glass)
-    if (opened->closed == 0) size = std::min(size, FirstSince(ledger_, opened->opened));
+    if (opened->closed == 0) time = std::min(time, opened->opened - kSlack);
   for (const auto& [key, emergency] : state.emergencies)
-    if (emergency.closed == 0) size = std::min(size, FirstSince(ledger_, emergency.opened));
+    if (emergency.closed == 0) time = std::min(time, emergency.opened - kSlack);
+  // One after the other: where a clock was accepted times go back.
+  auto size = ledger_.FirstStored(ledger::Log::kEvidence);
+  std::optional<Error> unreadable;
+  TRY(ledger_.Read(ledger::Log::kEvidence, size, [&](std::uint64_t index, ByteView raw) {
+    const auto entry = ledger::DecodeEvidence(raw);
+    if (!entry) unreadable = entry.error();
+    if (!entry || entry->time >= time || index >= signed_head->size) return false;
+    size = index + 1;
+    return true;
+  }));
+  if (unreadable) return *unreadable;
   size -= size % crypto::kTileWidth;
   // The last entry stays: it tells what time it was.
   if (size == ledger_.HeadOf(ledger::Log::kEvidence).size && size > 0) size -= crypto::kTileWidth;
@@ -183,6 +193,7 @@ Result<void> Governance::CheckArchive(const State& state, const crypto::Proposal
 }
 
 Result<void> Governance::TrimArchived() {
+  const MutexLock lock(mutex_);
   constexpr auto kMoment = std::chrono::milliseconds(200);
   const auto until = std::chrono::steady_clock::now() + kMoment;
   while (std::chrono::steady_clock::now() < until) {
@@ -190,6 +201,13 @@ Result<void> Governance::TrimArchived() {
     ledger::Submission submission;
     submission.trim = Snapshot()->ledger.archived;
     if (submission.trim <= before) return {};
+    // Not before a signed head says so: who exports meanwhile could not show why something is missing.
+    if (archive_seen_ != submission.trim) {
+      archive_seen_ = submission.trim;
+      archive_seen_at_ = ledger_.HeadOf(ledger::Log::kControl).size;
+    }
+    TRY_ASSIGN(const auto signed_head, ledger_.LatestCheckpoint(ledger::Log::kControl));
+    if (!signed_head || signed_head->size < archive_seen_at_) return {};
     TRY(ledger_.Record(std::move(submission)));
     if (ledger_.FirstStored(ledger::Log::kEvidence) == before) return {};
   }

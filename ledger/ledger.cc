@@ -184,7 +184,6 @@ void Ledger::WriteLoop() {
         durable_sequence_ = group.back().sequence;
         control_head_ = HeadFor(control_tree_.frontier());
         evidence_head_ = HeadFor(evidence_tree_.frontier());
-        evidence_first_ = trimmed_;
       } else {
         failure_ = Unavailable("the ledger cannot record and takes nothing more: " + written.error().detail +
                                    "; free the disk or restore, then restart",
@@ -242,6 +241,11 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
       }
       TRY(txn.Put(Table::kCheckpoints, CheckpointKey(head.log, head.size), AsBytes(head.note)));
     }
+  {
+    // Known before it is so: who reads an entry that goes just now is told that it is archived.
+    const MutexLock lock(mutex_);
+    evidence_first_ = trimmed_;
+  }
   for (const auto& [kek, value] : counters) TRY(txn.Put(Table::kCounters, kek, Encode(value)));
   TRY(control_tree_.Store(txn));
   TRY(evidence_tree_.Store(txn));

@@ -120,7 +120,7 @@ class Ledger {
   explicit Ledger(std::unique_ptr<Env> env) : env_(std::move(env)) {}
   Result<Ticket> Queue(Submission submission, Then then) EXCLUDES(mutex_);
   void WriteLoop() EXCLUDES(mutex_);
-  Result<void> WriteGroup(const std::vector<Queued>& group);
+  Result<void> WriteGroup(const std::vector<Queued>& group) EXCLUDES(mutex_);
   Result<void> Trim(Txn& txn, std::uint64_t before);
   Result<KekCounters> CountersAt(ByteView key) const;
   Result<void> CheckSize(Log log, std::uint64_t size) const EXCLUDES(mutex_);

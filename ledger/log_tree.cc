@@ -60,6 +60,12 @@ Result<LogTree> LogTree::Load(Txn& txn, Log log) {
   if (size >= kTileWidth) {
     TRY_ASSIGN(const auto first, GetTile(txn, log, {0, 0}));
     if (!first) {
+      std::uint64_t begins = 0;
+      TRY(txn.Scan(TableOf(log), {}, [&](ByteView key, ByteView) {
+        begins = IndexOf(key);
+        return false;
+      }));
+      if (begins != 0) return Integrity("the database lacks tiles of archived entries", "ledger-damaged");
       TRY(tree.MakeTiles(txn));
       return tree;
     }

@@ -107,7 +107,8 @@ Result<std::string> Api::Evidence(const Matched& matched) {
     if (tile.index * crypto::kTileWidth < ledger_.FirstStored(log))
       return NotFound("these entries are archived: their hashes are here, and they are in an earlier export",
                       "entries-archived");
-    TRY(ledger_.Read(log, tile.index * crypto::kTileWidth, [&](std::uint64_t, ByteView entry) {
+    TRY(ledger_.Read(log, tile.index * crypto::kTileWidth, [&](std::uint64_t index, ByteView entry) {
+      if (index != tile.index * crypto::kTileWidth + count) return false;  // archived just now
       too_long = too_long || entry.size() > 65535;
       bundle.push_back(static_cast<char>(entry.size() >> 8));
       bundle.push_back(static_cast<char>(entry.size() & 0xFF));

@@ -501,13 +501,15 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
   TRY(JudgeEpochs(auditor.epochs(), true, all_keys, control_roots, audit.lost));
   for (const auto& archive : auditor.archives()) evidence_roots[archive.size] = {};
   const ledger::Archived archived{state.ledger.archived, archives};
-  std::uint64_t read = 0;
+  std::uint64_t read = 0, last_index = 0;
   Millis last = 0;
   std::map<std::string, std::uint64_t, std::less<>> uses;
   TRY_ASSIGN(const auto evidence,
              ledger::VerifyLogFolder(
                  folder, "evidence", keys,
                  [&](std::uint64_t index, ByteView raw) -> Result<void> {
+                   if (read > 0 && index != last_index + 1) last = 0;  // what is between was not read
+                   last_index = index;
                    ++read;
                    if (progress) progress("evidence", index);
                    const auto entry = ledger::DecodeEvidence(raw);
