@@ -163,12 +163,12 @@ TEST_F(CheckpointerTest, L7_ArchivedEvidenceIsHeldByItsHashes) {
   {
     Checkpointer checkpointer(
         *w_.ledger, w_.token, w_.clock, [this] { return w_.governance->Snapshot(); },
-        Checkpointer::Options{std::chrono::milliseconds(1), std::chrono::hours(1), 16});
+        Checkpointer::Options{std::chrono::milliseconds(15), std::chrono::hours(1), 16});
     checkpointer.Enable();
     EXPECT_EQ(archive().error().Slug(), "nothing-to-archive");
     ASSERT_TRUE(w_.ledger->Record(Evidence(1000)));
     ASSERT_TRUE(checkpointer.Now());
-    // The second round has begun by now, and is short: what is archived next goes beyond it.
+    // A round over a thousand entries has begun and takes a second: what is archived next goes beyond it.
     for (int i = 0; i < 3; ++i) {
       ASSERT_TRUE(w_.ledger->Record(Evidence(600)));
       ASSERT_TRUE(checkpointer.Now());
@@ -180,7 +180,7 @@ TEST_F(CheckpointerTest, L7_ArchivedEvidenceIsHeldByItsHashes) {
              std::chrono::steady_clock::now() < until)
         ASSERT_TRUE(checkpointer.Now() && w_.governance->TrimArchived());
       EXPECT_GT(w_.ledger->FirstStored(Log::kEvidence), before);
-      const auto settle = std::chrono::steady_clock::now() + std::chrono::milliseconds(150);
+      const auto settle = std::chrono::steady_clock::now() + std::chrono::milliseconds(300);
       while (std::chrono::steady_clock::now() < settle) std::this_thread::yield();  // some rounds
       EXPECT_FALSE(checkpointer.Tampered()) << checkpointer.Fault();
       ASSERT_TRUE(checkpointer.Now()) << checkpointer.Fault();
