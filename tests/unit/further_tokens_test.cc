@@ -37,6 +37,15 @@ class FurtherTokens : public testing::Test {
     doors.SetEnrolled({"token-b"});
     doors.Open("token-b", true);
   }
+  // org-a is moved to the further token, which makes the key, and whose answer is lost. The proposal's id.
+  std::string MoveAndLoseTheAnswer() {
+    const auto id = w.Approved("rekey.start", "org-a", {{"to", "token:token-b"}});
+    EXPECT_TRUE(id);
+    b->after_generate = [&] { b->SetAway(true); };
+    (void)w.governance->Execute(*id, "operator-1");
+    b->after_generate = nullptr;
+    return *id;
+  }
   const Keyring& KeyringOf(const std::string& name) { return *w.governance->Snapshot()->FindKeyring(name); }
   hsm::KeyRef Ref(const std::string& name, std::uint32_t version) { return RefOf(*KeyringOf(name).Find(version)); }
   Result<hsm::KeyOpOutput> One(hsm::KeyOp op) {
@@ -199,34 +208,26 @@ TEST_F(FurtherTokens, L4_ATokenThatIsAwayHoldsUpItsKeyringsAlone) {
 // L4: the token that a keyring moves to made the key and its answer was lost: is that found out, however long it takes?
 TEST_F(FurtherTokens, L4_WhatWasDoneAndNotAnsweredIsFoundDone) {
   Enrol();
-  const auto id = w.Approved("rekey.start", "org-a", {{"to", "token:token-b"}});
-  ASSERT_TRUE(id);
-  b->after_generate = [&] { b->SetAway(true); };
-  (void)w.governance->Execute(*id, "operator-1");
-  b->after_generate = nullptr;
+  const auto id = MoveAndLoseTheAnswer();
   EXPECT_EQ(b->Generated(), 1U);
-  EXPECT_EQ(w.governance->View(*id)->state, "executing");
+  EXPECT_EQ(w.governance->View(id)->state, "executing");
   // What is done meanwhile in the other token makes that one forget the proposal; others' jobs begin.
   w.clock.now += 3 * kDay;
   EXPECT_EQ(Do("keyring.rotate", "install"), "executed");
   EXPECT_EQ(Do("keyring.emergency-rotate", "org-a"), "executed") << "an emergency waits for nobody";
   b->SetAway(false);
   ASSERT_TRUE(w.governance->Reconcile());
-  EXPECT_EQ(w.governance->View(*id)->state, "failed") << "the emergency came first";
+  EXPECT_EQ(w.governance->View(id)->state, "failed") << "the emergency came first";
 }
 
 TEST_F(FurtherTokens, L4_AMoveWhoseAnswerWasLostIsSettledAsDone) {
   Enrol();
-  const auto id = w.Approved("rekey.start", "org-a", {{"to", "token:token-b"}});
-  ASSERT_TRUE(id);
-  b->after_generate = [&] { b->SetAway(true); };
-  (void)w.governance->Execute(*id, "operator-1");
-  b->after_generate = nullptr;
+  const auto id = MoveAndLoseTheAnswer();
   w.clock.now += 3 * kDay;
   EXPECT_EQ(Do("keyring.rotate", "install"), "executed") << "the former token forgets what has expired";
   b->SetAway(false);
   ASSERT_TRUE(w.governance->Reconcile());
-  EXPECT_EQ(w.governance->View(*id)->state, "executed");
+  EXPECT_EQ(w.governance->View(id)->state, "executed");
   EXPECT_EQ(KeyringOf("org-a").Primary()->token, "token-b");
 }
 
