@@ -28,8 +28,8 @@ std::map<std::string, ReachableToken, std::less<>> Governance::Reach(const State
     auto& token = key_ops_.Token(serial);
     auto identity = token.Identity();
     auto keys = identity ? token.Inventory() : Result<std::vector<hsm::KeyRecord>>(identity.error());
-    // Another token in its place is none that may be asked for anything.
     const auto record = keys ? token.ReadLedgerRecord() : Result<crypto::LedgerRecord>(keys.error());
+    // Another token in its place is none that may be asked for anything.
     if (keys && SameToken(state, serial, *identity))
       reached[serial] = {std::move(*identity), std::move(*keys), record && record->custody.further};
   }
