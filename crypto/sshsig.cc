@@ -35,7 +35,9 @@ constexpr std::string_view kSkEd25519 = "sk-ssh-ed25519@openssh.com";
 constexpr std::string_view kSkEcdsa = "sk-ecdsa-sha2-nistp256@openssh.com";
 constexpr std::uint8_t kUserPresent = 1;  // flag of a FIDO authenticator
 
-Error Bad(std::string why) { return Forbidden("signature refused: " + std::move(why), "bad-signature"); }
+Error Bad(std::string why, const char* slug = "bad-signature") {
+  return Forbidden("signature refused: " + std::move(why), slug);
+}
 
 // An SSH mpint (RFC 4251 section 5): positive, minimal.
 std::optional<ByteView> PositiveMpint(ByteView bytes) {
@@ -214,7 +216,7 @@ Result<void> CheckSshPublicKey(std::string_view key) {
 Result<void> VerifySshSignature(std::string_view public_key, std::string_view name_space, ByteView message,
                                 std::string_view armored) {
   const auto blob = Dearmor(armored);
-  if (!blob) return Bad("not an armored SSH signature");
+  if (!blob) return Bad("not an armored SSH signature", "malformed-signature");
   WireReader in(*blob);
   const auto magic = in.Raw(6);
   const auto version = in.U32();
@@ -223,16 +225,20 @@ Result<void> VerifySshSignature(std::string_view public_key, std::string_view na
   const auto reserved = in.Blob();
   const auto hash = in.Text();
   const auto signature = in.Blob();
-  if (!in.Complete() || AsText(magic) != "SSHSIG" || version != 1 || !reserved.empty()) return Bad("malformed SSHSIG");
+  if (!in.Complete() || AsText(magic) != "SSHSIG" || version != 1 || !reserved.empty())
+    return Bad("malformed SSHSIG", "malformed-signature");
   if (signed_space != name_space)
-    return Bad("made for namespace '" + std::string(signed_space.substr(0, 64)) + "', not '" + std::string(name_space) +
-               "'");
+    return Bad(
+        "made for namespace '" + std::string(signed_space.substr(0, 64)) + "', not '" + std::string(name_space) + "'",
+        "wrong-namespace");
   TRY_ASSIGN(const auto expected, ParseKeyText(public_key));
+  if (WireReader certified(signer); certified.Text().ends_with("-cert-v01@openssh.com"))
+    return Bad("made with a certificate: a custodian signs with the key itself", "certificate-signature");
   if (!std::equal(signer.begin(), signer.end(), expected.blob.begin(), expected.blob.end()))
     return Bad("made with another key than the roster's");
   TRY_ASSIGN(const auto key, ParseKeyBlob(expected.blob));
   const EVP_MD* md = hash == "sha512" ? EVP_sha512() : hash == "sha256" ? EVP_sha256() : nullptr;
-  if (md == nullptr) return Bad("hash algorithm is neither sha256 nor sha512");
+  if (md == nullptr) return Bad("its hash algorithm is neither sha512 nor sha256", "wrong-hash-algorithm");
   Bytes digest(static_cast<std::size_t>(EVP_MD_get_size(md)));
   if (EVP_Digest(message.data(), message.size(), digest.data(), nullptr, md, nullptr) != 1) return Bad("cannot hash");
   WireWriter data;

@@ -68,6 +68,11 @@ int DevUp(const CliSession& session, const std::string& directory, unsigned shor
     PrintJson(bj::object{{"url", *url}, {"dir", absolute}});
     return kExitDone;
   }
+  // A blank one waits for its first boot, as it has said.
+  if (const auto dev = DevAppliance::In(directory); dev && dev->IsBlank() && !dev->HasLedger()) {
+    std::cout << "Strongroom will be at " << *url << " (" << absolute << ")\n";
+    return kExitDone;
+  }
   std::cout << "Strongroom is up at " << *url << " (" << absolute << ")\n"
             << "One user runs every part here: the separation of token and network does not hold as it does on an "
                "appliance.\n\n"

@@ -317,12 +317,17 @@ class DevAppliance {
 
   // The key that auditors are handed; one that is there already is left alone.
   Result<void> WriteVerifierKey() {
+    if (std::filesystem::exists(Path("ledger.vkey"))) return {};
     TRY_ASSIGN(const auto client, ClientFor("operator-1"));
-    TRY_ASSIGN(const auto answer, client->Call("GET", "/v1/status"));
-    TRY_ASSIGN(const auto status, netapi::ParseAnswer(answer));
-    const auto key = TextOf(status.get_object().at("ledger"), "vkey");
-    if (key == "-" || std::filesystem::exists(Path("ledger.vkey"))) return {};
-    return WriteText(Path("ledger.vkey"), key + "\n", 0644);
+    // It is known once the token has been asked, a moment after the start.
+    for (int i = 0; i < 500; ++i) {
+      TRY_ASSIGN(const auto answer, client->Call("GET", "/v1/status"));
+      TRY_ASSIGN(const auto status, netapi::ParseAnswer(answer));
+      const auto key = TextOf(status.get_object().at("ledger"), "vkey");
+      if (key != "-") return WriteText(Path("ledger.vkey"), key + "\n", 0644);
+      Pause(20);
+    }
+    return Unavailable("the token has not told its checkpoint key", "not-started");
   }
 
   Result<std::unique_ptr<netapi::Client>> ClientFor(const std::string& principal) const {

@@ -1,317 +1,19 @@
 #include "provisioning/export_audit.h"
 
 #include <algorithm>
-#include <boost/json/array.hpp>
-#include <boost/json/object.hpp>
-#include <boost/json/serialize.hpp>
-#include <deque>
 #include <filesystem>
 #include <map>
 #include <set>
 
-#include "appliance/break_glass.h"
-#include "appliance/keyring_decisions.h"
 #include "appliance/ledger_decisions.h"
-#include "appliance/policy_decisions.h"
-#include "appliance/rewrap_decisions.h"
-#include "crypto/custody.h"
-#include "crypto/quorum.h"
-#include "crypto/sshsig.h"
-#include "netapi/keyring_json.h"
+#include "provisioning/control_audit.h"
 
 namespace strongroom::provisioning {
 namespace {
 
 namespace fs = std::filesystem;
 constexpr std::uint64_t kMaxGaps = 1000;
-constexpr Millis kClockSlack = Millis{5} * 60 * 1000;
 constexpr Millis kSilence = Millis{5} * 60 * 1000;
-
-// Epoch is an adoption as the log tells it.
-struct Epoch {
-  std::uint64_t former = 0;  // the epoch that it ended
-  ledger::EpochOpened opened;
-  crypto::Adoption adoption;
-};
-
-// ControlAuditor replays the control log: every entry must follow from what stood before it.
-class ControlAuditor {
- public:
-  Result<void> Take(std::uint64_t index, ByteView raw) {
-    const auto taken = TakeChecked(raw);
-    if (taken) return {};
-    return Integrity("control entry " + std::to_string(index) + ": " + taken.error().detail,
-                     std::string(taken.error().Slug()));
-  }
-  // At the end of the log: nothing may be left that no settlement covers.
-  Result<void> Finish() const {
-    if (changes_.empty() && announced_.empty()) return {};
-    return Integrity("the control log ends with changes of keyrings that no execution settles", "unvoted-change");
-  }
-  const appliance::State& state() const { return state_; }
-  Millis last() const { return last_; }
-  const std::vector<crypto::Roster>& rosters() const { return rosters_; }
-  const std::vector<Epoch>& epochs() const { return epochs_; }
-  const std::vector<ledger::EvidenceArchived>& archives() const { return archives_; }
-  std::uint64_t votes = 0, executions = 0;
-
- private:
-  Result<void> TakeChecked(ByteView raw) {
-    TRY_ASSIGN(const auto entry, ledger::DecodeControl(raw));
-    if (ledger::Encode(entry) != Bytes(raw.begin(), raw.end())) return Integrity("it is not in its one form");
-    if (const auto* genesis = std::get_if<ledger::Genesis>(&entry.body)) TRY(CheckGenesis(*genesis));
-    TRY(CheckTime(entry));
-    if (!announced_.empty()) {
-      if (ledger::Encode({0, appliance::AsProposed(entry.body)}) != announced_.front())
-        return Integrity("it is not what the execution before it does at once", "unvoted-change");
-      announced_.pop_front();
-      return Applied(entry);
-    }
-    if (const auto* cast = std::get_if<ledger::VoteCast>(&entry.body)) TRY(CheckVote(*cast, entry.time));
-    if (const auto* consumed = std::get_if<ledger::ProposalConsumed>(&entry.body)) {
-      const auto* proposal = state_.FindProposal(consumed->proposal);
-      if (proposal == nullptr) return Integrity("it executes a proposal that was never filed");
-      TRY(appliance::JudgeExecution(state_, *proposal, JudgedAt(*proposal, entry.time)));
-      TRY_ASSIGN(const auto effect, appliance::EffectOf(state_, proposal->parsed));
-      for (const auto& body : effect.at_once) announced_.push_back(ledger::Encode({0, body}));
-      ++executions;
-    }
-    if (const auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&entry.body)) TRY(CheckKey(*changed));
-    if (const auto* opened = std::get_if<ledger::EpochOpened>(&entry.body)) TRY(CheckEpoch(*opened));
-    if (const auto* reviewed = std::get_if<ledger::BreakGlassReviewed>(&entry.body))
-      TRY(appliance::JudgeReview(state_, reviewed->id, reviewed->reviewer, reviewed->finding, reviewed->signature));
-    TRY(CheckEffect(entry));
-    return Applied(entry);
-  }
-
-  Result<void> Applied(const ledger::ControlEntry& entry) {
-    TRY(appliance::Apply(state_, entry));
-    if (std::holds_alternative<ledger::RosterChanged>(entry.body)) rosters_.push_back(*state_.roster);
-    if (const auto* archived = std::get_if<ledger::EvidenceArchived>(&entry.body)) archives_.push_back(*archived);
-    return {};
-  }
-
-  // What changes keyrings must be, entry for entry, the effect of the proposal that the next settlement names: votes
-  // allowed this and nothing else.
-  Result<void> CheckEffect(const ledger::ControlEntry& entry) {
-    TRY_ASSIGN(const bool changes, NeedsVotes(entry));
-    if (changes) {
-      if (changes_.empty()) before_ = state_;
-      changes_.push_back(ledger::Encode({0, appliance::AsProposed(entry.body)}));
-      return {};
-    }
-    if (const auto* used = std::get_if<ledger::MandateUsed>(&entry.body)) TRY(CheckMandate(used->keyring, entry.time));
-    if (const auto* mandate = std::get_if<ledger::MandateSettled>(&entry.body)) {
-      // The rotation of the keyring as it was before these changes, or nothing.
-      const auto& before = changes_.empty() ? state_ : before_;
-      const auto name = before.keyring_names.find(mandate->keyring);
-      if (name == before.keyring_names.end()) return Integrity("it settles a mandate of no keyring", "unvoted-change");
-      const auto& keyring = *before.FindKeyring(name->second);
-      std::vector<Bytes> wanted;
-      if (mandate->ok)
-        for (const auto& body : appliance::RotationOf(before, keyring, keyring.Primary()->suite).entries)
-          wanted.push_back(ledger::Encode({0, body}));
-      if (wanted != changes_ || keyring.mandated != mandate->version)
-        return Integrity("the changes before it are not what its mandate allows", "unvoted-change");
-      changes_.clear();
-      return {};
-    }
-    const auto* settled = std::get_if<ledger::ExecutionSettled>(&entry.body);
-    // Nothing needs a vote that closes, freezes or is told: but it does not stand among what does.
-    if (settled == nullptr || !settled->ok) {
-      if (!changes_.empty()) return Integrity("keyrings were changed before it without an execution", "unvoted-change");
-      return {};
-    }
-    const auto* proposal = state_.FindProposal(settled->proposal);
-    if (proposal == nullptr || proposal->fate != appliance::ProposalFate::kConsumed)
-      return Integrity("it settles what was not executed", "unvoted-change");
-    TRY_ASSIGN(const auto effect, appliance::EffectOf(changes_.empty() ? state_ : before_, proposal->parsed));
-    std::vector<Bytes> wanted;
-    for (const auto& body : effect.entries) wanted.push_back(ledger::Encode({0, body}));
-    if (wanted != changes_) return Integrity("the changes before it are not what its proposal says", "unvoted-change");
-    changes_.clear();
-    if (proposal->parsed.operation == "ledger.adopt") {
-      TRY_ASSIGN(epochs_.back().adoption, crypto::AdoptionOf(proposal->parsed));
-    }
-    return {};
-  }
-
-  // Times do not go back, but where votes have accepted a clock; and then to a time that they were for.
-  Result<void> CheckTime(const ledger::ControlEntry& entry) {
-    const bool accepts = std::holds_alternative<ledger::ClockAccepted>(entry.body) ||
-                         std::holds_alternative<ledger::EpochOpened>(entry.body);
-    if (entry.time < last_ && !accepts)
-      return Integrity("its time is before the one of the entry before it, and no clock was accepted", "time-back");
-    if (const bool back = entry.time < last_; back || std::holds_alternative<ledger::ClockAccepted>(entry.body)) {
-      const auto at = std::find_if(state_.proposals.begin(), state_.proposals.end(), [](const auto& p) {
-        return p.second->fate == appliance::ProposalFate::kConsumed && appliance::AcceptsClock(p.second->parsed);
-      });
-      const auto named =
-          at == state_.proposals.end() ? Result<Millis>(Integrity("")) : crypto::AcceptedClock(at->second->parsed);
-      if (!named || entry.time + kClockSlack < *named || entry.time > at->second->parsed.execute_by)
-        return Integrity("it accepts another clock than the one voted for", "time-back");
-    }
-    last_ = entry.time;
-    return {};
-  }
-
-  // One person's doing has a person behind it.
-  Result<void> CheckPerson(const std::string& by) const {
-    const auto* principal = state_.roster ? state_.roster->Find(by) : nullptr;
-    if (principal == nullptr ||
-        (principal->role != crypto::Role::kOperator && principal->role != crypto::Role::kCustodian))
-      return Integrity("it is by '" + by.substr(0, 64) + "', who is no operator or custodian", "unvoted-change");
-    return {};
-  }
-
-  // What accepts a clock is dated by that clock, not by the ledger's frozen time.
-  static Millis JudgedAt(const appliance::Proposal& proposal, Millis time) {
-    return appliance::AcceptsClock(proposal.parsed) ? proposal.parsed.created : time;
-  }
-
-  // Whether an entry may only stand in a settlement. kIntegrity for one that may not stand at all.
-  Result<bool> NeedsVotes(const ledger::ControlEntry& entry) {
-    if (const auto* switched = std::get_if<ledger::KeyringSwitched>(&entry.body)) {
-      if (switched->enabled) return true;
-      TRY(CheckPerson(switched->by));  // whoever disables needs nobody else
-      return false;
-    }
-    if (const auto* moved = std::get_if<ledger::VersionMoved>(&entry.body)) {
-      using To = ledger::VersionMoved::To;
-      if (moved->to != To::kKept && moved->to != To::kDestroyed) return true;
-      if (moved->to == To::kKept) TRY(CheckPerson(moved->by));
-      const auto name = state_.keyring_names.find(moved->keyring);
-      const auto* keyring = name == state_.keyring_names.end() ? nullptr : state_.FindKeyring(name->second);
-      const auto* version = keyring == nullptr ? nullptr : keyring->Find(moved->version);
-      if (version == nullptr || !version->custody.starts_with("token:"))
-        return Integrity("it moves a version that goes with another one's KEK", "unvoted-change");
-      if (moved->to == To::kDestroyed && (version->due == 0 || entry.time < version->due))
-        return Integrity("it destroys a KEK before its time", "unvoted-change");
-      // All that share the KEK move with it, at once.
-      auto moves = appliance::MovesOf(state_, *keyring, *version, moved->to, 0, moved->by);
-      for (std::size_t i = 1; i < moves.size(); ++i) announced_.push_back(ledger::Encode({0, moves[i]}));
-      return false;
-    }
-    if (const auto* started = std::get_if<ledger::JobStarted>(&entry.body)) {
-      // One that was asked for has its proposal's id; after a rotation the appliance begins one by itself.
-      if (const auto* proposal = state_.FindProposal(started->id)) {
-        if (proposal->fate != appliance::ProposalFate::kConsumed)
-          return Integrity("it begins a job by a proposal that is not being executed", "unvoted-change");
-        return true;
-      }
-      const auto* keyring = state_.FindKeyring(started->keyring);
-      if (keyring == nullptr || started->retry || appliance::OwedJob(state_, *keyring) != started->kind)
-        return Integrity("it begins a job that nobody voted for and no rotation owes", "unvoted-change");
-      return false;
-    }
-    if (const auto* switched = std::get_if<ledger::JobSwitched>(&entry.body)) {
-      if (!switched->by.empty()) TRY(CheckPerson(switched->by));
-      return false;
-    }
-    if (const auto* attested = std::get_if<ledger::VersionAttested>(&entry.body)) {
-      TRY(CheckPerson(attested->by));
-      const auto name = state_.keyring_names.find(attested->keyring);
-      if (name == state_.keyring_names.end()) return Integrity("it is of no keyring", "unvoted-change");
-      const auto activations = appliance::JudgeAttestation(state_, name->second, attested->version);
-      if (!activations) return Integrity("it attests what does not wait for it", "unvoted-change");
-      for (const auto& body : *activations) announced_.push_back(ledger::Encode({0, body}));
-      return false;
-    }
-    if (const auto* closed = std::get_if<ledger::EmergencyClosed>(&entry.body)) {
-      TRY(CheckPerson(closed->by));
-      const auto name = state_.keyring_names.find(closed->keyring);
-      if (name == state_.keyring_names.end()) return Integrity("it is of no keyring", "unvoted-change");
-      if (const auto judged = appliance::JudgeEmergencyClose(state_, name->second, closed->version); !judged)
-        return Integrity("it closes an emergency that was not over: " + judged.error().detail, "unvoted-change");
-      return false;
-    }
-    if (const auto* said = std::get_if<ledger::CensusAcknowledged>(&entry.body)) {
-      const auto* keyring = state_.FindKeyring(said->keyring);
-      if (keyring == nullptr || !keyring->grants.Knows(said->service))
-        return Integrity("it is by '" + said->service.substr(0, 64) + "', to whom the keyring is not granted",
-                         "unvoted-change");
-      return false;
-    }
-    return std::holds_alternative<ledger::KeyringCreated>(entry.body) ||
-           std::holds_alternative<ledger::VersionAnnounced>(entry.body) ||
-           std::holds_alternative<ledger::VersionActivated>(entry.body) ||
-           std::holds_alternative<ledger::EpochOpened>(entry.body) ||
-           std::holds_alternative<ledger::CheckpointKeyChanged>(entry.body) ||
-           std::holds_alternative<ledger::RosterChanged>(entry.body) ||
-           std::holds_alternative<ledger::GrantsChanged>(entry.body) ||
-           std::holds_alternative<ledger::BreakGlassOpened>(entry.body) ||
-           std::holds_alternative<ledger::ClockAccepted>(entry.body) ||
-           std::holds_alternative<ledger::PolicySet>(entry.body) ||
-           std::holds_alternative<ledger::TokenEnrolled>(entry.body) ||
-           std::holds_alternative<ledger::EvidenceArchived>(entry.body);
-  }
-
-  // A mandate is used when it is due and no sooner.
-  Result<void> CheckMandate(const crypto::KeyringId& id, Millis time) const {
-    const auto name = state_.keyring_names.find(id);
-    if (name == state_.keyring_names.end()) return Integrity("it uses a mandate of no keyring", "unvoted-change");
-    const auto effect = appliance::EffectOfMandate(state_, *state_.FindKeyring(name->second), time);
-    if (!effect)
-      return Integrity("it uses a mandate that does not allow it: " + effect.error().detail, "unvoted-change");
-    return {};
-  }
-
-  // Only a token's own key can say which one follows it.
-  Result<void> CheckKey(const ledger::CheckpointKeyChanged& changed) const {
-    const auto former = crypto::NoteKey::Parse(changed.former), next = crypto::NoteKey::Parse(changed.next);
-    const auto name = state_.roster ? "strongroom/" + ToHex(state_.roster->instance()) : std::string();
-    if (!former || !next || former->name() != name || next->name() != name)
-      return Integrity("it names checkpoint keys that are none", "bad-endorsement");
-    if (!former->Verify(crypto::KeyEndorsement(*former, *next), changed.endorsement))
-      return Integrity("the former checkpoint key does not vouch for the next one", "bad-endorsement");
-    return {};
-  }
-
-  Result<void> CheckEpoch(const ledger::EpochOpened& opened) {
-    epochs_.push_back({state_.ledger.epoch, opened, {}});
-    return {};
-  }
-
-  Result<void> CheckGenesis(const ledger::Genesis& genesis) {
-    TRY_ASSIGN(auto roster, crypto::Roster::Parse(genesis.roster_text));
-    std::set<std::string> signers;
-    for (const auto& [custodian, signature] : genesis.signatures) {
-      const auto* principal = roster.Find(custodian);
-      if (principal == nullptr || principal->role != crypto::Role::kCustodian)
-        return Integrity(custodian + " signed the roster and is no custodian in it");
-      TRY(crypto::VerifySshSignature(principal->ssh_key, crypto::kRosterNamespace, AsBytes(genesis.roster_text),
-                                     signature));
-      signers.insert(custodian);
-    }
-    const auto custodians = std::count_if(roster.principals().begin(), roster.principals().end(),
-                                          [](const auto& p) { return p.role == crypto::Role::kCustodian; });
-    if (signers.size() != static_cast<std::size_t>(custodians))
-      return Integrity("not every custodian has signed the first roster");
-    rosters_.push_back(std::move(roster));
-    return {};
-  }
-
-  Result<void> CheckVote(const ledger::VoteCast& cast, Millis time) {
-    const auto* proposal = state_.FindProposal(cast.proposal);
-    if (proposal == nullptr) return Integrity("it is a vote for a proposal that was never filed");
-    TRY(crypto::CheckVote(*state_.roster, proposal->parsed, proposal->text, cast.vote));
-    // Saying no is possible for as long as there is something to stop.
-    const bool late = JudgedAt(*proposal, time) > proposal->parsed.approve_by;
-    if (late && cast.vote.verdict == crypto::Verdict::kApprove)
-      return Integrity("it is an approval after the time for votes");
-    ++votes;
-    return {};
-  }
-
-  Millis last_ = 0;
-  std::deque<Bytes> announced_;  // what the entries after an execution must be
-  std::vector<Epoch> epochs_;
-  appliance::State state_;
-  appliance::State before_;     // as it was when `changes_` began
-  std::vector<Bytes> changes_;  // entries that no settlement has covered yet
-  std::vector<crypto::Roster> rosters_;
-  std::vector<ledger::EvidenceArchived> archives_;
-};
 
 Result<void> Same(const std::string& folder, const std::string& file, const std::string& wanted,
                   std::set<std::string>& files) {
@@ -359,12 +61,6 @@ Result<void> TakeUse(const appliance::State& state, const ledger::EvidenceEntry&
   return {};
 }
 
-std::string KeyringsJson(const appliance::State& state) {
-  boost::json::array keyrings;
-  for (const auto& [name, keyring] : state.keyrings) keyrings.push_back(netapi::KeyringObject(*keyring));
-  return boost::json::serialize(keyrings) + "\n";
-}
-
 // The keys that may have signed: the one that was handed over, and those that follow from it by endorsement. Read from
 // a log that is not verified yet, which is why only endorsements count.
 std::vector<crypto::NoteKey> KeysFollowing(const std::string& folder, const crypto::NoteKey& first) {
@@ -385,7 +81,7 @@ std::vector<crypto::NoteKey> KeysFollowing(const std::string& folder, const cryp
 using Roots = std::map<std::uint64_t, crypto::Digest>;
 
 // The head that a note in an epoch-opened entry signs; nullopt for none.
-Result<std::optional<crypto::Checkpoint>> KeptHead(const Epoch& epoch, bool control,
+Result<std::optional<crypto::Checkpoint>> KeptHead(const AdoptedEpoch& epoch, bool control,
                                                    std::span<const crypto::NoteKey> keys) {
   const auto& note = control ? epoch.opened.control_note : epoch.opened.evidence_note;
   if (note.empty()) return std::optional<crypto::Checkpoint>();
@@ -399,7 +95,7 @@ Result<std::optional<crypto::Checkpoint>> KeptHead(const Epoch& epoch, bool cont
   return std::optional<crypto::Checkpoint>(*head);
 }
 
-Result<void> WantRoots(const std::vector<Epoch>& epochs, bool control, std::span<const crypto::NoteKey> keys,
+Result<void> WantRoots(const std::vector<AdoptedEpoch>& epochs, bool control, std::span<const crypto::NoteKey> keys,
                        Roots& roots) {
   for (const auto& epoch : epochs) {
     TRY_ASSIGN(const auto kept, KeptHead(epoch, control, keys));
@@ -411,7 +107,7 @@ Result<void> WantRoots(const std::vector<Epoch>& epochs, bool control, std::span
 }
 
 // What each adoption kept and went on from must be this log's own beginning; what its token had signed beyond is lost.
-Result<void> JudgeEpochs(const std::vector<Epoch>& epochs, bool control, std::span<const crypto::NoteKey> keys,
+Result<void> JudgeEpochs(const std::vector<AdoptedEpoch>& epochs, bool control, std::span<const crypto::NoteKey> keys,
                          const Roots& roots, std::vector<std::string>& lost) {
   const std::string log = control ? "control" : "evidence";
   for (const auto& epoch : epochs) {
@@ -453,13 +149,13 @@ Result<void> JudgeHead(const std::string& folder, bool control, const crypto::Ch
 
 }  // namespace
 
-Result<Replayed> ReplayExport(const std::string& folder, const crypto::NoteKey& key) {
-  ControlAuditor auditor;
+Result<std::map<std::string, std::string>> ReplayExport(const std::string& folder, const crypto::NoteKey& key) {
+  ControlAudit auditor;
   std::set<std::string> files;
   TRY(ledger::VerifyLogFolder(
       folder, "control", KeysFollowing(folder, key),
       [&](std::uint64_t index, ByteView raw) { return auditor.Take(index, raw); }, files));
-  return Replayed{auditor.rosters(), KeyringsJson(auditor.state())};
+  return auditor.Derived();
 }
 
 Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
@@ -467,7 +163,7 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                           const std::vector<std::string>& archives) {
   if (!fs::is_directory(folder)) return Integrity("there is no export in " + folder, "file-missing");
   Audit audit;
-  ControlAuditor auditor;
+  ControlAudit auditor;
   std::set<std::string> files = {"README.txt"};
   const auto keys = KeysFollowing(folder, key);
   TRY_ASSIGN(const auto control, ledger::VerifyLogFolder(
@@ -538,13 +234,11 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                        "unvoted-change");
   TRY(JudgeHead(folder, false, evidence, state, newest));
   TRY(JudgeEpochs(auditor.epochs(), false, all_keys, evidence_roots, audit.lost));
-  TRY(Same(folder, "keyrings.json", KeyringsJson(state), files));
   TRY(Same(folder, "ledger.vkey", newest.Text() + "\n", files));
-  for (const auto& roster : auditor.rosters()) {
-    const auto at = "rosters/" + std::to_string(roster.version()) + "/";
-    TRY(Same(folder, at + "roster.txt", roster.text(), files));
-    TRY(Same(folder, at + "allowed_signers", crypto::RosterAllowedSigners(roster), files));
-  }
+  // Exports of the first builds have no votes as files; those that have some have all.
+  const bool has_votes = fs::exists(folder + "/" + std::string(kVotesFolder));
+  for (const auto& [name, content] : auditor.Derived())
+    if (has_votes || !name.starts_with(kVotesFolder)) TRY(Same(folder, name, content, files));
   TRY(NothingElse(folder, files));
   audit.instance = ToHex(state.roster->instance());
   audit.control = control.size;

@@ -2,11 +2,11 @@
 // The judgement of an export, offline: nothing but its folder and one key.
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "crypto/note.h"
-#include "crypto/roster.h"
 #include "ledger/log_folder.h"
 
 namespace strongroom::provisioning {
@@ -34,12 +34,8 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                           const std::function<void(const char* log, std::uint64_t entries)>& progress,
                           const std::vector<std::string>& archives = {});
 
-/// Replayed is what a control log amounts to.
-struct Replayed {
-  std::vector<crypto::Roster> rosters;  // oldest first
-  std::string keyrings;                 // what keyrings.json has to say
-};
-/// ReplayExport verifies and replays a folder's control log.
-Result<Replayed> ReplayExport(const std::string& folder, const crypto::NoteKey& key);
+/// ReplayExport verifies and replays a folder's control log. The result is what else an export has to hold, by path:
+/// keyrings.json, and of each roster and each vote what `ssh-keygen -Y verify` needs.
+Result<std::map<std::string, std::string>> ReplayExport(const std::string& folder, const crypto::NoteKey& key);
 
 }  // namespace strongroom::provisioning

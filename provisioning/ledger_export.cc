@@ -21,10 +21,11 @@ namespace {
 namespace bj = boost::json;
 namespace fs = std::filesystem;
 
-constexpr const char* kReadme = R"(This folder is an export of a Strongroom ledger.
+constexpr const char* kReadme = R"text(This folder is an export of a Strongroom ledger.
 
   control/, evidence/   the two logs as C2SP tlog-tiles: every entry, every hash, and the head that the token signed
   rosters/N/            the roster of version N, and an allowed_signers file of it for ssh-keygen
+  votes/ID/             of each proposal the votes: NAME.txt is what the custodian signed, NAME.sig the signature
   keyrings.json         the keyrings as they follow from the control log
   ledger.vkey           the key that signed the heads. Compare it with the one that you were handed at the ceremony.
 
@@ -33,13 +34,16 @@ To verify it, with nothing but this folder and that key:
   strongroom ledger verify FOLDER --vkey VKEY
 
 It hashes every entry, computes every tile and both roots, verifies the signatures under the heads, replays the control log,
-and verifies every vote under the roster of its time. A vote by hand: the proposal's text and a line "verdict: approve" are what
-was signed, in the namespace vote@strongroom:
+and verifies every vote under the roster of its time. The votes by hand, with OpenSSH alone:
 
-  ssh-keygen -Y verify -f rosters/1/allowed_signers -I custodian-1 -n vote@strongroom -s SIGNATURE < TEXT
+  for text in votes/*/*.txt; do
+    roster=$(sed -n 's/^roster: \([0-9]*\) .*/\1/p' "$text")
+    ssh-keygen -Y verify -f "rosters/$roster/allowed_signers" -I "$(basename "$text" .txt)" -
+                                    n vote @strongroom - s "${text%.txt}.sig" <
+                                "$text" done
 
-The entries' format is ledger/FORMAT.md of Strongroom's source; c2sp.org describes checkpoints, signed notes and tiles.
-)";
+                                    The entries ' format is ledger/FORMAT.md of Strongroom' s source; c2sp.org describes checkpoints, signed notes and tiles.
+)text";
 
 Result<void> WriteFile(const fs::path& path, std::string_view content) {
   std::error_code error;
@@ -89,6 +93,13 @@ Result<std::uint64_t> ExportLog(netapi::Client& client, const fs::path& director
   return head.size;
 }
 
+Result<std::string> CheckpointKey(const CliSession& session) {
+  TRY_ASSIGN(const auto status, session.Ask("GET", "/v1/status"));
+  auto key = TextOf(status.get_object().at("ledger"), "vkey");
+  if (key == "-") return Unavailable("the token has not been reached since the start: try again", "not-operational");
+  return key;
+}
+
 }  // namespace
 
 Result<bj::object> WriteExport(const CliSession& session, const std::string& to) {
@@ -101,22 +112,15 @@ Result<bj::object> WriteExport(const CliSession& session, const std::string& to)
   std::string control_note, evidence_note;
   TRY(FetchHead(*client, "control", control_note));
   TRY(FetchHead(*client, "evidence", evidence_note));
-  TRY_ASSIGN(const auto status, session.Ask("GET", "/v1/status"));
-  const auto key = TextOf(status.get_object().at("ledger"), "vkey");
-  if (key == "-") return Unavailable("the token has not been reached since the start: try again", "not-operational");
+  TRY_ASSIGN(const auto key, CheckpointKey(session));
   TRY_ASSIGN(const auto control, ExportLog(*client, directory, "control", control_note, progress));
   TRY_ASSIGN(const auto evidence, ExportLog(*client, directory, "evidence", evidence_note, progress));
   TRY(WriteFile(directory / "ledger.vkey", key + "\n"));
   TRY(WriteFile(directory / "README.txt", kReadme));
-  // What was written is read and verified at once: rosters and keyrings are taken from the verified log.
+  // What was written is read and verified at once: votes, rosters and keyrings are taken from the verified log.
   TRY_ASSIGN(const auto vkey, crypto::NoteKey::Parse(key));
-  TRY_ASSIGN(const auto told, ReplayExport(directory.string(), vkey));
-  TRY(WriteFile(directory / "keyrings.json", told.keyrings));
-  for (const auto& roster : told.rosters) {
-    const auto folder = directory / "rosters" / std::to_string(roster.version());
-    TRY(WriteFile(folder / "roster.txt", roster.text()));
-    TRY(WriteFile(folder / "allowed_signers", crypto::RosterAllowedSigners(roster)));
-  }
+  TRY_ASSIGN(const auto derived, ReplayExport(directory.string(), vkey));
+  for (const auto& [name, content] : derived) TRY(WriteFile(directory / name, content));
   TRY(AuditExport(directory.string(), vkey, {}));
   return bj::object{{"dir", directory.string()}, {"control", control}, {"evidence", evidence}, {"vkey", key}};
 }
@@ -189,6 +193,20 @@ int VerifyExport(const CliSession& session, const std::string& directory, const 
   for (const auto& gap : audit->gaps) std::cout << "  silence   " << gap << "\n";
   if (audit->silences > audit->gaps.size())
     std::cout << "  silence   and " << audit->silences - audit->gaps.size() << " more\n";
+  return kExitDone;
+}
+
+int ShowCheckpointKey(const CliSession& session, const std::string& file) {
+  const auto key = CheckpointKey(session);
+  if (!key) return Fail(key.error());
+  std::error_code ignored;
+  if (!file.empty() && fs::exists(file, ignored)) return Fail(Conflict(file + " is there already", "file-exists"));
+  if (!file.empty())
+    if (const auto written = WriteOutput(file, *key + "\n"); !written) return Fail(written.error());
+  if (session.json)
+    PrintJson(bj::object{{"vkey", *key}});
+  else if (file.empty())
+    std::cout << *key << "\n";
   return kExitDone;
 }
 

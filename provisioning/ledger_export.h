@@ -24,6 +24,8 @@ int ExportLedger(const CliSession& session, const std::string& directory);
 int VerifyExport(const CliSession& session, const std::string& directory, const std::string& key,
                  const std::vector<std::string>& archives = {});
 
+/// ShowCheckpointKey prints the verifier key in force, which auditors are handed, or writes it into a new file.
+int ShowCheckpointKey(const CliSession& session, const std::string& file);
 /// ProveEntry prints the tlog-proof of one entry.
 int ProveEntry(const CliSession& session, const std::string& log, std::uint64_t index);
 

@@ -351,6 +351,9 @@ void AddLedger(CLI::App& app, Arguments& a, Command& run) {
   verify->add_option("--vkey", a.name, "the checkpoint key, a file or the text itself")->required();
   verify->add_option("--archive", a.archives, "the folder of an earlier export that has archived evidence; any number");
   verify->callback([&] { run = [&] { return VerifyExport(a.session, a.dir, a.name, a.archives); }; });
+  auto* vkey = ledger->add_subcommand("vkey", "print the checkpoint key, which auditors are handed");
+  vkey->add_option("--out", a.dir, "write it into this new file instead");
+  vkey->callback([&] { run = [&] { return ShowCheckpointKey(a.session, a.dir); }; });
   auto* prove = ledger->add_subcommand("prove", "print the proof that an entry is in the log (C2SP tlog-proof)");
   prove->add_option("log", a.ledger.log, "control or evidence")->required();
   prove->add_option("index", a.ledger.from, "the entry's index")->required();

@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev token' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'version attest' 'version report' 'version close-emergency' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'dek' 'dek put' 'dek get' 'dek delete' 'dek list' 'dek unwrap' 'rewrap-plan' 'job' 'job list' 'job show' 'job watch' 'job pause' 'job resume' 'job cancel' 'census' 'census show' 'census acknowledge' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev token' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'version attest' 'version report' 'version close-emergency' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'dek' 'dek put' 'dek get' 'dek delete' 'dek list' 'dek unwrap' 'rewrap-plan' 'job' 'job list' 'job show' 'job watch' 'job pause' 'job resume' 'job cancel' 'census' 'census show' 'census acknowledge' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger vkey' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -72,10 +72,11 @@ _strongroom() {
     'principal revoke') words='--help --reason --votes' ;;
     'principal first') words='--help --dir --votes --member' ;;
     'principal prove') words='--help --key' ;;
-    'ledger') words='show export verify prove rebuild --help' ;;
+    'ledger') words='show export verify vkey prove rebuild --help' ;;
     'ledger show') words='--help --from --op --since' ;;
     'ledger export') words='--help --out' ;;
     'ledger verify') words='--help --vkey --archive' ;;
+    'ledger vkey') words='--help --out' ;;
     'ledger prove') words='--help' ;;
     'ledger rebuild') words='--help --data' ;;
     'backup') words='--help --out' ;;

@@ -219,7 +219,7 @@ TEST(FirstBootCeremony, Q6_MakesAnApplianceThatItsCustodiansSigned) {
        "cd " + where.path() + " && eval \"$(" + program +
            " dev env --dir sr --as operator-1)\" && { for i in 1 2 3 4 5 6 7; do echo yes; done; "
            "until grep -q 'Start it now' err 2>/dev/null; do sleep 0.05; done; " +
-           program + " dev up --dir sr >up.out 2>&1; for i in 1 2 3 4 5; do echo yes; done; } | " + program +
+           program + " dev up --dir sr >up.out 2>&1; for i in 1 2 3 4 5 6 7 8; do echo yes; done; } | " + program +
            " ceremony run " + Script("first-boot") +
            " --set dir=first --set config=sr/strongroom.toml --set certificates=sr/clients --set ssh-keys=sr/approvers"
            " --participant first-operator=operator-1 --participant second-operator=operator-2" +
@@ -232,6 +232,10 @@ TEST(FirstBootCeremony, Q6_MakesAnApplianceThatItsCustodiansSigned) {
   EXPECT_NE(status->out.find("operational"), std::string::npos) << status->out << status->err;
   EXPECT_NE(status->out.find("install"), std::string::npos);
   EXPECT_EQ(status->out.find("org-a"), std::string::npos) << "nothing but what the ceremony made";
+  // What the auditors are handed is the token's key, and the folder has it as any dev appliance has.
+  const auto handed = ReadFile(where.File("first/ledger.vkey"));
+  EXPECT_TRUE(handed.starts_with("strongroom/")) << handed;
+  EXPECT_EQ(ReadFile(where.File("sr/ledger.vkey")), handed);
   (void)RunProcess({program, "dev", "down", "--dir", dir});
 }
 

@@ -40,6 +40,10 @@ TEST_F(Cli, ErrorsAreOneLineAndANextStep) {
   EXPECT_EQ(Lines(refused.err), 2) << refused.err;
   EXPECT_NE(refused.err.find("\nnext: "), std::string::npos);
   EXPECT_TRUE(refused.out.empty());
+  // Also of a problem that is told only here.
+  const auto unknown = f().Run("operator-1", {"--json", "proposal", "show", "no such id"});
+  EXPECT_EQ(Lines(unknown.err), 2) << unknown.err;
+  EXPECT_NE(unknown.err.find("\nnext: "), std::string::npos) << unknown.err;
 }
 
 TEST_F(Cli, WrapAndUnwrapAreTextInTextOut) {

@@ -268,6 +268,7 @@ class Control:
         self.last, self.frozen, self.at_once, self.break_glass = 0, False, [], {}
         self.jobs, self.owed, self.acknowledged = {}, set(), {}
         self.main_token, self.tokens, self.archives = None, {}, []
+        self.vote_files = {}
 
     def about(self, operation):
         return operation in KEYRING_OPERATIONS
@@ -339,8 +340,9 @@ class Control:
             raise Bad("a proposal about a keyring that names none, or the other way round")
         if not text.startswith("strongroom proposal v1\n") or fields["instance"] != self.instance:
             raise Bad("a proposal of another instance")
-        self.proposals[hashlib.sha256(text.encode()).hexdigest()[:32]] = {
-            "text": text, "fields": fields, "params": params, "votes": {}, "fate": "open"}
+        name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        self.proposals[name] = {
+            "id": name, "text": text, "fields": fields, "params": params, "votes": {}, "fate": "open"}
 
     def proposal(self, r, *fates):
         p = self.proposals.get(r.text())
@@ -363,6 +365,8 @@ class Control:
             raise Bad("a vote after the time for votes")
         p["votes"][who] = verdict
         self.votes += 1
+        self.vote_files[f"votes/{p['id']}/{who}.txt"] = p["text"] + f"verdict: {verdict}\n"
+        self.vote_files[f"votes/{p['id']}/{who}.sig"] = signature
 
     def kind_4(self, r, time):
         self.proposal(r, "open")["fate"] = "withdrawn"
@@ -970,6 +974,8 @@ def verify(path, vkey, archives):
     for version, text in control.rosters.items():
         wanted[f"rosters/{version}/roster.txt"] = text
         wanted[f"rosters/{version}/allowed_signers"] = control.signers_of[version]
+    if (folder.path / "votes").exists():  # the first builds wrote none
+        wanted.update(control.vote_files)
     for name, content in wanted.items():
         if folder.read(name) != content.encode():
             raise Bad(f"{name}: does not follow from the control log")

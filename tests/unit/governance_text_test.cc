@@ -150,7 +150,7 @@ TEST_F(Quorum, Q1_VotesForOtherTextVerdictOrNamespaceDoNotCount) {
   EXPECT_EQ(Grant({good, turned}).error().Slug(), "bad-signature");
   const Vote elsewhere{"custodian-1", Verdict::kApprove,
                        f.SignAs("custodian-1", "file", VoteMessage(text, Verdict::kApprove))};
-  EXPECT_EQ(Grant({good, elsewhere}).error().Slug(), "bad-signature");
+  EXPECT_EQ(Grant({good, elsewhere}).error().Slug(), "wrong-namespace");
 }
 
 TEST_F(Quorum, Q4_OneRejectionKillsAndDeadlinesHold) {

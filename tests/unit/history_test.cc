@@ -185,7 +185,7 @@ class History {
       ASSERT_FALSE(JudgeExecution(state_, proposal, now_)) << at;
       return;
     }
-    ASSERT_EQ(JudgeExecution(state_, proposal, now_).error().Slug(), "bad-signature") << "that is all it lacks";
+    ASSERT_EQ(JudgeExecution(state_, proposal, now_).error().Slug(), "malformed-signature") << "that is all it lacks";
     if (frozen_) return;
     const auto effect = EffectOf(state_, proposal.parsed);
     if (p.operation == "break-glass.open") {

@@ -153,6 +153,44 @@ TEST_F(SshSig, RefusesACertificatesKey) {
   auto certificate = tests::ReadFile(user.file + "-cert.pub");
   certificate = certificate.substr(0, certificate.find(' ', certificate.find(' ') + 1));
   EXPECT_FALSE(CheckSshPublicKey(certificate));
+  // A signature by the certificate, as an agent that holds both makes it, is refused under the key's own line, too.
+  const auto signed_by =
+      RunProcess({"sh", "-c",
+                  "eval $(ssh-agent) >/dev/null; ssh-add -q " + user.file + " 2>/dev/null; ssh-keygen -q -Y sign -n " +
+                      kSpace + " -f " + user.file + "-cert.pub; code=$?; kill $SSH_AGENT_PID; exit $code"},
+                 kMessage);
+  ASSERT_EQ(signed_by->status, 0) << signed_by->err;
+  EXPECT_EQ(VerifySshSignature(user.text, kSpace, AsBytes(kMessage), signed_by->out).error().Slug(),
+            "certificate-signature");
+}
+
+// Whoever signed in a wrong way is told which: each has a problem of its own.
+TEST_F(SshSig, EachWrongWayHasItsOwnProblem) {
+  const Key key = Make("ed", {"-t", "ed25519"});
+  const auto refused = [&](const std::string& signature) {
+    const auto judged = VerifySshSignature(key.text, kSpace, AsBytes(kMessage), signature);
+    return judged ? std::string("accepted") : std::string(judged.error().Slug());
+  };
+  EXPECT_EQ(refused(*SshSign(key.file, "file", kMessage)), "wrong-namespace");
+  EXPECT_EQ(refused(*SshSign(key.file, kSpace, kMessage + "x")), "bad-signature");
+  EXPECT_EQ(refused("-----BEGIN SSH SIGNATURE-----"), "malformed-signature");
+  // sha256 is the other hash of the format; one that is neither is refused by its name before anything is computed.
+  const auto with_sha256 =
+      RunProcess({"ssh-keygen", "-q", "-Y", "sign", "-n", kSpace, "-O", "hashalg=sha256", "-f", key.file}, kMessage);
+  ASSERT_EQ(with_sha256->status, 0) << with_sha256->err;
+  EXPECT_EQ(refused(with_sha256->out), "accepted");
+  auto text = with_sha256->out;
+  std::string body = text.substr(text.find('\n') + 1);
+  body = body.substr(0, body.find("-----END"));
+  body.erase(std::remove(body.begin(), body.end(), '\n'), body.end());
+  auto blob = *DecodeBase64(body, Base64::kStandardPadded);
+  const std::string_view hash = "sha256";
+  const auto at = std::search(blob.begin(), blob.end(), hash.begin(), hash.end());
+  ASSERT_NE(at, blob.end());
+  *(at + 3) = '1';
+  EXPECT_EQ(refused("-----BEGIN SSH SIGNATURE-----\n" + EncodeBase64(blob, Base64::kStandardPadded) +
+                    "\n-----END SSH SIGNATURE-----\n"),
+            "wrong-hash-algorithm");
 }
 
 }  // namespace
