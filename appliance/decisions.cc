@@ -160,7 +160,7 @@ Result<Effect> EffectOfRosterChange(const State& state, const crypto::ProposalTe
   TRY(CheckFollowers(state, p));
   Effect effect;
   effect.changes_record = true;
-  effect.entries = {ledger::RosterChanged{next.text()}};
+  effect.entries = {ledger::RosterAdvanced{next.version(), next.hash()}};
   return effect;
 }
 
@@ -382,6 +382,9 @@ ledger::ControlBody AsProposed(ledger::ControlBody body) {
   }
   if (auto* changed = std::get_if<ledger::CheckpointKeyChanged>(&body)) *changed = {changed->number, {}, {}, {}};
   if (auto* accepted = std::get_if<ledger::ClockAccepted>(&body)) *accepted = {};
+  if (const auto* changed = std::get_if<ledger::RosterChanged>(&body))
+    if (const auto roster = crypto::Roster::Parse(changed->roster_text))
+      return ledger::RosterAdvanced{roster->version(), roster->hash()};
   if (auto* switched = std::get_if<ledger::JobSwitched>(&body)) switched->done = switched->quarantined = 0;
   return body;
 }

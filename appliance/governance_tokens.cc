@@ -102,19 +102,43 @@ Result<void> Governance::RunEffect(const State& state, const Proposal& proposal,
 }
 
 Result<crypto::Roster> Governance::RosterOfVersion(std::uint64_t version) const {
-  std::optional<Result<crypto::Roster>> found;
+  // Each follows from the one before it and the proposal that names it.
+  std::optional<crypto::Roster> at;
+  std::map<std::string, crypto::ProposalText> changes;
+  Result<void> sound;
   TRY(ledger_.Read(ledger::Log::kControl, 0, [&](std::uint64_t, ByteView bytes) {
     const auto entry = ledger::DecodeControl(bytes);
     if (!entry) return true;
-    const auto* genesis = std::get_if<ledger::Genesis>(&entry->body);
-    const auto* changed = std::get_if<ledger::RosterChanged>(&entry->body);
-    if (genesis == nullptr && changed == nullptr) return true;
-    auto roster = crypto::Roster::Parse(genesis != nullptr ? genesis->roster_text : changed->roster_text);
-    if (roster && roster->version() == version) found = std::move(roster);
-    return !found.has_value();
+    auto next = Result<crypto::Roster>(Integrity("the log has a roster that does not follow", "roster-not-enforced"));
+    if (const auto* genesis = std::get_if<ledger::Genesis>(&entry->body)) {
+      next = crypto::Roster::Parse(genesis->roster_text);
+    } else if (const auto* changed = std::get_if<ledger::RosterChanged>(&entry->body)) {
+      next = crypto::Roster::Parse(changed->roster_text);
+    } else if (const auto* filed = std::get_if<ledger::ProposalFiled>(&entry->body)) {
+      if (filed->text.find("\noperation: roster.change\n") == std::string::npos) return true;
+      if (auto parsed = crypto::ProposalText::Parse(filed->text)) {
+        auto name = Get(parsed->params, "new-roster");
+        changes.insert_or_assign(std::move(name), std::move(*parsed));
+      }
+      return true;
+    } else if (const auto* advanced = std::get_if<ledger::RosterAdvanced>(&entry->body)) {
+      const auto change = changes.find(std::to_string(advanced->version) + " " + ToHex(advanced->hash));
+      if (at && change != changes.end()) next = crypto::RosterAfter(*at, change->second);
+      changes.clear();
+    } else {
+      return true;
+    }
+    if (!next) {
+      sound = next.error();
+      return false;
+    }
+    at = std::move(*next);
+    return at->version() != version;
   }));
-  if (!found) return Integrity("the log has no roster " + std::to_string(version), "roster-not-enforced");
-  return std::move(*found);
+  TRY(sound);
+  if (!at || at->version() != version)
+    return Integrity("the log has no roster " + std::to_string(version), "roster-not-enforced");
+  return std::move(*at);
 }
 
 Result<void> Governance::FollowRoster(const std::string& serial) {

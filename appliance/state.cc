@@ -1,5 +1,6 @@
 #include "appliance/state.h"
 
+#include "crypto/custody.h"
 #include "crypto/merkle.h"
 
 namespace strongroom::appliance {
@@ -47,7 +48,7 @@ struct Applier {
     proposal->id = crypto::ProposalId(e.text);
     proposal->text = e.text;
     const auto id = proposal->id;
-    if (!state.proposals.emplace(id, std::move(proposal)).second) return Misfit("a proposal filed twice");
+    if (!state.proposals.emplace(id, std::move(proposal))) return Misfit("a proposal filed twice");
     return OfProposal(id);
   }
 
@@ -92,6 +93,21 @@ struct Applier {
 
   Result<Changed> operator()(const ledger::RosterChanged& e) const {
     TRY_ASSIGN(auto roster, crypto::Roster::Parse(e.roster_text));
+    return AdvanceTo(std::move(roster));
+  }
+  Result<Changed> operator()(const ledger::RosterAdvanced& e) const {
+    const auto named = std::to_string(e.version) + " " + ToHex(e.hash);
+    for (const auto& [id, proposal] : state.proposals) {
+      if (proposal->fate != ProposalFate::kConsumed || proposal->parsed.operation != "roster.change") continue;
+      const auto& params = proposal->parsed.params;
+      if (const auto at = params.find("new-roster"); at == params.end() || at->second != named) continue;
+      TRY_ASSIGN(auto roster, crypto::RosterAfter(*state.roster, proposal->parsed));
+      if (roster.version() != e.version || roster.hash() != e.hash) break;
+      return AdvanceTo(std::move(roster));
+    }
+    return Misfit("a roster that no proposal under execution leads to");
+  }
+  Result<Changed> AdvanceTo(crypto::Roster roster) const {
     if (!state.roster || roster.version() != state.roster->version() + 1 ||
         roster.previous() != ToHex(state.roster->hash()) || roster.instance() != state.roster->instance())
       return Misfit("a roster that does not follow the one before it");
@@ -106,8 +122,8 @@ struct Applier {
     keyring->custody = e.custody;
     keyring->created = time;
     TRY_ASSIGN(keyring->grants, Grants::Parse(e.grants));
-    if (!state.keyring_names.emplace(e.keyring, e.name).second) return Misfit("a keyring id used twice");
-    if (!state.keyrings.emplace(e.name, std::move(keyring)).second) return Misfit("a keyring created twice");
+    if (!state.keyring_names.emplace(e.keyring, e.name)) return Misfit("a keyring id used twice");
+    if (!state.keyrings.emplace(e.name, std::move(keyring))) return Misfit("a keyring created twice");
     return OfKeyring(e.name);
   }
 
@@ -393,12 +409,12 @@ struct Applier {
     return OfBreakGlass(id);
   }
   void Outdate(Changed& changed) const {
-    for (auto& [id, slot] : state.proposals) {
-      if (slot->fate != ProposalFate::kPending) continue;
-      auto copy = std::make_shared<Proposal>(*slot);
+    for (const auto& [id, proposal] : state.proposals)
+      if (proposal->fate == ProposalFate::kPending) changed.proposals.push_back(id);
+    for (const auto& id : changed.proposals) {
+      auto copy = std::make_shared<Proposal>(*state.proposals.at(id));
       copy->fate = ProposalFate::kOutdated;
-      slot = std::move(copy);
-      changed.proposals.push_back(id);
+      state.proposals.insert_or_assign(id, std::move(copy));
     }
   }
 
@@ -406,10 +422,9 @@ struct Applier {
   Result<Changed> OnKeyring(const crypto::KeyringId& id, Change change) const {
     const auto name = state.keyring_names.find(id);
     if (name == state.keyring_names.end()) return Misfit("an unknown keyring");
-    auto& slot = state.keyrings[name->second];
-    auto copy = std::make_shared<Keyring>(*slot);
+    auto copy = std::make_shared<Keyring>(*state.keyrings.at(name->second));
     TRY(change(*copy));
-    slot = std::move(copy);
+    state.keyrings.insert_or_assign(name->second, std::move(copy));
     return OfKeyring(name->second);
   }
   template <class Change>
@@ -418,7 +433,7 @@ struct Applier {
     if (at == state.proposals.end()) return Misfit("an unknown proposal");
     auto copy = std::make_shared<Proposal>(*at->second);
     TRY(change(*copy));
-    at->second = std::move(copy);
+    state.proposals.insert_or_assign(id, std::move(copy));
     return OfProposal(id);
   }
   Result<Changed> Move(const std::string& id, ProposalFate from, ProposalFate to, const std::string& by,

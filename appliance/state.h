@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "appliance/grants.h"
+#include "appliance/shared_map.h"
 #include "crypto/anchor.h"
 #include "crypto/base/clock.h"
 #include "crypto/envelope.h"
@@ -172,9 +173,9 @@ struct LedgerFacts {
 /// State is copied on change; its parts are shared and never modified in place.
 struct State {
   std::shared_ptr<const crypto::Roster> roster;  // null before first boot
-  std::map<std::string, std::shared_ptr<const Keyring>, std::less<>> keyrings;
-  std::map<crypto::KeyringId, std::string> keyring_names;
-  std::map<std::string, std::shared_ptr<const Proposal>, std::less<>> proposals;
+  SharedMap<std::string, std::shared_ptr<const Keyring>> keyrings;
+  SharedMap<crypto::KeyringId, std::string> keyring_names;
+  SharedMap<std::string, std::shared_ptr<const Proposal>> proposals;
 
   std::map<std::string, std::shared_ptr<const BreakGlass>, std::less<>> break_glass;
   bool clock_frozen = false;

@@ -429,16 +429,16 @@ Result<void> LoadRow(State& state, std::string_view key, ByteView value) {
   if (key.starts_with(kKeyring)) {
     TRY_ASSIGN(auto keyring, DecodeKeyring(key, value));
     if (key.substr(kKeyring.size()) != keyring.name) return Damaged(key);
-    state.keyring_names[keyring.id] = keyring.name;
+    state.keyring_names.insert_or_assign(keyring.id, keyring.name);
     const auto name = keyring.name;
-    state.keyrings[name] = std::make_shared<const Keyring>(std::move(keyring));
+    state.keyrings.insert_or_assign(name, std::make_shared<const Keyring>(std::move(keyring)));
     return {};
   }
   if (key.starts_with(kProposal)) {
     TRY_ASSIGN(auto proposal, DecodeProposal(key, value));
     if (key.substr(kProposal.size()) != proposal.id) return Damaged(key);
     const auto id = proposal.id;
-    state.proposals[id] = std::make_shared<const Proposal>(std::move(proposal));
+    state.proposals.insert_or_assign(id, std::make_shared<const Proposal>(std::move(proposal)));
     return {};
   }
   return Damaged(key);

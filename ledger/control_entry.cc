@@ -176,6 +176,10 @@ struct Writer {
     out.U8(e.customer ? 1 : 0);
     out.Text(e.group);
   }
+  void operator()(const RosterAdvanced& e) const {
+    out.U64(e.version);
+    out.Raw(e.hash);
+  }
   void operator()(const EvidenceArchived& e) const {
     out.U64(e.size);
     out.Raw(e.root);
@@ -348,6 +352,12 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       e.where = in.Text();
       return e;
     }
+    case 32: {
+      RosterAdvanced e;
+      e.version = in.U64();
+      e.hash = in.Array<32>();
+      return e;
+    }
     default:
       in.Fail();
       return Genesis();
@@ -473,7 +483,7 @@ std::string_view ToString(JobSwitched::To to) {
 }
 
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 31> kNames = {"genesis",
+  constexpr std::array<std::string_view, 32> kNames = {"genesis",
                                                        "proposal-filed",
                                                        "vote-cast",
                                                        "proposal-withdrawn",
@@ -503,7 +513,8 @@ std::string_view KindName(const ControlBody& body) {
                                                        "emergency-closed",
                                                        "version-attested",
                                                        "token-enrolled",
-                                                       "evidence-archived"};
+                                                       "evidence-archived",
+                                                       "roster-advanced"};
   return kNames[body.index()];
 }
 

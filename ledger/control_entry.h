@@ -77,7 +77,7 @@ struct CheckpointKeyChanged {
   std::string next;
   Bytes endorsement;  // the former key's signature over crypto::KeyEndorsement, DER
 };
-/// RosterChanged stands in the settlement of `roster.change`.
+/// RosterChanged stood in the settlement of `roster.change` in logs of the first builds.
 struct RosterChanged {
   std::string roster_text;
 };
@@ -236,12 +236,19 @@ struct EvidenceArchived {
   crypto::Digest root{};   // of the log then
   std::string where;       // for people
 };
+/// RosterAdvanced stands in the settlement of `roster.change`: the next roster is the one before it with the proposal's
+/// changes, and has this hash. Rosters may be longer than an entry.
+struct RosterAdvanced {
+  std::uint64_t version = 0;
+  crypto::Digest hash{};
+};
 using ControlBody =
     std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
                  VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged, RosterChanged,
                  KeyringSwitched, GrantsChanged, VersionMoved, BreakGlassOpened, BreakGlassClosed, BreakGlassReviewed,
                  ClockFrozen, ClockAccepted, CeremonyRecorded, PolicySet, MandateUsed, MandateSettled, JobStarted,
-                 JobSwitched, CensusAcknowledged, EmergencyClosed, VersionAttested, TokenEnrolled, EvidenceArchived>;
+                 JobSwitched, CensusAcknowledged, EmergencyClosed, VersionAttested, TokenEnrolled, EvidenceArchived,
+                 RosterAdvanced>;
 
 struct ControlEntry {
   Millis time = 0;

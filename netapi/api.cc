@@ -193,6 +193,11 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
       return view(governance_.View(matched.values[0]));
     case Endpoint::kProposalVote:
       return Vote(matched.values[0], body);
+    case Endpoint::kRoster: {
+      const auto roster = governance_.Snapshot()->roster;
+      return bj::value(
+          bj::object{{"version", roster->version()}, {"hash", ToHex(roster->hash())}, {"text", roster->text()}});
+    }
     case Endpoint::kProposalExecute:
       TRY(CheckNoBody(body));
       return Executed(matched.values[0], caller.name);

@@ -87,6 +87,10 @@ struct Body {
     out["endorsement"] = EncodeBase64(e.endorsement, Base64::kStandardPadded);
   }
   void operator()(const ledger::RosterChanged& e) const { out["roster"] = e.roster_text; }
+  void operator()(const ledger::RosterAdvanced& e) const {
+    out["version"] = e.version;
+    out["hash"] = ToHex(e.hash);
+  }
   void operator()(const ledger::KeyringSwitched& e) const {
     out["keyring_id"] = ToHex(e.keyring);
     out["enabled"] = e.enabled;

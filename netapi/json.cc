@@ -31,10 +31,10 @@ class ZeroisingResource final : public bj::memory_resource {
 // Handler builds a value and stops at the first name that stands twice in one object: parsers disagree about which one
 // counts.
 struct Handler {
-  static constexpr std::size_t max_object_size = 64;
+  static constexpr std::size_t max_object_size = 1024;
   static constexpr std::size_t max_array_size = 100000;
   static constexpr std::size_t max_key_size = 256;
-  static constexpr std::size_t max_string_size = 65536;
+  static constexpr std::size_t max_string_size = std::size_t{4} << 20;
 
   bj::value_stack stack{SecretJsonStorage()};
   std::vector<std::set<std::string, std::less<>>> names;

@@ -32,6 +32,7 @@ const std::vector<Route>& Routes() {
       {"GET", "/v1/keyrings/{keyring}/deks/{dek}", Endpoint::kDekShow, kRead | kService, Gate::kInitialised},
       {"GET", "/v1/keyrings", Endpoint::kKeyringList, kAll, Gate::kInitialised},
       {"GET", "/v1/keyrings/{keyring}", Endpoint::kKeyringShow, kAll, Gate::kInitialised},
+      {"GET", "/v1/roster", Endpoint::kRoster, kRead, Gate::kInitialised},
       {"POST", "/v1/proposals", Endpoint::kProposalFile, kGovern, Gate::kInitialised},
       {"GET", "/v1/proposals", Endpoint::kProposalList, kRead, Gate::kInitialised},
       {"GET", "/v1/proposals/{id}", Endpoint::kProposalShow, kRead, Gate::kInitialised},

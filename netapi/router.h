@@ -29,6 +29,7 @@ enum class Endpoint : std::uint8_t {
   kJobCancel,
   kKeyringList,
   kKeyringShow,
+  kRoster,
   kProposalFile,
   kProposalList,
   kProposalShow,

@@ -81,7 +81,9 @@ Result<void> ControlAudit::TakeChecked(ByteView raw) {
 
 Result<void> ControlAudit::Applied(const ledger::ControlEntry& entry) {
   TRY(appliance::Apply(state_, entry));
-  if (std::holds_alternative<ledger::RosterChanged>(entry.body)) rosters_.push_back(*state_.roster);
+  if (std::holds_alternative<ledger::RosterChanged>(entry.body) ||
+      std::holds_alternative<ledger::RosterAdvanced>(entry.body))
+    rosters_.push_back(*state_.roster);
   if (const auto* archived = std::get_if<ledger::EvidenceArchived>(&entry.body)) archives_.push_back(*archived);
   return {};
 }
@@ -232,7 +234,8 @@ Result<bool> ControlAudit::NeedsVotes(const ledger::ControlEntry& entry) {
          std::holds_alternative<ledger::ClockAccepted>(entry.body) ||
          std::holds_alternative<ledger::PolicySet>(entry.body) ||
          std::holds_alternative<ledger::TokenEnrolled>(entry.body) ||
-         std::holds_alternative<ledger::EvidenceArchived>(entry.body);
+         std::holds_alternative<ledger::EvidenceArchived>(entry.body) ||
+         std::holds_alternative<ledger::RosterAdvanced>(entry.body);
 }
 
 Result<void> ControlAudit::CheckMandate(const crypto::KeyringId& id, Millis time) const {

@@ -128,7 +128,7 @@ constexpr auto kSteps = std::to_array<Step>({
     {"address-in-use", "stop what listens there, or change listen in strongroom.toml"},
     {"already-initialised", "nothing is left to do; the roster changes by votes: strongroom principal"},
     {"bad-vkey", "give the key as it was handed out at the ceremony, one line, or the file that holds it"},
-    {"body-too-large", "send less at once; --ndjson takes any length"},
+    {"body-too-large", "send less at once: DEKs as a stream (--ndjson), principals in several proposals"},
     {"data-directory", "make the folder writable for the user that runs strongroomd, or name another one"},
     {"ledger-io", "see the disk's state, then restart strongroomd; docs/recovery.md has the rest"},
     {"clock-stepped", "set the token host's clock right, then try again"},

@@ -68,18 +68,9 @@ Result<std::vector<std::string>> Addition(const PrincipalOptions& options) {
   return params;
 }
 
-// The newest roster that the control log has.
 Result<crypto::Roster> RosterInForce(const CliSession& session) {
-  TRY_ASSIGN(const auto client, session.Connect());
-  std::string text, next = "0";
-  while (next != "-") {
-    TRY_ASSIGN(const auto answer, client->Call("GET", "/v1/ledger/control/entries?limit=1000&from=" + next));
-    TRY_ASSIGN(const auto page, netapi::ParseAnswer(answer));
-    for (const auto& entry : page.get_object().at("items").get_array())
-      if (entry.get_object().contains("roster")) text = TextOf(entry, "roster");
-    next = TextOf(page, "next");
-  }
-  return crypto::Roster::Parse(text);
+  TRY_ASSIGN(const auto answer, session.Ask("GET", "/v1/roster"));
+  return crypto::Roster::Parse(TextOf(answer, "text"));
 }
 
 }  // namespace
@@ -163,6 +154,40 @@ int AddPrincipal(const CliSession& session, const PrincipalOptions& options) {
   auto params = PrincipalParams(options, /*revoke=*/false);
   if (!params) return Fail(params.error());
   return Propose(session, {"roster.change", {}, options.reason, std::move(*params)});
+}
+
+namespace {
+
+Result<std::vector<std::string>> Additions(const std::string& file) {
+  TRY_ASSIGN(const auto text, ReadInput(file));
+  std::vector<std::string> params;
+  std::size_t number = 0;
+  for (const auto line : crypto::SplitWords({text.data(), text.size()}, '\n')) {
+    ++number;
+    if (line.empty() || line.front() == '#') continue;
+    const auto at = file + ":" + std::to_string(number) + ": ";
+    const auto words = crypto::SplitWords(line);
+    const auto role = words.size() == 3 ? crypto::RoleFromString(words[1]) : std::nullopt;
+    if (!role || !crypto::IsName(words[0]))
+      return Invalid(at + "a line is 'NAME ROLE CERTIFICATE', not '" + std::string(line.substr(0, 80)) + "'", "usage");
+    if (*role == crypto::Role::kCustodian)
+      return Invalid(at + "custodians come one by one, with their proofs: strongroom principal add", "usage");
+    auto spki = FromHexArray<32>(words[2]);
+    if (!spki) {
+      TRY_ASSIGN(spki, CertificateSpki(std::string(words[2])));
+    }
+    params.push_back("add-" + std::string(words[0]) + "=" + std::string(words[1]) + " " + ToHex(*spki));
+  }
+  if (params.empty()) return Invalid(file + " names nobody", "usage");
+  return params;
+}
+
+}  // namespace
+
+int ImportPrincipals(const CliSession& session, const std::string& file, const std::string& reason) {
+  auto params = Additions(file);
+  if (!params) return Fail(params.error());
+  return Propose(session, {"roster.change", {}, reason, std::move(*params)});
 }
 
 int RevokePrincipal(const CliSession& session, const PrincipalOptions& options) {

@@ -1,7 +1,7 @@
 # bash completion for strongroom. Made by strongroom completion; do not edit.
 _strongroom() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} path='' words='' i next known
-  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev token' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'version attest' 'version report' 'version close-emergency' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'dek' 'dek put' 'dek get' 'dek delete' 'dek list' 'dek unwrap' 'rewrap-plan' 'job' 'job list' 'job show' 'job watch' 'job pause' 'job resume' 'job cancel' 'census' 'census show' 'census acknowledge' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger vkey' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
+  local -a commands=('dev' 'dev up' 'dev down' 'dev issue' 'dev token' 'dev env' 'wrap' 'unwrap' 'rewrap' 'datakey' 'inspect' 'status' 'keyring' 'keyring list' 'keyring show' 'keyring disable' 'version' 'version cancel-destruction' 'version attest' 'version report' 'version close-emergency' 'propose' 'proposal' 'proposal list' 'proposal show' 'proposal withdraw' 'approve' 'reject' 'execute' 'dek' 'dek put' 'dek get' 'dek delete' 'dek list' 'dek unwrap' 'rewrap-plan' 'job' 'job list' 'job show' 'job watch' 'job pause' 'job resume' 'job cancel' 'census' 'census show' 'census acknowledge' 'break-glass' 'break-glass list' 'break-glass close' 'break-glass review' 'ceremony' 'ceremony run' 'principal' 'principal list' 'principal add' 'principal import' 'principal revoke' 'principal first' 'principal prove' 'ledger' 'ledger show' 'ledger export' 'ledger verify' 'ledger vkey' 'ledger prove' 'ledger rebuild' 'backup' 'restore' 'man' 'completion')
   case $prev in
     --in|--out|--key|--cert|--ca|--signature|--dir|--data) COMPREPLY=($(compgen -f -- "$cur")); return ;;
     --server|--keyring|--aad|--reason|--param|--port|--as|--from|--op|--bytes|--custodian|--token-hosts) return ;;
@@ -66,9 +66,10 @@ _strongroom() {
     'break-glass review') words='--help --finding --key --signature --reviewer --text' ;;
     'ceremony') words='run --help' ;;
     'ceremony run') words='--help --set --participant --out --dry-run --wait-seconds' ;;
-    'principal') words='list add revoke first prove --help' ;;
+    'principal') words='list add import revoke first prove --help' ;;
     'principal list') words='--help' ;;
     'principal add') words='--help --reason --votes --role --cert --ssh-key --proof --replace' ;;
+    'principal import') words='--help --reason' ;;
     'principal revoke') words='--help --reason --votes' ;;
     'principal first') words='--help --dir --votes --member' ;;
     'principal prove') words='--help --key' ;;

@@ -357,6 +357,8 @@ int main(int argc, char** argv) {
   std::size_t rotation = 0;
   app.add_option("--rotation", rotation, "instead: B3, B4, B8, B9 and B11, one pass over an inventory of so many DEKs");
   app.add_option("--slice-ms", slice_ms, "how long each side runs in a round")->check(CLI::Range(100, 600000));
+  std::size_t principals = 0;
+  app.add_option("--principals", principals, "instead: what so many principals cost beside ten, one pass");
   std::size_t keyrings = 0;
   app.add_option("--keyrings", keyrings, "instead: what so many keyrings cost beside ten, one pass")
       ->check(CLI::Range(11, 1000000));
@@ -372,6 +374,7 @@ int main(int argc, char** argv) {
     std::cout << tests::Loop(ideal_sessions, [&](unsigned) { return raw.Worker(false); }) << "\n";
     return 0;
   }
+  if (principals != 0) return tests::RunPrincipals(principals, options.json);
   if (keyrings != 0) return tests::RunScale(keyrings, options.json);
   if (rotation != 0) return tests::RunRotation(rotation, options.hosts, options.json);
   return tests::Run(options);

@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "appliance/checkpointer.h"
+#include "crypto/custody.h"
 #include "netapi/keyring_json.h"
 #include "provisioning/export_audit.h"
 #include "provisioning/process.h"
@@ -83,6 +84,7 @@ class ForgedLog : public testing::Test {
     const auto folder = fs::path(w_.dir.File("export"));
     fs::remove_all(folder);
     appliance::State state;
+    std::map<std::uint64_t, std::shared_ptr<const crypto::Roster>> rosters;
     for (const auto log : {Log::kControl, Log::kEvidence}) {
       const std::string name = log == Log::kControl ? "control" : "evidence";
       const auto head = w_.ledger->HeadOf(log);
@@ -99,7 +101,10 @@ class ForgedLog : public testing::Test {
           bundle.push_back(static_cast<char>(entry.size() >> 8));
           bundle.push_back(static_cast<char>(entry.size() & 0xFF));
           bundle += AsText(entry);
-          if (log == Log::kControl) (void)appliance::Apply(state, *ledger::DecodeControl(entry));
+          if (log == Log::kControl) {
+            (void)appliance::Apply(state, *ledger::DecodeControl(entry));
+            if (state.roster) rosters[state.roster->version()] = state.roster;
+          }
           return ++count < width;
         }));
         Write(folder / name / "tile" / ledger::BundlePath(first / 256, width), bundle);
@@ -109,8 +114,11 @@ class ForgedLog : public testing::Test {
     for (const auto& [name, keyring] : state.keyrings) keyrings.push_back(netapi::KeyringObject(*keyring));
     Write(folder / "keyrings.json", boost::json::serialize(keyrings) + "\n");
     Write(folder / "ledger.vkey", Key().Text() + "\n");
-    Write(folder / "rosters/1/roster.txt", state.roster->text());
-    Write(folder / "rosters/1/allowed_signers", crypto::RosterAllowedSigners(*state.roster));
+    for (const auto& [version, roster] : rosters) {
+      const auto at = folder / "rosters" / std::to_string(version);
+      Write(at / "roster.txt", roster->text());
+      Write(at / "allowed_signers", crypto::RosterAllowedSigners(*roster));
+    }
     return folder.string();
   }
   void ExpectFound(const std::string& what, std::uint64_t index) {
@@ -218,6 +226,7 @@ TEST_F(ForgedLog, Q9_G6_EachForgedEntryIsFound) {
       {"a clock frozen twice", {ledger::ClockFrozen{0, "x"}, ledger::ClockFrozen{0, "x"}}, 1},
       {"a policy without votes", {ledger::PolicySet{org_a, 30, w_.clock.now + 90 * kDay, false}}, 1},
       {"a mandate that nobody gave", {ledger::MandateUsed{org_a, 2}}, 0},
+      {"a roster without votes", {ledger::RosterAdvanced{2, crypto::Sha256(AsBytes("x"))}}, 0},
       {"a mandate settled that was not used", {ledger::MandateSettled{org_a, 2, false, "x", "x"}}, 0},
   };
   const auto size = Size();
@@ -235,6 +244,53 @@ TEST_F(ForgedLog, Q9_G6_EachForgedEntryIsFound) {
   }
   const auto audit = provisioning::AuditExport(Export(), Key(), {});
   EXPECT_TRUE(audit) << audit.error().Line();
+}
+
+// A roster follows from the votes for it alone, whichever way the log says it: by its hash, or by its text as the first
+// builds did, whose logs stay good.
+TEST_F(ForgedLog, Q6_ARosterIsTheOneThatWasVotedFor) {
+  const auto id = *w_.Approved("roster.change", "", {{"remove-monitor-1", "yes"}});
+  const auto& proposal = *w_.governance->Snapshot()->FindProposal(id);
+  const auto next = *crypto::RosterAfter(*w_.governance->Snapshot()->roster, proposal.parsed);
+  auto parts = next.parts();
+  std::erase_if(parts.principals, [](const auto& p) { return p.name == "auditor-1"; });
+  const auto other = *crypto::Roster::Parse(crypto::RosterText(next.instance(), 2, next.previous(), parts));
+  struct Case {
+    const char* what;
+    ledger::ControlBody body;
+    std::optional<std::uint64_t> found;  // counted from the execution
+  };
+  const std::vector<Case> cases = {
+      {"another hash", ledger::RosterAdvanced{2, other.hash()}, 1},
+      {"another version", ledger::RosterAdvanced{3, next.hash()}, 1},
+      {"another text", ledger::RosterChanged{other.text()}, 2},
+      {"its hash", ledger::RosterAdvanced{2, next.hash()}, std::nullopt},
+      {"its text", ledger::RosterChanged{next.text()}, std::nullopt},
+  };
+  const auto size = Size();
+  for (const auto& each : cases) {
+    w_.KeepCopy("honest");
+    Record({ledger::ProposalConsumed{id, "operator-1"}, each.body, ledger::ExecutionSettled{id, true, {}, {}}});
+    if (each.found) {
+      ExpectFound(each.what, size + *each.found);
+    } else {
+      const auto folder = Export();
+      const auto audit = provisioning::AuditExport(folder, Key(), {});
+      EXPECT_TRUE(audit) << each.what << ": " << audit.error().Line();
+      const auto oracle =
+          provisioning::RunProcess({"python3", std::string(STRONGROOM_SOURCE_DIR) + "/tests/oracle/verify_export.py",
+                                    folder, folder + "/ledger.vkey"});
+      EXPECT_EQ(oracle->status, 0) << each.what << ": " << oracle->out << oracle->err;
+    }
+    auto record = *w_.token.ReadLedgerRecord();
+    record.anchors.clear();
+    w_.token.Recall(record);
+    // Boot of a database that does not follow from itself would refuse: the honest copy comes back without one.
+    w_.Close();
+    fs::remove_all(w_.dir.File("data"));
+    fs::rename(w_.dir.File("honest"), w_.dir.File("data"));
+    w_.Boot();
+  }
 }
 
 // A rejection after the time for approvals is no damage; an acceptance of another clock than the one voted for is.

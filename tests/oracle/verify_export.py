@@ -292,7 +292,7 @@ class Control:
         self.expected = self.at_once.pop(0) if self.at_once else None
         if self.expected and kind not in (8, 15, 26):
             raise Bad("not what the execution before it does at once")
-        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24, 25, 30, 31):
+        if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24, 25, 30, 31, 32):
             raise Bad("keyrings were changed before it without an execution")
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
@@ -717,6 +717,17 @@ class Control:
     def kind_12(self, r, time):
         text = r.text()
         self.former_roster = self.roster
+        self.changes.append(("roster", text))
+        self.take_roster(text)
+
+    def kind_32(self, r, time):
+        named = f"{r.number(8)} {r.take(32).hex()}"
+        changes = [p for p in self.proposals.values() if p["fate"] == "consumed"
+                   and p["fields"]["operation"] == "roster.change" and p["params"]["new-roster"] == named]
+        if not changes:
+            raise Bad("a roster that no proposal under execution leads to")
+        self.former_roster = self.roster
+        text = self.roster_after(changes[0]["params"])
         self.changes.append(("roster", text))
         self.take_roster(text)
 
