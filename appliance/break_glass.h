@@ -46,7 +46,8 @@ std::string ReviewText(const crypto::InstanceId& instance, const BreakGlass& clo
 /// MayReview is JudgeReview without text and signature.
 Result<void> MayReview(const State& state, std::string_view id, std::string_view reviewer);
 /// JudgeReview: a custodian who neither asked for it nor opened it, once it is closed, once (G5, G7). kForbidden
-/// (not-a-custodian, own-review, bad-signature), kConflict (still-open, reviewed-already), kNotFound, kInvalid.
+/// (not-a-custodian, own-review, or as VerifySshSignature), kConflict (still-open, reviewed-already), kNotFound,
+/// kInvalid.
 Result<void> JudgeReview(const State& state, std::string_view id, std::string_view reviewer, std::string_view finding,
                          std::string_view signature);
 

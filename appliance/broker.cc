@@ -86,7 +86,7 @@ crypto::Envelope EnvelopeOf(const State& state, const Keyring& keyring, const Ve
 Result<void> CheckGcmBudget(const ledger::Ledger& ledger, const Version& version, std::uint64_t more,
                             std::uint64_t refuse) {
   if (version.suite != crypto::Suite::kGcm) return {};
-  TRY_ASSIGN(const auto counters, ledger.CountersOf(version.kek));
+  TRY_ASSIGN(const auto counters, ledger.CountersNow(version.kek));
   if (counters.wraps + counters.rewraps_to + more < refuse) return {};
   return Conflict("this version has done as many GCM encryptions as are safe: rotate the keyring", "gcm-exhausted");
 }

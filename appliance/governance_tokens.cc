@@ -124,6 +124,8 @@ Result<crypto::Roster> Governance::RosterOfVersion(std::uint64_t version) const 
     } else if (const auto* advanced = std::get_if<ledger::RosterAdvanced>(&entry->body)) {
       const auto change = changes.find(std::to_string(advanced->version) + " " + ToHex(advanced->hash));
       if (at && change != changes.end()) next = crypto::RosterAfter(*at, change->second);
+      if (next && (next->version() != advanced->version || next->hash() != advanced->hash))
+        next = Integrity("the log has a roster that does not follow", "roster-not-enforced");
       changes.clear();
     } else {
       return true;
@@ -152,6 +154,7 @@ Result<void> Governance::FollowRoster(const std::string& serial) {
         (Get(proposal->parsed.params, "token") == serial ||
          WithoutPrefix(Get(proposal->parsed.params, "custody")) == serial))
       return settled.error();
+  std::optional<crypto::Roster> obeyed;  // as the token's record says; read from the log once, then taken on
   while (true) {
     TRY_ASSIGN(const auto record, token.ReadLedgerRecord());
     const auto at = record.custody.roster_version;
@@ -172,10 +175,13 @@ Result<void> Governance::FollowRoster(const std::string& serial) {
     if (missed == nullptr)
       return Integrity("token " + serial + " obeys roster " + std::to_string(at) + ", and no votes lead from it on",
                        "roster-not-enforced");
-    TRY_ASSIGN(const auto roster, RosterOfVersion(at));
-    TRY_ASSIGN(auto grant, crypto::GrantExecution(roster, missed->text, missed->votes,
+    if (!obeyed || obeyed->version() != at) {
+      TRY_ASSIGN(obeyed, RosterOfVersion(at));
+    }
+    TRY_ASSIGN(auto grant, crypto::GrantExecution(*obeyed, missed->text, missed->votes,
                                                   std::min(clock_.Now(), missed->parsed.execute_by)));
     TRY(token.ChangeLedgerRecord(std::move(grant)));
+    TRY_ASSIGN(obeyed, crypto::RosterAfter(*obeyed, missed->parsed));
   }
 }
 

@@ -26,6 +26,18 @@ class SharedMap {
   static constexpr std::size_t kChunk = 64;
 
  public:
+  SharedMap() = default;
+  SharedMap(const SharedMap&) = default;
+  SharedMap& operator=(const SharedMap&) = default;
+  SharedMap(SharedMap&& other) noexcept
+      : chunks_(std::exchange(other.chunks_, {})), size_(std::exchange(other.size_, 0)) {}
+  SharedMap& operator=(SharedMap&& other) noexcept {
+    chunks_ = std::exchange(other.chunks_, {});
+    size_ = std::exchange(other.size_, 0);
+    return *this;
+  }
+  ~SharedMap() = default;
+
   class const_iterator {
    public:
     using iterator_category = std::forward_iterator_tag;

@@ -96,6 +96,7 @@ struct Applier {
     return AdvanceTo(std::move(roster));
   }
   Result<Changed> operator()(const ledger::RosterAdvanced& e) const {
+    if (!state.roster) return Misfit("a roster that follows none");
     const auto named = std::to_string(e.version) + " " + ToHex(e.hash);
     for (const auto& [id, proposal] : state.proposals) {
       if (proposal->fate != ProposalFate::kConsumed || proposal->parsed.operation != "roster.change") continue;

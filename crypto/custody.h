@@ -127,7 +127,7 @@ std::string PossessionText(const InstanceId& instance, std::string_view principa
 ///   require-<class>: <group>,... | none
 ///   new-roster: <version> <hash of the result>                          filled in by the appliance
 ///   token, further-tokens                                               filled in by the appliance: who is to obey it
-/// kInvalid for a change that is none or leads to no valid roster, kForbidden (bad-signature) for a proof.
+/// kInvalid for a change that is none or leads to no valid roster, kForbidden (as VerifySshSignature) for a proof.
 Result<Roster> RosterAfter(const Roster& roster, const ProposalText& proposal);
 
 /// RosterRecord returns the record that obeys the roster after an approved `roster.change`.

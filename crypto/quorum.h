@@ -69,7 +69,7 @@ bool OutlivesRejection(std::string_view policy_class);
 Result<void> CheckVoter(const Roster& roster, const ProposalText& proposal, std::string_view custodian);
 /// CheckVote verifies one vote: a custodian of this roster, not the requester and not somebody whose removal is asked
 /// for (Q4), with a good signature over exactly this text. Fails with kForbidden; slugs not-a-custodian,
-/// requester-vote, concerned-vote, other-organisation, bad-signature.
+/// requester-vote, concerned-vote, other-organisation, and those of VerifySshSignature.
 Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::string_view text, const Vote& vote);
 
 /// ExecutionGrant is the capability to change custody. Nothing but GrantExecution makes one; it is consumed by value.

@@ -182,6 +182,8 @@ Result<void> Roster::CheckPeople() {
       if (!organisation_of_.emplace(custodian, name).second)
         return Invalid(custodian + " belongs to two organisations");
   }
+  for (const auto& p : principals())
+    if (p.role == Role::kCustodian && !organisation_of_.contains(p.name)) custodians_.push_back(p.name);
   for (const auto& [name, members] : parts_.groups) {
     if (!IsName(name)) return Invalid("a group's name is a-z, 0-9 and -");
     TRY(all_custodians(members, "group " + name));
@@ -225,13 +227,6 @@ const Principal* Roster::Find(std::string_view name) const {
 const Principal* Roster::FindBySpki(const Digest& spki) const {
   const auto at = by_spki_.find(spki);
   return at == by_spki_.end() ? nullptr : &principals()[at->second];
-}
-
-std::vector<std::string> Roster::Custodians() const {
-  std::vector<std::string> names;
-  for (const auto& p : principals())
-    if (p.role == Role::kCustodian && !organisation_of_.contains(p.name)) names.push_back(p.name);
-  return names;
 }
 
 const std::string* Roster::OrganisationOf(std::string_view custodian) const {

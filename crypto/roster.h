@@ -79,7 +79,7 @@ class Roster {
   const Principal* Find(std::string_view name) const;
   const Principal* FindBySpki(const Digest& spki) const;
   /// Custodians are the appliance's: those that belong to no organisation. Sorted.
-  std::vector<std::string> Custodians() const;
+  const std::vector<std::string>& Custodians() const { return custodians_; }
   /// OrganisationOf returns the organisation that a custodian belongs to, nullptr for the appliance's own.
   const std::string* OrganisationOf(std::string_view custodian) const;
   /// Needed is the number of approvals that a class asks of the appliance's custodians.
@@ -97,6 +97,7 @@ class Roster {
   RosterParts parts_;
   std::map<Digest, std::size_t> by_spki_;
   std::map<std::string, std::string, std::less<>> organisation_of_;
+  std::vector<std::string> custodians_;
 };
 
 /// RosterText renders canonical text from parts, sorting what is to be sorted; Roster::Parse judges it.

@@ -17,7 +17,8 @@ Result<void> CheckSshPublicKey(std::string_view key);
 
 /// VerifySshSignature checks an armored signature over `message` in `name_space` by exactly `public_key` (as above).
 /// The hash must be sha256 or sha512; RSA signatures must be rsa-sha2-256 or -512; a security key must say that a
-/// person was present. Every failure is kForbidden with slug "bad-signature" and the reason. Pure; thread-safe.
+/// person was present. Every failure is kForbidden with the reason: slug malformed-signature,
+/// wrong-namespace, certificate-signature, wrong-hash-algorithm, else bad-signature. Pure; thread-safe.
 Result<void> VerifySshSignature(std::string_view public_key, std::string_view name_space, ByteView message,
                                 std::string_view armored);
 

@@ -126,7 +126,7 @@ struct BreakGlassReviewed {
   std::string id;
   std::string reviewer;
   std::string finding;
-  std::string signature;  // armored SSHSIG, namespace review@strongroom, over appliance::ReviewText
+  std::string signature;  // armored SSHSIG, namespace vote@strongroom, over appliance::ReviewText
 };
 /// ClockFrozen: the host's clock cannot be relied on; the entry's own time is the ledger's.
 struct ClockFrozen {

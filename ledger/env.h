@@ -71,6 +71,7 @@ class Env {
   ~Env();
   Env(const Env&) = delete;
   Env& operator=(const Env&) = delete;
+  const std::string& directory() const { return directory_; }
   Result<Txn> Read() const;
   /// Space tells how many bytes the database may still grow by: what its map and what its disk leave, whichever is
   /// less.

@@ -16,6 +16,8 @@ constexpr std::uint64_t kTrimmedAtOnce = 32 * crypto::kTileWidth;
 // Under load the writer waits this long for as many submissions as came last time: a commit costs two flushes of the
 // disk.
 constexpr auto kGather = std::chrono::microseconds(400);
+// What the journal holds goes into the database after so many entries, or so long.
+constexpr std::size_t kSettleEntries = 2048;
 
 std::size_t EntriesOf(const Submission& s) {
   return s.control.size() + s.evidence.size() + s.checkpoints.size() + s.deks.size() + 1;
@@ -56,6 +58,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
   std::unique_ptr<Ledger> ledger(new Ledger(std::move(env)));
   ledger->queue_entries_ = options.queue_entries;
   ledger->reserve_bytes_ = options.reserve_bytes;
+  ledger->settle_after_ = options.settle_after;
   {
     TRY_ASSIGN(auto txn, ledger->env_->Write());
     TRY(CheckFormat(txn));
@@ -88,6 +91,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
     ledger->evidence_head_ = HeadFor(ledger->evidence_tree_.frontier());
     ledger->evidence_first_ = ledger->trimmed_;
   }
+  if (options.journal_bytes != 0) TRY(ledger->RecoverJournal(options.journal_bytes));
   ledger->writer_ = std::thread([l = ledger.get()] { l->WriteLoop(); });
   return ledger;
 }
@@ -119,7 +123,7 @@ Result<Ticket> Ledger::Queue(Submission submission, Then then) {
     return Overloaded("too many entries wait to be recorded");
   queued_entries_ += entries;
   const auto sequence = next_sequence_++;
-  queue_.push_back({std::move(submission), sequence, std::move(then)});
+  queue_.push_back({std::move(submission), sequence, std::move(then), {}});
   work_.NotifyOne();
   return Ticket(sequence);
 }
@@ -152,52 +156,189 @@ Result<void> Ledger::CheckSpace() const {
 }
 
 Head Ledger::HeadOf(Log log) const {
+  if (log == Log::kEvidence) AwaitSettled();
   const MutexLock lock(mutex_);
   return log == Log::kControl ? control_head_ : evidence_head_;
 }
 
-void Ledger::WriteLoop() {
-  std::size_t crowd = 0;  // submissions worth waiting for a moment
-  while (true) {
-    std::vector<Queued> group;
-    {
-      const MutexLock lock(mutex_);
-      while (queue_.empty() && !stopping_) work_.Wait(mutex_);
-      if (queue_.empty()) return;
-      const auto until = std::chrono::steady_clock::now() + kGather;
-      while (queue_.size() < crowd && !stopping_ && work_.WaitUntil(mutex_, until)) {
-      }
-      std::size_t entries = 0;
-      while (!queue_.empty() && entries < kGroupEntries) {
-        entries += EntriesOf(queue_.front().submission);
-        group.push_back(std::move(queue_.front()));
-        queue_.pop_front();
-      }
-      queued_entries_ -= entries;
+// Every group of a journal goes from here into the database before anything else does: order in the log is order of
+// tickets.
+Result<void> Ledger::RecoverJournal(std::size_t bytes) {
+  TRY_ASSIGN(journal_, Journal::Open(env_->directory(), bytes));
+  const auto base = [&] { return Journal::Base{evidence_tree_.frontier().size(), evidence_tree_.frontier().Root()}; };
+  TRY_ASSIGN(auto left, journal_->Unsettled(base()));
+  if (!left.empty()) {
+    std::vector<Queued> group(1);
+    for (const auto& raw : left) {
+      TRY_ASSIGN(auto entry, DecodeEvidence(raw));
+      group[0].submission.evidence.push_back(std::move(entry));
     }
-    crowd = group.size();
-    const auto written = WriteGroup(group);
-    Result<Committed> committed = Committed(group.back().sequence);
-    {
-      const MutexLock lock(mutex_);
-      if (written) {
-        durable_sequence_ = group.back().sequence;
-        control_head_ = HeadFor(control_tree_.frontier());
-        evidence_head_ = HeadFor(evidence_tree_.frontier());
-      } else {
-        failure_ = Unavailable("the ledger cannot record and takes nothing more: " + written.error().detail +
-                                   "; free the disk or restore, then restart",
-                               "ledger-failed");
-        committed = *failure_;
-        group.insert(group.end(), std::move_iterator(queue_.begin()), std::move_iterator(queue_.end()));
-        queue_.clear();
-      }
-      durable_.NotifyAll();
-    }
-    for (const auto& queued : group)
-      if (queued.then) queued.then(Ticket(queued.sequence), committed);
-    if (!committed) return;
+    group[0].encoded = std::move(left);
+    TRY(WriteGroup(group));
+    const MutexLock lock(mutex_);
+    evidence_head_ = HeadFor(evidence_tree_.frontier());
   }
+  journal_->Begin(base());
+  return {};
+}
+
+void Ledger::AwaitSettled() const {
+  if (std::this_thread::get_id() == writer_.get_id()) return;  // it would wait for itself
+  const MutexLock lock(mutex_);
+  if (!has_unsettled_) return;
+  // Whatever settlement ends after this moment has all that was acknowledged before it.
+  const auto seen = settlements_;
+  settle_asked_ = true;
+  work_.NotifyAll();
+  while (settlements_ == seen && !failure_) settled_.Wait(mutex_);
+}
+
+void Ledger::WriteLoop() {
+  while (true) {
+    auto group = NextGroup();
+    const bool ends = group.empty() && unsettled_.empty();
+    if (ends) {
+      const MutexLock lock(mutex_);
+      if (stopping_ && queue_.empty()) return;
+      settle_asked_ = false;
+      continue;
+    }
+    if (!TakeGroup(std::move(group))) return;
+  }
+}
+
+// What to write next; nothing when it is time to settle, or to end.
+std::vector<Ledger::Queued> Ledger::NextGroup() {
+  std::vector<Queued> group;
+  const MutexLock lock(mutex_);
+  while (queue_.empty() && !stopping_ && !settle_asked_) {
+    if (unsettled_.empty())
+      work_.Wait(mutex_);
+    else if (!work_.WaitUntil(mutex_, settle_by_))
+      return group;
+  }
+  const auto until = std::chrono::steady_clock::now() + kGather;
+  while (!queue_.empty() && queue_.size() < crowd_ && !stopping_ && work_.WaitUntil(mutex_, until)) {
+  }
+  std::size_t entries = 0;
+  while (!queue_.empty() && entries < kGroupEntries) {
+    entries += EntriesOf(queue_.front().submission);
+    group.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+  }
+  queued_entries_ -= entries;
+  if (!group.empty()) crowd_ = group.size();
+  return group;
+}
+
+// Makes a group durable and lets it go; false when the ledger has failed.
+bool Ledger::TakeGroup(std::vector<Queued> group) {
+  if (group.empty()) return Settle({});
+  if (!JournalTakes(group)) return Settle(std::move(group));
+  if (const auto written = Journalled(group); !written) {
+    Fail(written.error(), group);
+    return false;
+  }
+  const auto committed = Committed(group.back().sequence);
+  bool asked = false;
+  {
+    const MutexLock lock(mutex_);
+    durable_sequence_ = group.back().sequence;
+    has_unsettled_ = true;
+    for (const auto& queued : group)
+      for (const auto& entry : queued.submission.evidence)
+        for (const auto& use : entry.uses) unsettled_counts_[use.kek].Add(use, entry.time);
+    asked = settle_asked_ || stopping_;
+    durable_.NotifyAll();
+  }
+  for (auto& queued : group) {
+    if (queued.then) queued.then(Ticket(queued.sequence), Result<Committed>(committed));
+    queued.then = nullptr;
+    unsettled_.push_back(std::move(queued));
+  }
+  const bool due = unsettled_entries_ >= kSettleEntries || std::chrono::steady_clock::now() >= settle_by_;
+  return asked || due ? Settle({}) : true;
+}
+
+// Evidence alone may go through the journal: whatever changes state is one transaction with its entry (L2).
+bool Ledger::JournalTakes(std::vector<Queued>& group) {
+  if (!journal_) return false;
+  std::size_t entries = 0, bytes = 0;
+  for (const auto& queued : group) {
+    const auto& s = queued.submission;
+    if (!s.control.empty() || !s.rows.empty() || !s.checkpoints.empty() || !s.deks.empty() || !s.job.empty() ||
+        s.trim != 0)
+      return false;
+  }
+  for (auto& queued : group)
+    for (const auto& entry : queued.submission.evidence) {
+      queued.encoded.push_back(Encode(entry));
+      bytes += queued.encoded.back().size();
+      ++entries;
+    }
+  if (entries == 0 || !journal_->Fits(entries, bytes)) return false;
+  if (unsettled_.empty()) settle_by_ = std::chrono::steady_clock::now() + settle_after_;
+  unsettled_entries_ += entries;
+  return true;
+}
+
+Result<void> Ledger::Journalled(std::vector<Queued>& group) {
+  std::vector<Bytes> entries;
+  for (auto& queued : group)
+    for (auto& entry : queued.encoded) entries.push_back(std::move(entry));
+  const auto appended = journal_->Append(entries);
+  auto at = entries.begin();
+  for (auto& queued : group)
+    for (auto& entry : queued.encoded) entry = std::move(*at++);
+  return appended;
+}
+
+// Puts into the database, in one transaction, what the journal holds and then the group; false when it has failed.
+bool Ledger::Settle(std::vector<Queued> group) {
+  auto all = std::exchange(unsettled_, {});
+  unsettled_entries_ = 0;
+  const auto before = evidence_tree_.frontier().size();
+  for (auto& queued : group) all.push_back(std::move(queued));
+  if (!all.empty()) {
+    if (const auto written = WriteGroup(all); !written) {
+      Fail(written.error(), all);
+      return false;
+    }
+    if (journal_ && evidence_tree_.frontier().size() != before)
+      journal_->Begin({evidence_tree_.frontier().size(), evidence_tree_.frontier().Root()});
+  }
+  {
+    const MutexLock lock(mutex_);
+    if (!all.empty()) durable_sequence_ = all.back().sequence;
+    control_head_ = HeadFor(control_tree_.frontier());
+    evidence_head_ = HeadFor(evidence_tree_.frontier());
+    has_unsettled_ = settle_asked_ = false;
+    unsettled_counts_.clear();
+    ++settlements_;
+    durable_.NotifyAll();
+    settled_.NotifyAll();
+  }
+  for (const auto& queued : all)
+    if (queued.then) queued.then(Ticket(queued.sequence), Result<Committed>(Committed(all.back().sequence)));
+  return true;
+}
+
+// Nothing is taken any more; whoever still waits is told so. What the journal has acknowledged is found there by the
+// next start.
+void Ledger::Fail(const Error& error, std::vector<Queued>& group) {
+  const Error failure = Unavailable(
+      "the ledger cannot record and takes nothing more: " + error.detail + "; free the disk or restore, then restart",
+      "ledger-failed");
+  {
+    const MutexLock lock(mutex_);
+    failure_ = failure;
+    group.insert(group.end(), std::move_iterator(queue_.begin()), std::move_iterator(queue_.end()));
+    queue_.clear();
+    durable_.NotifyAll();
+    settled_.NotifyAll();
+  }
+  for (const auto& queued : group)
+    if (queued.then) queued.then(Ticket(queued.sequence), Result<Committed>(failure));
 }
 
 Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
@@ -211,8 +352,9 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
       else
         TRY(txn.Delete(Table::kState, AsBytes(row.key)));
     }
-    for (const auto& entry : queued.submission.evidence) {
-      TRY(evidence_tree_.Append(txn, Encode(entry)));
+    for (std::size_t i = 0; i < queued.submission.evidence.size(); ++i) {
+      const auto& entry = queued.submission.evidence[i];
+      TRY(evidence_tree_.Append(txn, queued.encoded.empty() ? Encode(entry) : queued.encoded[i]));
       for (const auto& use : entry.uses)
         for (const auto& key : {Bytes(use.kek.begin(), use.kek.end()), CountersKey(use.kek, entry.keyring_id)}) {
           auto [at, fresh] = counters.try_emplace(key);
@@ -322,8 +464,27 @@ Result<std::optional<SignedHead>> Ledger::LatestCheckpoint(Log log) const {
   return std::optional<SignedHead>(SignedHead{log, IndexOf(last->first.subspan(1)), std::string(AsText(last->second))});
 }
 
-Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek) const { return CountersAt(kek); }
+Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek) const {
+  AwaitSettled();
+  return CountersAt(kek);
+}
+Result<KekCounters> Ledger::CountersNow(const crypto::KeyId& kek) const {
+  KekCounters unsettled;
+  {
+    // Before the database is looked at: what moves there meanwhile is counted twice rather than not at all.
+    const MutexLock lock(mutex_);
+    if (const auto at = unsettled_counts_.find(kek); at != unsettled_counts_.end()) unsettled = at->second;
+  }
+  TRY_ASSIGN(auto counters, CountersAt(kek));
+  counters.wraps += unsettled.wraps;
+  counters.unwraps += unsettled.unwraps;
+  counters.rewraps_to += unsettled.rewraps_to;
+  counters.rewraps_from += unsettled.rewraps_from;
+  counters.last_use = std::max(counters.last_use, unsettled.last_use);
+  return counters;
+}
 Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const {
+  AwaitSettled();
   return CountersAt(CountersKey(kek, keyring));
 }
 
@@ -336,6 +497,7 @@ Result<KekCounters> Ledger::CountersAt(ByteView key) const {
 
 Result<void> Ledger::Read(Log log, std::uint64_t from,
                           const std::function<bool(std::uint64_t, ByteView)>& visit) const {
+  if (log == Log::kEvidence) AwaitSettled();
   TRY_ASSIGN(const auto txn, env_->Read());
   return txn.Scan(TableOf(log), IndexKey(from),
                   [&](ByteView key, ByteView entry) { return visit(IndexOf(key), entry); });

@@ -2,8 +2,10 @@
 // The ledger: two Merkle logs, the state that follows from them, and one writer with group commit.
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -15,6 +17,7 @@
 #include "ledger/env.h"
 #include "ledger/evidence_entry.h"
 #include "ledger/inventory.h"
+#include "ledger/journal.h"
 #include "ledger/log_tree.h"
 #include "ledger/staged.h"
 
@@ -58,6 +61,8 @@ class Ledger {
     std::size_t map_bytes = std::size_t{64} << 30;
     std::size_t queue_entries = 16384;                      // entries that may wait for the writer
     std::uint64_t reserve_bytes = std::uint64_t{16} << 20;  // kept for what a full ledger still has to record
+    std::size_t journal_bytes = std::size_t{4} << 20;       // 0: every group is committed at once
+    std::chrono::milliseconds settle_after{25};             // what the journal holds goes into the database then
     bool must_exist = false;                                // refuse a directory without a ledger instead of making one
   };
   /// Open opens or creates the database and recomputes the control log's tree from its entries. Fails with kIntegrity
@@ -83,7 +88,8 @@ class Ledger {
   /// wants to do something that has to be recorded asks before he does it (L11). What is submitted anyway, such as the
   /// refusal itself, goes into the reserve.
   Result<void> CheckSpace() const;
-  /// HeadOf is the durable head of a log.
+  /// HeadOf is the durable head of a log. What reads evidence, this, Read, RootAt, proofs, tiles and counters, first
+  /// has the writer put what the journal holds into the database: whatever was acknowledged before is seen.
   Head HeadOf(Log log) const EXCLUDES(mutex_);
   /// FirstStored is the index of the first entry of a log that is stored: 0 unless what was before it is archived.
   std::uint64_t FirstStored(Log log) const EXCLUDES(mutex_);
@@ -92,6 +98,9 @@ class Ledger {
   /// CountersOf tells what a KEK has done: all of it, or what one keyring has asked of it.
   Result<KekCounters> CountersOf(const crypto::KeyId& kek) const;
   Result<KekCounters> CountersOf(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const;
+  /// CountersNow is CountersOf without waiting. It never tells less than what was acknowledged; uses that are on their
+  /// way from the journal into the database at this moment may be in it twice.
+  Result<KekCounters> CountersNow(const crypto::KeyId& kek) const EXCLUDES(mutex_);
   Inventory Deks() const { return Inventory(*env_); }
 
   /// Read visits entries from index `from` on, in order, until `visit` returns false. Bytes are as stored.
@@ -115,11 +124,20 @@ class Ledger {
   struct Queued {
     Submission submission;
     std::uint64_t sequence;
-    Then then;  // may be empty
+    Then then;                   // may be empty
+    std::vector<Bytes> encoded;  // the evidence as it is stored, when it went through the journal
   };
   explicit Ledger(std::unique_ptr<Env> env) : env_(std::move(env)) {}
   Result<Ticket> Queue(Submission submission, Then then) EXCLUDES(mutex_);
   void WriteLoop() EXCLUDES(mutex_);
+  std::vector<Queued> NextGroup() EXCLUDES(mutex_);
+  bool TakeGroup(std::vector<Queued> group) EXCLUDES(mutex_);
+  bool JournalTakes(std::vector<Queued>& group);
+  Result<void> Journalled(std::vector<Queued>& group);
+  bool Settle(std::vector<Queued> group) EXCLUDES(mutex_);
+  void Fail(const Error& error, std::vector<Queued>& group) EXCLUDES(mutex_);
+  Result<void> RecoverJournal(std::size_t bytes);
+  void AwaitSettled() const EXCLUDES(mutex_);
   Result<void> WriteGroup(const std::vector<Queued>& group) EXCLUDES(mutex_);
   Result<void> Trim(Txn& txn, std::uint64_t before);
   Result<KekCounters> CountersAt(ByteView key) const;
@@ -128,15 +146,26 @@ class Ledger {
   const std::unique_ptr<Env> env_;
   std::size_t queue_entries_ = 0;
   std::uint64_t reserve_bytes_ = 0;
+  std::chrono::milliseconds settle_after_{0};
 
   // Touched by the writer thread alone once it runs.
   LogTree control_tree_{Log::kControl};
   LogTree evidence_tree_{Log::kEvidence};
   std::uint64_t trimmed_ = 0;  // evidence entries that are not stored any more
+  std::unique_ptr<Journal> journal_;
+  std::vector<Queued> unsettled_;  // acknowledged, in the journal, not in the database
+  std::size_t unsettled_entries_ = 0;
+  std::chrono::steady_clock::time_point settle_by_;
+  std::size_t crowd_ = 0;  // submissions worth waiting for a moment
 
   mutable Mutex mutex_;
-  CondVar work_;
+  mutable CondVar work_;
   CondVar durable_;
+  mutable CondVar settled_;
+  bool has_unsettled_ GUARDED_BY(mutex_) = false;
+  mutable bool settle_asked_ GUARDED_BY(mutex_) = false;
+  std::uint64_t settlements_ GUARDED_BY(mutex_) = 0;
+  std::map<crypto::KeyId, KekCounters> unsettled_counts_ GUARDED_BY(mutex_);
   std::deque<Queued> queue_ GUARDED_BY(mutex_);
   std::size_t queued_entries_ GUARDED_BY(mutex_) = 0;
   std::uint64_t next_sequence_ GUARDED_BY(mutex_) = 1;

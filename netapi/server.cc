@@ -63,8 +63,7 @@ struct Connection {
 
 class Server::Impl {
  public:
-  Impl(Options options, Api& api)
-      : options_(std::move(options)), api_(api), tls_(net::ssl::context::tls_server), control_pool_(4) {}
+  Impl(Options options, Api& api) : options_(std::move(options)), api_(api), tls_(net::ssl::context::tls_server) {}
 
   Result<void> Listen() {
     TRY(ConfigureServerTls(tls_.native_handle(), options_.tls.ca));
@@ -117,7 +116,8 @@ class Server::Impl {
     AwaitClosed(std::chrono::seconds(15));
     // Whoever still waits for the broker or the control plane gets an answer while the loops run to carry it.
     api_.brokers().Drain();
-    control_pool_.join();
+    control_.pool.join();
+    metrics_.pool.join();
     AwaitClosed(std::chrono::seconds(3));
     for (auto& loop : loops_) {
       loop->guard.reset();
@@ -316,11 +316,11 @@ class Server::Impl {
     const auto endpoint = matched->route->endpoint;
     if (endpoint == Endpoint::kData)
       reply = co_await AskBroker(loop, *matched, *caller, parser.get().body(), request_id);
-    else if (endpoint == Endpoint::kLive || endpoint == Endpoint::kReady || endpoint == Endpoint::kStatus ||
-             endpoint == Endpoint::kMetrics)
+    else if (endpoint == Endpoint::kLive || endpoint == Endpoint::kReady || endpoint == Endpoint::kStatus)
       reply = api_.Control(*matched, *caller, {}, request_id);  // never blocks: it must answer when all else does not
     else
-      reply = co_await AskControl(*matched, *caller, parser.get().body(), request_id);
+      reply = co_await AskControl(endpoint == Endpoint::kMetrics ? metrics_ : control_, *matched, *caller,
+                                  parser.get().body(), request_id);
     co_return co_await Write(stream, std::move(reply), request_id, keep);
   }
 
@@ -417,18 +417,24 @@ class Server::Impl {
     co_return ProblemReply(error, request_id);
   }
 
-  net::awaitable<Reply> AskControl(const Matched& matched, const Caller& caller, const SecretText& body,
-                                   const std::string& request_id) {
-    if (control_waiting_ >= kControlQueue)
-      co_return ProblemReply(Overloaded("too many governance calls wait"), request_id);
-    ++control_waiting_;
+  // Offload is where calls run that may take their time: the loops carry everybody else's.
+  struct Offload {
+    explicit Offload(unsigned threads) : pool(threads) {}
+    net::thread_pool pool;
+    std::atomic<unsigned> waiting{0};
+  };
+
+  net::awaitable<Reply> AskControl(Offload& offload, const Matched& matched, const Caller& caller,
+                                   const SecretText& body, const std::string& request_id) {
+    if (offload.waiting >= kControlQueue) co_return ProblemReply(Overloaded("too many such calls wait"), request_id);
+    ++offload.waiting;
     const auto executor = co_await net::this_coro::executor;
     const auto reply = co_await net::async_initiate<const net::use_awaitable_t<>, void(std::shared_ptr<Reply>)>(
         [&](auto handler) {
           const auto shared = std::make_shared<decltype(handler)>(std::move(handler));
-          net::post(control_pool_, [this, shared, executor, &matched, &caller, &body, &request_id] {
+          net::post(offload.pool, [this, &offload, shared, executor, &matched, &caller, &body, &request_id] {
             auto held = std::make_shared<Reply>(api_.Control(matched, caller, {body.data(), body.size()}, request_id));
-            --control_waiting_;
+            --offload.waiting;
             net::post(executor, [shared, held] { std::move (*shared)(held); });
           });
         },
@@ -485,7 +491,8 @@ class Server::Impl {
   Api& api_;
   net::ssl::context tls_;
   std::unique_ptr<Handshakes> handshakes_;
-  net::thread_pool control_pool_;
+  Offload control_{4};
+  Offload metrics_{1};  // of their own: they are wanted most when everything else waits
   // What a connection's coroutine uses until its loop is gone.
   BodyBudget bodies_;
   Mutex mutex_;
@@ -496,7 +503,6 @@ class Server::Impl {
   std::unique_ptr<tcp::acceptor> acceptor_;
   unsigned short port_ = 0;
   std::atomic<bool> stopping_{false};
-  std::atomic<unsigned> control_waiting_{0};
 };
 
 Server::Server(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

@@ -40,21 +40,18 @@ Result<void> ControlAudit::Finish() const {
   return Integrity("the control log ends with changes of keyrings that no execution settles", "unvoted-change");
 }
 
-std::map<std::string, std::string> ControlAudit::Derived() const {
-  auto files = votes_;
-  files["keyrings.json"] = KeyringsJson(state_);
-  for (const auto& roster : rosters_) {
-    const auto at = "rosters/" + std::to_string(roster.version()) + "/";
-    files[at + "roster.txt"] = roster.text();
-    files[at + "allowed_signers"] = crypto::RosterAllowedSigners(roster);
-  }
-  return files;
+const std::map<std::string, std::string>& ControlAudit::Derived() {
+  derived_["keyrings.json"] = KeyringsJson(state_);
+  return derived_;
 }
 
 Result<void> ControlAudit::TakeChecked(ByteView raw) {
   TRY_ASSIGN(const auto entry, ledger::DecodeControl(raw));
   if (ledger::Encode(entry) != Bytes(raw.begin(), raw.end())) return Integrity("it is not in its one form");
-  if (const auto* genesis = std::get_if<ledger::Genesis>(&entry.body)) TRY(CheckGenesis(*genesis));
+  if (const auto* genesis = std::get_if<ledger::Genesis>(&entry.body))
+    TRY(CheckGenesis(*genesis));
+  else if (!state_.roster)
+    return Integrity("the log does not begin with a roster", "log-damaged");
   TRY(CheckTime(entry));
   if (!announced_.empty()) {
     if (ledger::Encode({0, appliance::AsProposed(entry.body)}) != announced_.front())
@@ -81,9 +78,13 @@ Result<void> ControlAudit::TakeChecked(ByteView raw) {
 
 Result<void> ControlAudit::Applied(const ledger::ControlEntry& entry) {
   TRY(appliance::Apply(state_, entry));
-  if (std::holds_alternative<ledger::RosterChanged>(entry.body) ||
-      std::holds_alternative<ledger::RosterAdvanced>(entry.body))
-    rosters_.push_back(*state_.roster);
+  if (std::holds_alternative<ledger::Genesis>(entry.body) ||
+      std::holds_alternative<ledger::RosterChanged>(entry.body) ||
+      std::holds_alternative<ledger::RosterAdvanced>(entry.body)) {
+    const auto at = "rosters/" + std::to_string(state_.roster->version()) + "/";
+    derived_[at + "roster.txt"] = state_.roster->text();
+    derived_[at + "allowed_signers"] = crypto::RosterAllowedSigners(*state_.roster);
+  }
   if (const auto* archived = std::get_if<ledger::EvidenceArchived>(&entry.body)) archives_.push_back(*archived);
   return {};
 }
@@ -276,13 +277,17 @@ Result<void> ControlAudit::CheckGenesis(const ledger::Genesis& genesis) {
                                         [](const auto& p) { return p.role == crypto::Role::kCustodian; });
   if (signers.size() != static_cast<std::size_t>(custodians))
     return Integrity("not every custodian has signed the first roster");
-  rosters_.push_back(std::move(roster));
   return {};
 }
 
 Result<void> ControlAudit::CheckVote(const ledger::VoteCast& cast, Millis time) {
   const auto* proposal = state_.FindProposal(cast.proposal);
   if (proposal == nullptr) return Integrity("it is a vote for a proposal that was never filed");
+  if (proposal->fate != appliance::ProposalFate::kPending)
+    return Integrity("it is a vote for a proposal that is settled", "unvoted-change");
+  if (std::any_of(proposal->votes.begin(), proposal->votes.end(),
+                  [&](const auto& vote) { return vote.custodian == cast.vote.custodian; }))
+    return Integrity("it is a second vote by " + cast.vote.custodian, "unvoted-change");
   TRY(crypto::CheckVote(*state_.roster, proposal->parsed, proposal->text, cast.vote));
   // Saying no is possible for as long as there is something to stop.
   const bool late = JudgedAt(*proposal, time) > proposal->parsed.approve_by;
@@ -290,8 +295,8 @@ Result<void> ControlAudit::CheckVote(const ledger::VoteCast& cast, Millis time) 
     return Integrity("it is an approval after the time for votes");
   ++votes;
   const auto at = std::string(kVotesFolder) + cast.proposal + "/" + cast.vote.custodian;
-  votes_[at + ".txt"] = crypto::VoteMessage(proposal->text, cast.vote.verdict);
-  votes_[at + ".sig"] = cast.vote.signature;
+  derived_[at + ".txt"] = crypto::VoteMessage(proposal->text, cast.vote.verdict);
+  derived_[at + ".sig"] = cast.vote.signature;
   return {};
 }
 

@@ -35,7 +35,7 @@ class ControlAudit {
   const appliance::State& state() const { return state_; }
   Millis last() const { return last_; }
   /// Derived is what else lies in an export, by its path: all of it follows from the control log.
-  std::map<std::string, std::string> Derived() const;
+  const std::map<std::string, std::string>& Derived();
   const std::vector<AdoptedEpoch>& epochs() const { return epochs_; }
   const std::vector<ledger::EvidenceArchived>& archives() const { return archives_; }
   std::uint64_t votes = 0, executions = 0;
@@ -66,10 +66,9 @@ class ControlAudit {
   std::deque<Bytes> announced_;  // what the entries after an execution must be
   std::vector<AdoptedEpoch> epochs_;
   appliance::State state_;
-  appliance::State before_;     // as it was when `changes_` began
-  std::vector<Bytes> changes_;  // entries that no settlement has covered yet
-  std::vector<crypto::Roster> rosters_;
-  std::map<std::string, std::string> votes_;  // what was signed, and the signature, as files
+  appliance::State before_;                     // as it was when `changes_` began
+  std::vector<Bytes> changes_;                  // entries that no settlement has covered yet
+  std::map<std::string, std::string> derived_;  // files, by path
   std::vector<ledger::EvidenceArchived> archives_;
 };
 

@@ -236,7 +236,8 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
   TRY(JudgeEpochs(auditor.epochs(), false, all_keys, evidence_roots, audit.lost));
   TRY(Same(folder, "ledger.vkey", newest.Text() + "\n", files));
   // Exports of the first builds have no votes as files; those that have some have all.
-  const bool has_votes = fs::exists(folder + "/" + std::string(kVotesFolder));
+  std::error_code unreadable;
+  const bool has_votes = fs::exists(fs::symlink_status(folder + "/votes", unreadable));
   for (const auto& [name, content] : auditor.Derived())
     if (has_votes || !name.starts_with(kVotesFolder)) TRY(Same(folder, name, content, files));
   TRY(NothingElse(folder, files));

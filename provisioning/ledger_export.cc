@@ -21,7 +21,8 @@ namespace {
 namespace bj = boost::json;
 namespace fs = std::filesystem;
 
-constexpr const char* kReadme = R"text(This folder is an export of a Strongroom ledger.
+// The delimiter is none that clang-format takes for another language.
+constexpr const char* kReadme = R"readme(This folder is an export of a Strongroom ledger.
 
   control/, evidence/   the two logs as C2SP tlog-tiles: every entry, every hash, and the head that the token signed
   rosters/N/            the roster of version N, and an allowed_signers file of it for ssh-keygen
@@ -38,12 +39,12 @@ and verifies every vote under the roster of its time. The votes by hand, with Op
 
   for text in votes/*/*.txt; do
     roster=$(sed -n 's/^roster: \([0-9]*\) .*/\1/p' "$text")
-    ssh-keygen -Y verify -f "rosters/$roster/allowed_signers" -I "$(basename "$text" .txt)" -
-                                    n vote @strongroom - s "${text%.txt}.sig" <
-                                "$text" done
+    ssh-keygen -Y verify -f "rosters/$roster/allowed_signers" -I "$(basename "$text" .txt)" \
+      -n vote@strongroom -s "${text%.txt}.sig" < "$text"
+  done
 
-                                    The entries ' format is ledger/FORMAT.md of Strongroom' s source; c2sp.org describes checkpoints, signed notes and tiles.
-)text";
+The entries' format is ledger/FORMAT.md of Strongroom's source; c2sp.org describes checkpoints, signed notes and tiles.
+)readme";
 
 Result<void> WriteFile(const fs::path& path, std::string_view content) {
   std::error_code error;

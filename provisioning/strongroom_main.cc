@@ -307,39 +307,38 @@ void AddPrincipals(CLI::App& app, Arguments& a, Command& run) {
   add->add_option("--proof", p.proof, "custodians: what principal prove printed, a file or the text");
   add->add_flag("--replace", p.replace, "she is in the roster already");
   add->callback([&] { run = [&] { return AddPrincipal(a.session, p); }; });
-  auto* import = principal->add_subcommand("import", "propose many principals at once, from a file");
-  import->add_option("file", a.name, "lines 'NAME ROLE CERTIFICATE' (or the SHA-256 of its public key), - for input")
+  auto* many = principal->add_subcommand("import", "propose many principals at once, from a file");
+  many->add_option("file", a.name, "lines 'NAME ROLE CERTIFICATE' (or the SHA-256 of its public key), - for input")
       ->required();
-  import->add_option("--reason", p.reason, "why; stands in the text that custodians sign")->required();
-  import->callback([&] { run = [&] { return ImportPrincipals(a.session, a.name == "-" ? "" : a.name, p.reason);
-};
-}  // namespace
-);
-auto* revoke = principal->add_subcommand("revoke", "propose that a principal is one no more");
-add_common(revoke);
-revoke->callback([&] { run = [&] { return RevokePrincipal(a.session, p); }; });
-auto* first = principal->add_subcommand("first", "write roster 1 for a first boot; every custodian then signs it");
-first->add_option("--dir", a.dir, "folder for roster.txt")->required();
-first->add_option("--votes", p.votes, "votes that every class of operations needs")->required();
-first
-    ->add_option("--member", a.members,
-                 "'NAME ROLE CERTIFICATE', for custodians with the file of an SSH public key behind it; one each")
-    ->required()
-    ->allow_extra_args(false);
-first->callback([&] {
-  run = [&] {
-    const auto made = MakeFirstRoster(a.dir, p.votes, a.members);
-    if (!made) return Fail(made.error());
-    std::cout << a.dir << "/roster.txt\n";
-    std::cerr << "next: each custodian runs ssh-keygen -Y sign -n roster@strongroom -f KEY roster.txt; put the "
-                 "signatures beside it as NAME.sig\n";
-    return static_cast<int>(kExitDone);
-  };
-});
-auto* prove = principal->add_subcommand("prove", "show that one holds an SSH key, for principal add");
-prove->add_option("name", p.name, "what the custodian is to be called")->required();
-prove->add_option("--key", p.ssh_key, "her SSH key file; ssh-keygen signs with it")->required();
-prove->callback([&] { run = [&] { return ProvePossession(a.session, p.name, p.ssh_key); }; });
+  many->add_option("--reason", p.reason, "why; stands in the text that custodians sign")->required();
+  many->callback(
+      [&] { run = [&] { return ImportPrincipals(a.session, a.name == "-" ? "" : a.name, p.reason); }; }  // namespace
+  );
+  auto* revoke = principal->add_subcommand("revoke", "propose that a principal is one no more");
+  add_common(revoke);
+  revoke->callback([&] { run = [&] { return RevokePrincipal(a.session, p); }; });
+  auto* first = principal->add_subcommand("first", "write roster 1 for a first boot; every custodian then signs it");
+  first->add_option("--dir", a.dir, "folder for roster.txt")->required();
+  first->add_option("--votes", p.votes, "votes that every class of operations needs")->required();
+  first
+      ->add_option("--member", a.members,
+                   "'NAME ROLE CERTIFICATE', for custodians with the file of an SSH public key behind it; one each")
+      ->required()
+      ->allow_extra_args(false);
+  first->callback([&] {
+    run = [&] {
+      const auto made = MakeFirstRoster(a.dir, p.votes, a.members);
+      if (!made) return Fail(made.error());
+      std::cout << a.dir << "/roster.txt\n";
+      std::cerr << "next: each custodian runs ssh-keygen -Y sign -n roster@strongroom -f KEY roster.txt; put the "
+                   "signatures beside it as NAME.sig\n";
+      return static_cast<int>(kExitDone);
+    };
+  });
+  auto* prove = principal->add_subcommand("prove", "show that one holds an SSH key, for principal add");
+  prove->add_option("name", p.name, "what the custodian is to be called")->required();
+  prove->add_option("--key", p.ssh_key, "her SSH key file; ssh-keygen signs with it")->required();
+  prove->callback([&] { run = [&] { return ProvePossession(a.session, p.name, p.ssh_key); }; });
 }
 
 void AddLedger(CLI::App& app, Arguments& a, Command& run) {

@@ -102,5 +102,68 @@ TEST(LedgerCrash, L2_AnyFailedWriteOrSyncLosesNothingAcknowledged) {
   EXPECT_GT(killed, 12);
 }
 
+// L3 where the journal takes it: between two acknowledgements there is a write and a flush that has ended. As the
+// kernel sees it: each line of the trace is a system call, in the order of their ends.
+TEST(LedgerCrash, L3_EachAcknowledgementFollowsItsFlush) {
+  tests::TempDir dir;
+  ASSERT_EQ(provisioning::RunProcess({STRONGROOM_RECORDER, dir.File("data"), "1", "3"})->status, 0);
+  const auto traced = provisioning::RunProcess({"strace", "-f", "-qq", "-y", "-o", dir.File("trace"), "-e",
+                                                "trace=pwrite64,pwritev,fdatasync,write", STRONGROOM_RECORDER,
+                                                dir.File("data"), "40", "3"});
+  ASSERT_EQ(traced->status, 0) << traced->err;
+  std::istringstream lines(tests::ReadFile(dir.File("trace")));
+  int acknowledged = 0;
+  bool written = false, flushed = false;
+  std::string flushing;  // the thread whose flush of the journal has begun and not ended
+  for (std::string line; std::getline(lines, line);) {
+    const auto has = [&](const char* text) { return line.find(text) != std::string::npos; };
+    const auto thread = line.substr(0, line.find(' '));
+    const bool ends = has(" = 0") && (has("fdatasync resumed") ? thread == flushing : has("evidence.journal"));
+    if (has(" write(1<")) {
+      ++acknowledged;
+      EXPECT_TRUE(written && flushed) << "acknowledgement " << acknowledged;
+      written = flushed = false;
+    } else if (has("pwrite64(") && has("evidence.journal")) {
+      written = true;
+    } else if (has("fdatasync")) {
+      if (has("evidence.journal") && has("<unfinished")) flushing = thread;
+      if (ends) flushed = written;
+    }
+  }
+  EXPECT_EQ(acknowledged, 40);
+}
+
+// The same of evidence alone, which the journal takes: killed at any moment, and with each of its system calls broken.
+TEST(LedgerCrash, L2_WhatTheJournalAcknowledgedIsThereAfterAnyHarm) {
+  int failed = 0, killed = 0;
+  for (const std::string call : {"pwrite64", "pwritev", "fdatasync"})
+    for (const std::string harm : {"error=EIO", "error=ENOSPC", "signal=KILL"})
+      for (int when = 1; when <= 12; ++when) {
+        const auto what = call + " " + harm + " at call " + std::to_string(when);
+        tests::TempDir dir;
+        const auto data = dir.File("data");
+        const auto whole = provisioning::RunProcess({STRONGROOM_RECORDER, data, "2", "3"});
+        ASSERT_EQ(whole->status, 0) << whole->err;
+        const auto broken = provisioning::RunProcess(
+            {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e",
+             "inject=" + call + ":" + harm + ":when=" + std::to_string(when), STRONGROOM_RECORDER, data, "200", "3"});
+        std::uint64_t acknowledged = 6;
+        std::istringstream lines(broken->out);
+        for (std::uint64_t size = 0; lines >> size;) acknowledged = size;
+        failed += broken->status == 4 ? 1 : 0;
+        killed += broken->status > 128 ? 1 : 0;
+        EXPECT_NE(broken->status, 5) << what << ": it went on after a failure";
+        const auto ledger = Ledger::Open({data, std::size_t{1} << 30});
+        ASSERT_TRUE(ledger) << what << ": " << ledger.error().Line();
+        const auto head = (*ledger)->HeadOf(Log::kEvidence);
+        EXPECT_GE(head.size, acknowledged) << what;
+        EXPECT_LE(head.size, 606U) << what << ": nothing twice";
+        EXPECT_EQ(head.size % 3, 0U) << what << ": a submission is whole or not there";
+        EXPECT_EQ(*(*ledger)->RootAt(Log::kEvidence, head.size), head.root) << what;
+      }
+  EXPECT_GT(failed, 25);
+  EXPECT_GT(killed, 20);
+}
+
 }  // namespace
 }  // namespace strongroom::ledger

@@ -11,6 +11,7 @@
 #include "appliance/checkpointer.h"
 #include "crypto/custody.h"
 #include "netapi/keyring_json.h"
+#include "provisioning/control_audit.h"
 #include "provisioning/export_audit.h"
 #include "provisioning/process.h"
 #include "tests/support/software_signer.h"
@@ -168,6 +169,34 @@ TEST_F(ForgedLog, L9_AWholeLogIsAccepted) {
   EXPECT_TRUE(audit) << audit.error().Line();
 }
 
+// An export is judged entry by entry before its head is: a log that begins with anything but a roster is damage,
+// whatever stands in it, and no crash.
+TEST(ControlAudit, L9_ALogBeginsWithItsRoster) {
+  const std::vector<ledger::ControlBody> bodies = {
+      ledger::ProposalFiled{"x"},
+      ledger::VoteCast{"x", {"custodian-1", crypto::Verdict::kApprove, "s"}},
+      ledger::ProposalConsumed{"x", "operator-1"},
+      ledger::ExecutionSettled{"x", true, {}, {}},
+      ledger::RosterAdvanced{2, {}},
+      ledger::RosterChanged{"x"},
+      ledger::KeyringSwitched{{1}, false, "operator-1"},
+      ledger::BreakGlassReviewed{"x", "custodian-1", "f", "s"},
+      ledger::JobStarted{},
+      ledger::MandateUsed{{1}, 2},
+      ledger::EpochOpened{},
+      ledger::ClockFrozen{0, "x"},
+  };
+  for (const auto& body : bodies) {
+    provisioning::ControlAudit audit;
+    const auto taken = audit.Take(0, ledger::Encode({1, body}));
+    ASSERT_FALSE(taken) << ledger::KindName(body);
+    EXPECT_EQ(taken.error().Slug(), "log-damaged") << taken.error().Line();
+    appliance::State state;  // a boot replays the same
+    if (!std::holds_alternative<ledger::ClockFrozen>(body) && !std::holds_alternative<ledger::EpochOpened>(body))
+      EXPECT_FALSE(appliance::Apply(state, {1, body})) << ledger::KindName(body);
+  }
+}
+
 TEST_F(ForgedLog, Q9_ChangesWithoutVotesAreFound) {
   const auto size = Size();
   // A keyring that nobody asked for, and an innocent proposal behind it.
@@ -199,12 +228,18 @@ TEST_F(ForgedLog, Q9_AnExecutionWithoutItsVotesIsFound) {
 // a front end that was taken over could write and have signed.
 TEST_F(ForgedLog, Q9_G6_EachForgedEntryIsFound) {
   ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
-  const auto& state = *w_.governance->Snapshot();
-  const auto install = state.FindKeyring("install")->id, org_a = state.FindKeyring("org-a")->id;
   using To = ledger::VersionMoved::To;
   constexpr Millis kDay = 86'400'000;
   const auto filed = *w_.Approved("keyring.rotate", "org-a");
   const std::string id = filed;
+  const auto now = w_.governance->Snapshot();
+  const auto& state = *now;
+  const auto at = std::find_if(state.proposals.begin(), state.proposals.end(), [](const auto& each) {
+    return each.second->fate == appliance::ProposalFate::kExecuted;
+  });
+  ASSERT_NE(at, state.proposals.end());
+  const auto& settled = *at->second;
+  const auto install = state.FindKeyring("install")->id, org_a = state.FindKeyring("org-a")->id;
   struct Forgery {
     const char* what;
     std::vector<ledger::ControlBody> bodies;
@@ -226,6 +261,10 @@ TEST_F(ForgedLog, Q9_G6_EachForgedEntryIsFound) {
       {"a clock frozen twice", {ledger::ClockFrozen{0, "x"}, ledger::ClockFrozen{0, "x"}}, 1},
       {"a policy without votes", {ledger::PolicySet{org_a, 30, w_.clock.now + 90 * kDay, false}}, 1},
       {"a mandate that nobody gave", {ledger::MandateUsed{org_a, 2}}, 0},
+      {"a vote twice", {ledger::VoteCast{id, state.FindProposal(id)->votes.front()}}, 0},
+      {"a vote for what is settled", {ledger::VoteCast{settled.id, settled.votes.front()}}, 0},
+      {"a proposal filed twice", {ledger::ProposalFiled{settled.text}}, 0},
+      {"a second beginning", {ledger::Genesis{state.roster->text(), {}}}, 0},
       {"a roster without votes", {ledger::RosterAdvanced{2, crypto::Sha256(AsBytes("x"))}}, 0},
       {"a mandate settled that was not used", {ledger::MandateSettled{org_a, 2, false, "x", "x"}}, 0},
   };

@@ -57,6 +57,12 @@ TEST_F(Votes, Q2_StockSshKeygenAcceptsEveryVoteOfAnExportAndNoChangedOne) {
   EXPECT_NE(verified.out.find("\"votes\":" + std::to_string(votes) + ","), std::string::npos)
       << "each vote of the log is there: " << verified.out << verified.err;
   EXPECT_GE(votes, 11);
+  // The very lines that the export's own README gives.
+  const auto by_hand = RunProcess(
+      {"bash", "-c", "set -e -o pipefail; cd \"$1\"; eval \"$(sed -n '/^  for text in/,/^  done/p' README.txt)\"",
+       "by-hand", folder});
+  EXPECT_EQ(by_hand->status, 0) << by_hand->out << by_hand->err;
+  EXPECT_EQ(std::count(by_hand->out.begin(), by_hand->out.end(), '\n'), votes) << by_hand->out;
   EXPECT_GE(flips, 500);
 }
 

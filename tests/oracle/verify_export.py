@@ -282,6 +282,8 @@ class Control:
         if r.number(1) != 1:
             raise Bad("unknown format")
         kind, time = r.number(1), r.number(8)
+        if kind != 1 and not self.roster:
+            raise Bad("the log does not begin with a roster")
         if time < self.last and kind not in (10, 20):
             raise Bad("a time before the one of the entry before it")
         if time < self.last or kind == 20:  # to the clock that votes have named, and to no other
@@ -341,6 +343,8 @@ class Control:
         if not text.startswith("strongroom proposal v1\n") or fields["instance"] != self.instance:
             raise Bad("a proposal of another instance")
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
+        if name in self.proposals:
+            raise Bad("a proposal filed twice")
         self.proposals[name] = {
             "id": name, "text": text, "fields": fields, "params": params, "votes": {}, "fate": "open"}
 
@@ -840,6 +844,8 @@ class Control:
         for name in [k[7:] for k in params if k.startswith("remove-")]:
             people.pop(name)
         for name, value in [(k[4:], v) for k, v in params.items() if k.startswith("add-")]:
+            if name in people:
+                raise Bad(f"{name} is in the roster already")
             people[name] = f"principal: {name} {value}"
             if value.split(" ")[0] == "custodian":
                 key = " ".join(value.split(" ")[2:4])
@@ -961,7 +967,7 @@ def verify(path, vkey, archives):
             control.take(entry)
         except Bad as bad:
             raise Bad(f"control entry {index}: {bad}") from None
-        except (KeyError, ValueError, StopIteration) as bad:
+        except (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError) as bad:
             raise Bad(f"control entry {index}: cannot be read ({bad!r})") from None
     if control.changes:
         raise Bad("control: it ends with changes that no execution settles")
@@ -1000,6 +1006,6 @@ def verify(path, vkey, archives):
 
 try:
     print(verify(sys.argv[1], pathlib.Path(sys.argv[2]).read_text().strip(), sys.argv[3:]))
-except (Bad, UnicodeDecodeError, ValueError) as bad:
+except (AttributeError, Bad, IndexError, KeyError, OSError, TypeError, ValueError) as bad:
     print(f"BAD {bad}")
     sys.exit(3)

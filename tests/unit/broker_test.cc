@@ -236,7 +236,16 @@ TEST_F(BrokerTest, K4_ARefusedUnwrapIsNotCountedAsAnEncryption) {
 
 // L3: while the writer is stalled (another process holds LMDB's write lock), nothing is answered; when it goes on,
 // everything is.
+// What the journal takes is another matter: LedgerCrash.L3_EachAcknowledgementFollowsItsFlush.
 TEST_F(BrokerTest, L3_AStalledWriterMeansNoResponses) {
+  broker.reset();
+  w.governance.reset();
+  w.ledger.reset();
+  ledger::Ledger::Options unjournalled{w.dir.File("data"), std::size_t{1} << 30};
+  unjournalled.journal_bytes = 0;
+  w.ledger = *ledger::Ledger::Open(unjournalled);
+  w.governance = std::make_unique<Governance>(*w.ledger, w.token, w.clock, *Load(*w.ledger));
+  Start({});
   std::array<int, 2> to_child{}, from_child{};
   ASSERT_EQ(pipe(to_child.data()), 0);
   ASSERT_EQ(pipe(from_child.data()), 0);

@@ -66,6 +66,16 @@ TEST(SharedMap, GoesAsStdMapDoesAndCopiesStayAsTheyWere) {
   for (const auto& [copy, as_it_was] : copies) Same(copy, as_it_was);
 }
 
+TEST(SharedMap, OneThatWasMovedFromIsEmpty) {
+  Map map;
+  map.insert_or_assign("a", 1);
+  const Map taken = std::move(map);
+  EXPECT_EQ(taken.size(), 1U);
+  map = Map();
+  EXPECT_TRUE(map.empty());
+  EXPECT_EQ(map.begin(), map.end());
+}
+
 // Sorted input, the way a boot reads its rows, in both directions.
 TEST(SharedMap, TakesSortedInput) {
   Map up, down;
