@@ -320,8 +320,8 @@ bool Lifecycle::Ready() const {
 Status Lifecycle::Report() const {
   Status status;
   status.state = State();
-  status.control = ledger_.HeadOf(ledger::Log::kControl);
-  status.evidence = ledger_.HeadOf(ledger::Log::kEvidence);
+  status.control = ledger_.SettledHead(ledger::Log::kControl);
+  status.evidence = ledger_.SettledHead(ledger::Log::kEvidence);
   status.hosts = key_ops_.Links();
   const bool failed = ledger_.Failed();
   const auto unsigned_why = checkpointer_.Fault();

@@ -169,6 +169,11 @@ Result<std::uint64_t> Env::Space() const {
   return std::min<std::uint64_t>(map, static_cast<std::uint64_t>(disk.f_bavail) * disk.f_frsize);
 }
 
+Result<void> Env::Sync() {
+  if (const int rc = mdb_env_sync(env_, 1); rc != 0) return MdbError(rc, "sync");
+  return {};
+}
+
 Result<Txn> Env::Write() {
   MDB_txn* txn = nullptr;
   if (const int rc = mdb_txn_begin(env_, nullptr, 0, &txn); rc != 0) return MdbError(rc, "begin");

@@ -73,6 +73,8 @@ class Env {
   Env& operator=(const Env&) = delete;
   const std::string& directory() const { return directory_; }
   Result<Txn> Read() const;
+  /// Sync has everything that was committed on the disk.
+  Result<void> Sync();
   /// Space tells how many bytes the database may still grow by: what its map and what its disk leave, whichever is
   /// less.
   Result<std::uint64_t> Space() const;

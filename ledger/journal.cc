@@ -16,7 +16,8 @@ namespace strongroom::ledger {
 namespace {
 
 constexpr std::string_view kMagic = "srjrnl01";
-constexpr std::size_t kBlock = 512;                               // a group begins at a multiple of it
+// A group begins at a multiple of it: no write touches a page, or a sector of any disk, that has another group.
+constexpr std::size_t kBlock = 4096;
 constexpr std::size_t kHead = 8 + 8 + 32 + 8 + 4 + 4;             // magic, base, first, count, length
 constexpr std::size_t kTail = std::tuple_size_v<crypto::Digest>;  // SHA-256 of all before it
 constexpr std::size_t kFillAtOnce = std::size_t{1} << 20;
@@ -81,11 +82,28 @@ Result<std::unique_ptr<Journal>> Journal::Open(const std::string& directory, std
   if (fstat(fd, &status) != 0) return Failed(journal->path_, "look at");
   // One that is longer was made with another setting; what it has is read all the same.
   journal->bytes_ = std::max(journal->bytes_, static_cast<std::size_t>(status.st_size) / kBlock * kBlock);
-  if (static_cast<std::size_t>(status.st_size) < journal->bytes_) TRY(journal->Fill());
+  if (static_cast<std::size_t>(status.st_size) < journal->bytes_)
+    if (const auto filled = journal->Fill(); !filled) {
+      // No room for one that has nothing yet: none rather than a part of one.
+      if (status.st_size == 0) (void)unlink(journal->path_.c_str());
+      return filled.error();
+    }
+  TRY(journal->SyncWhole());
   return journal;
 }
 
 Journal::~Journal() { (void)close(fd_); }
+
+// The file and its name, whatever an earlier start left undone.
+Result<void> Journal::SyncWhole() const {
+  if (fsync(fd_) != 0) return Failed(path_, "sync");
+  const auto directory = path_.substr(0, path_.rfind('/'));
+  const int parent = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = parent >= 0 && fsync(parent) == 0;
+  if (parent >= 0) (void)close(parent);
+  if (!synced) return Failed(directory, "sync");
+  return {};
+}
 
 // Zeros from where the file ends; what it has stays.
 Result<void> Journal::Fill() {
@@ -97,56 +115,84 @@ Result<void> Journal::Fill() {
     TRY(WriteAt(fd_, path_, ByteView(zeros).first(n), at));
     at += n;
   }
-  if (fsync(fd_) != 0) return Failed(path_, "sync");
-  const auto directory = path_.substr(0, path_.rfind('/'));
-  const int parent = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = parent >= 0 && fsync(parent) == 0;
-  if (parent >= 0) (void)close(parent);
-  if (!synced) return Failed(directory, "sync");
   return {};
 }
 
-Result<std::vector<Bytes>> Journal::Unsettled(const Base& base) {
-  Bytes file(bytes_);
+namespace {
+
+Result<Bytes> ReadWhole(int fd, const std::string& path, std::size_t bytes) {
+  Bytes file(bytes);
   std::size_t read = 0;
   while (read < file.size()) {
-    const auto n = pread(fd_, file.data() + read, file.size() - read, static_cast<off_t>(read));
+    const auto n = pread(fd, file.data() + read, file.size() - read, static_cast<off_t>(read));
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return Failed(path_, "read");
+    if (n < 0)
+      return Integrity(path + ": it cannot be read: " + std::generic_category().message(errno), "journal-damaged");
     if (n == 0) break;
     read += static_cast<std::size_t>(n);
   }
-  std::vector<Bytes> unsettled;
-  bool foreign = false;
+  return file;
+}
+
+std::vector<Group> GroupsIn(ByteView file) {
+  std::vector<Group> groups;
   for (std::size_t at = 0; at < file.size();) {
-    auto group = ReadGroup(ByteView(file).subspan(at));
-    if (!group) {
-      at += kBlock;
-      continue;
-    }
-    at += group->bytes;
-    if (group->base.size < base.size) continue;  // of an earlier round: the database has it
-    if (group->base != base) {
-      foreign = true;
-      continue;
-    }
-    if (group->first != base.size + unsettled.size())
-      return Integrity(path_ + ": entries from " + std::to_string(base.size + unsettled.size()) +
-                           " on were acknowledged and cannot be read, while those from " +
-                           std::to_string(group->first) +
-                           " on can; restore a backup, or move the file away to go on "
-                           "without them",
-                       "journal-damaged");
-    for (auto& entry : group->entries) unsettled.push_back(std::move(entry));
+    auto group = ReadGroup(file.subspan(at));
+    at += group ? group->bytes : kBlock;
+    if (group) groups.push_back(std::move(*group));
   }
-  if (foreign) {
-    if (rename(path_.c_str(), (path_ + ".foreign").c_str()) != 0) return Failed(path_, "set aside");
+  return groups;
+}
+
+// The entries of the groups of this base, in order.
+Result<std::vector<Bytes>> EntriesOf(std::vector<Group> groups, const Journal::Base& base, const std::string& path) {
+  std::vector<Bytes> unsettled;
+  for (auto& group : groups) {
+    // Of an earlier round: the database has it, or, of one whose write failed, nobody was told of it.
+    if (group.base != base) continue;
+    if (group.first != base.size + unsettled.size())
+      return Integrity(path + ": entries from " + std::to_string(base.size + unsettled.size()) +
+                           " on were acknowledged and cannot be read, while those from " + std::to_string(group.first) +
+                           " on can",
+                       "journal-damaged");
+    for (auto& entry : group.entries) unsettled.push_back(std::move(entry));
+  }
+  return unsettled;
+}
+
+}  // namespace
+
+std::string Journal::Aside(std::uint64_t size) const { return path_ + ".foreign-" + std::to_string(size); }
+
+Result<std::vector<Bytes>> Journal::Unsettled(const Base& base) {
+  TRY_ASSIGN(const auto file, ReadWhole(fd_, path_, bytes_));
+  auto groups = GroupsIn(file);
+  std::uint64_t newest = 0;
+  const bool foreign = std::any_of(groups.begin(), groups.end(), [&](const Group& group) {
+    newest = std::max(newest, group.base.size);
+    return group.base.size > base.size || (group.base.size == base.size && group.base.root != base.root);
+  });
+  if (!foreign) {
+    TRY_ASSIGN(auto unsettled, EntriesOf(std::move(groups), base, path_));
+    if (!unsettled.empty()) return unsettled;
+  } else {
+    // One that lies there already is not written over: it may be the only one that has its entries.
+    auto aside = Aside(newest);
+    for (int n = 2; access(aside.c_str(), F_OK) == 0; ++n) aside = Aside(newest) + "." + std::to_string(n);
+    if (rename(path_.c_str(), aside.c_str()) != 0) return Failed(path_, "set aside");
     const int fresh = open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
     if (fresh < 0) return Failed(path_, "open");
     (void)close(std::exchange(fd_, fresh));
     TRY(Fill());
+    TRY(SyncWhole());
   }
-  return unsettled;
+  // The database may be the one that an older copy had replaced for a while.
+  const int kept = open(Aside(base.size).c_str(), O_RDONLY | O_CLOEXEC);
+  if (kept < 0) return std::vector<Bytes>();
+  const auto aside = ReadWhole(kept, Aside(base.size), bytes_);
+  (void)close(kept);
+  if (!aside) return aside.error();
+  return EntriesOf(GroupsIn(*aside), base, Aside(base.size));
 }
 
 void Journal::Begin(const Base& base) {

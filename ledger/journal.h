@@ -34,9 +34,9 @@ class Journal {
 
   /// Unsettled returns the entries, in order and as stored, that were acknowledged and that a database which ends at
   /// `base` lacks. A group that was cut off by a crash was never acknowledged and is left out. Groups that go on from
-  /// another database's end are not this one's: the file is then set aside beside (its name with ".foreign"), and a new
-  /// one begun. kIntegrity (journal-damaged) when a group behind an unreadable one shows that acknowledged entries
-  /// cannot be read: nothing is dropped silently.
+  /// another database's end are not this one's: the file is then set aside beside (its name with ".foreign-" and that
+  /// size), and a new one begun; when that database comes back, so do they. kIntegrity (journal-damaged) when a group
+  /// behind an unreadable one shows that acknowledged entries cannot be read: nothing is dropped silently.
   Result<std::vector<Bytes>> Unsettled(const Base& base);
   /// Begin starts a round: all that the journal has lies in the database, durably, which ends at `base`.
   void Begin(const Base& base);
@@ -49,6 +49,8 @@ class Journal {
  private:
   Journal(std::string path, int fd, std::size_t bytes) : path_(std::move(path)), fd_(fd), bytes_(bytes) {}
   Result<void> Fill();
+  Result<void> SyncWhole() const;
+  std::string Aside(std::uint64_t size) const;
 
   const std::string path_;
   int fd_;

@@ -10,7 +10,8 @@ namespace strongroom::ledger {
 namespace {
 
 constexpr std::string_view kFormatKey = "format";
-constexpr std::uint32_t kFormat = 1;
+// 2: acknowledged evidence may lie in the journal; a program that knows only 1 would go on without it.
+constexpr std::uint32_t kFormat = 2;
 constexpr std::size_t kGroupEntries = 4096;
 constexpr std::uint64_t kTrimmedAtOnce = 32 * crypto::kTileWidth;
 // Under load the writer waits this long for as many submissions as came last time: a commit costs two flushes of the
@@ -32,9 +33,13 @@ Result<void> CheckFormat(Txn& txn) {
     return txn.Put(Table::kMeta, AsBytes(kFormatKey), out.bytes());
   }
   WireReader in(*stored);
-  if (in.U32() != kFormat || !in.Complete())
+  const auto format = in.U32();
+  if (format == 0 || format > kFormat || !in.Complete())
     return Integrity("the data directory has a format that this version does not know", "ledger-format");
-  return {};
+  if (format == kFormat) return {};
+  WireWriter out;
+  out.U32(kFormat);
+  return txn.Put(Table::kMeta, AsBytes(kFormatKey), out.bytes());
 }
 
 Bytes CheckpointKey(Log log, std::uint64_t size) {
@@ -91,7 +96,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
     ledger->evidence_head_ = HeadFor(ledger->evidence_tree_.frontier());
     ledger->evidence_first_ = ledger->trimmed_;
   }
-  if (options.journal_bytes != 0) TRY(ledger->RecoverJournal(options.journal_bytes));
+  TRY(ledger->RecoverJournal(options.journal_bytes));
   ledger->writer_ = std::thread([l = ledger.get()] { l->WriteLoop(); });
   return ledger;
 }
@@ -156,7 +161,11 @@ Result<void> Ledger::CheckSpace() const {
 }
 
 Head Ledger::HeadOf(Log log) const {
-  if (log == Log::kEvidence) AwaitSettled();
+  if (log == Log::kEvidence) (void)AwaitSettled();
+  return SettledHead(log);
+}
+
+Head Ledger::SettledHead(Log log) const {
   const MutexLock lock(mutex_);
   return log == Log::kControl ? control_head_ : evidence_head_;
 }
@@ -164,7 +173,13 @@ Head Ledger::HeadOf(Log log) const {
 // Every group of a journal goes from here into the database before anything else does: order in the log is order of
 // tickets.
 Result<void> Ledger::RecoverJournal(std::size_t bytes) {
-  TRY_ASSIGN(journal_, Journal::Open(env_->directory(), bytes));
+  const auto file = env_->directory() + "/evidence.journal";
+  if (bytes == 0 && !std::filesystem::exists(file)) return {};
+  TRY(env_->Sync());  // what is read as the database's end is on the disk before the journal goes on from it
+  auto opened = Journal::Open(env_->directory(), bytes);
+  // Without room for a journal every group is committed at once.
+  if (!opened && opened.error().Slug() == "ledger-full" && !std::filesystem::exists(file)) return {};
+  TRY_ASSIGN(journal_, std::move(opened));
   const auto base = [&] { return Journal::Base{evidence_tree_.frontier().size(), evidence_tree_.frontier().Root()}; };
   TRY_ASSIGN(auto left, journal_->Unsettled(base()));
   if (!left.empty()) {
@@ -178,19 +193,24 @@ Result<void> Ledger::RecoverJournal(std::size_t bytes) {
     const MutexLock lock(mutex_);
     evidence_head_ = HeadFor(evidence_tree_.frontier());
   }
-  journal_->Begin(base());
+  if (bytes == 0)
+    journal_.reset();
+  else
+    journal_->Begin(base());
   return {};
 }
 
-void Ledger::AwaitSettled() const {
-  if (std::this_thread::get_id() == writer_.get_id()) return;  // it would wait for itself
+Result<void> Ledger::AwaitSettled() const {
+  if (std::this_thread::get_id() == writer_.get_id()) return {};  // it would wait for itself
   const MutexLock lock(mutex_);
-  if (!has_unsettled_) return;
+  if (!has_unsettled_) return {};
   // Whatever settlement ends after this moment has all that was acknowledged before it.
   const auto seen = settlements_;
   settle_asked_ = true;
   work_.NotifyAll();
   while (settlements_ == seen && !failure_) settled_.Wait(mutex_);
+  if (settlements_ == seen) return *failure_;  // the database lacks what was acknowledged last
+  return {};
 }
 
 void Ledger::WriteLoop() {
@@ -236,6 +256,8 @@ bool Ledger::TakeGroup(std::vector<Queued> group) {
   if (group.empty()) return Settle({});
   if (!JournalTakes(group)) return Settle(std::move(group));
   if (const auto written = Journalled(group); !written) {
+    // What was acknowledged before goes where it can still go.
+    if (!Settle({})) return false;
     Fail(written.error(), group);
     return false;
   }
@@ -415,6 +437,8 @@ Result<crypto::MerkleFrontier> Ledger::FrontierAt(Log log, std::uint64_t size) c
 }
 
 Result<void> Ledger::CheckSize(Log log, std::uint64_t size) const {
+  if (size <= SettledHead(log).size) return {};
+  if (log == Log::kEvidence) TRY(AwaitSettled());
   if (const auto head = HeadOf(log); size > head.size)
     return NotFound("the log has " + std::to_string(head.size) + " entries, fewer than " + std::to_string(size),
                     "index-past-head");
@@ -444,8 +468,10 @@ Result<Bytes> Ledger::Tile(Log log, unsigned level, std::uint64_t index, std::ui
   const auto none = [] { return NotFound("the log is not long enough for this tile", "no-such-tile"); };
   if (width == 0 || width > crypto::kTileWidth || level > 7) return none();
   // How many hashes this tile level has: one for each whole tile below.
-  const auto count = HeadOf(log).size >> (8 * level);
-  if (index >= (std::uint64_t{1} << 56) || index * crypto::kTileWidth + width > count) return none();
+  const auto reaches = [&](const Head& head) {
+    return index < (std::uint64_t{1} << 56) && index * crypto::kTileWidth + width <= head.size >> (8 * level);
+  };
+  if (!reaches(SettledHead(log)) && !reaches(HeadOf(log))) return none();
   TRY_ASSIGN(const auto txn, env_->Read());
   const auto hashes = StoredHashes(txn, log);
   Bytes tile;
@@ -465,9 +491,14 @@ Result<std::optional<SignedHead>> Ledger::LatestCheckpoint(Log log) const {
 }
 
 Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek) const {
-  AwaitSettled();
+  TRY(AwaitSettled());
   return CountersAt(kek);
 }
+Result<KekCounters> Ledger::SettledCounters(const crypto::KeyId& kek) const { return CountersAt(kek); }
+Result<KekCounters> Ledger::SettledCounters(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const {
+  return CountersAt(CountersKey(kek, keyring));
+}
+
 Result<KekCounters> Ledger::CountersNow(const crypto::KeyId& kek) const {
   KekCounters unsettled;
   {
@@ -484,7 +515,7 @@ Result<KekCounters> Ledger::CountersNow(const crypto::KeyId& kek) const {
   return counters;
 }
 Result<KekCounters> Ledger::CountersOf(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const {
-  AwaitSettled();
+  TRY(AwaitSettled());
   return CountersAt(CountersKey(kek, keyring));
 }
 
@@ -497,7 +528,7 @@ Result<KekCounters> Ledger::CountersAt(ByteView key) const {
 
 Result<void> Ledger::Read(Log log, std::uint64_t from,
                           const std::function<bool(std::uint64_t, ByteView)>& visit) const {
-  if (log == Log::kEvidence) AwaitSettled();
+  if (log == Log::kEvidence) TRY(AwaitSettled());
   TRY_ASSIGN(const auto txn, env_->Read());
   return txn.Scan(TableOf(log), IndexKey(from),
                   [&](ByteView key, ByteView entry) { return visit(IndexOf(key), entry); });

@@ -91,6 +91,9 @@ class Ledger {
   /// HeadOf is the durable head of a log. What reads evidence, this, Read, RootAt, proofs, tiles and counters, first
   /// has the writer put what the journal holds into the database: whatever was acknowledged before is seen.
   Head HeadOf(Log log) const EXCLUDES(mutex_);
+  /// SettledHead is HeadOf without waiting for anybody, not even for a disk that hangs: what was acknowledged within
+  /// the last moment may be missing from it.
+  Head SettledHead(Log log) const EXCLUDES(mutex_);
   /// FirstStored is the index of the first entry of a log that is stored: 0 unless what was before it is archived.
   std::uint64_t FirstStored(Log log) const EXCLUDES(mutex_);
   /// FrontierAt is the frontier of a log's first `size` entries, from tiles.
@@ -98,6 +101,9 @@ class Ledger {
   /// CountersOf tells what a KEK has done: all of it, or what one keyring has asked of it.
   Result<KekCounters> CountersOf(const crypto::KeyId& kek) const;
   Result<KekCounters> CountersOf(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const;
+  /// SettledCounters is CountersOf without waiting, for whoever asks for many and has called HeadOf before.
+  Result<KekCounters> SettledCounters(const crypto::KeyId& kek) const;
+  Result<KekCounters> SettledCounters(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const;
   /// CountersNow is CountersOf without waiting. It never tells less than what was acknowledged; uses that are on their
   /// way from the journal into the database at this moment may be in it twice.
   Result<KekCounters> CountersNow(const crypto::KeyId& kek) const EXCLUDES(mutex_);
@@ -137,7 +143,7 @@ class Ledger {
   bool Settle(std::vector<Queued> group) EXCLUDES(mutex_);
   void Fail(const Error& error, std::vector<Queued>& group) EXCLUDES(mutex_);
   Result<void> RecoverJournal(std::size_t bytes);
-  void AwaitSettled() const EXCLUDES(mutex_);
+  Result<void> AwaitSettled() const EXCLUDES(mutex_);
   Result<void> WriteGroup(const std::vector<Queued>& group) EXCLUDES(mutex_);
   Result<void> Trim(Txn& txn, std::uint64_t before);
   Result<KekCounters> CountersAt(ByteView key) const;

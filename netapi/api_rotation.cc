@@ -223,8 +223,8 @@ Result<bj::value> Api::Plan(const std::string& keyring, const Caller& caller, co
 
 void Api::PutUse(bj::object& version, const appliance::Keyring& keyring, const appliance::Version& v) const {
   // What the keyring asked of the version; the KEK may serve other keyrings, too.
-  if (const auto counts = ledger_.CountersOf(v.kek, keyring.id)) version["counts"] = CountsObject(*counts);
-  if (const auto counts = ledger_.CountersOf(v.kek)) version["kek_counts"] = CountsObject(*counts);
+  if (const auto counts = ledger_.SettledCounters(v.kek, keyring.id)) version["counts"] = CountsObject(*counts);
+  if (const auto counts = ledger_.SettledCounters(v.kek)) version["kek_counts"] = CountsObject(*counts);
   ledger::DekCounts inventory;
   if (const auto counts = ledger_.Deks().Counts(keyring.id))
     if (const auto at = counts->find(v.number); at != counts->end()) inventory = at->second;

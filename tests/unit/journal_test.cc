@@ -30,7 +30,7 @@ class JournalTest : public testing::Test {
     file.put(byte);
   }
   static Journal::Base At(std::uint64_t size) { return {size, crypto::Sha256(AsBytes(std::to_string(size)))}; }
-  // Three groups of two entries behind `base`, each a block of 512 bytes.
+  // Three groups of two entries behind `base`, each a block of 4096 bytes.
   void Three(const Journal::Base& base) {
     const auto journal = Open();
     journal->Begin(base);
@@ -61,7 +61,7 @@ TEST_F(JournalTest, L2_WhatWasAcknowledgedIsFoundInOrder) {
 // it.
 TEST_F(JournalTest, L2_AGroupThatWasCutOffWasNeverAcknowledged) {
   Three(At(10));
-  for (std::size_t at = 1024; at < 1024 + 300; at += 7) {
+  for (std::size_t at = 8192; at < 8192 + 300; at += 7) {
     Overwrite(at, 0x40);
     const auto left = Open()->Unsettled(At(10));
     ASSERT_TRUE(left) << at;
@@ -74,7 +74,7 @@ TEST_F(JournalTest, L2_AGroupThatWasCutOffWasNeverAcknowledged) {
 // A group behind one that cannot be read says that the unreadable one was acknowledged: it is not dropped silently.
 TEST_F(JournalTest, L2_ADamagedGroupBeforeAnotherIsDamage) {
   Three(At(10));
-  for (const std::size_t at : {std::size_t{3}, std::size_t{20}, std::size_t{100}, std::size_t{600}}) {
+  for (const std::size_t at : {std::size_t{3}, std::size_t{20}, std::size_t{100}, std::size_t{4200}}) {
     Overwrite(at, 0x01);
     const auto left = Open()->Unsettled(At(10));
     ASSERT_FALSE(left) << at;
@@ -88,7 +88,7 @@ TEST_F(JournalTest, L8_AnotherDatabasesGroupsAreSetAside) {
   Three(At(10));
   const auto journal = Open();
   EXPECT_TRUE(journal->Unsettled(At(7))->empty());
-  EXPECT_TRUE(fs::exists(File() + ".foreign"));
+  EXPECT_TRUE(fs::exists(File() + ".foreign-10"));
   journal->Begin(At(7));
   const std::vector<Bytes> one = {Entry(1)};
   ASSERT_TRUE(journal->Append(one));
@@ -96,6 +96,8 @@ TEST_F(JournalTest, L8_AnotherDatabasesGroupsAreSetAside) {
   auto other = At(7);
   other.root[0] ^= 1;
   EXPECT_TRUE(Open()->Unsettled(other)->empty()) << "as long, and another one";
+  // The database that the older copy had replaced comes back: so does what it was acknowledged for.
+  EXPECT_EQ(Open()->Unsettled(At(10))->size(), 6U);
 }
 
 // A round goes over the one before it; what is left of that is the database's already.
