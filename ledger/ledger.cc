@@ -257,7 +257,7 @@ bool Ledger::TakeGroup(std::vector<Queued> group) {
   if (!JournalTakes(group)) return Settle(std::move(group));
   if (const auto written = Journalled(group); !written) {
     // What was acknowledged before goes where it can still go.
-    if (!Settle({})) return false;
+    (void)Settle({});
     Fail(written.error(), group);
     return false;
   }
