@@ -65,6 +65,14 @@ TEST(LedgerCrash, L2_KilledAtAnyMomentNothingAcknowledgedIsLost) {
   EXPECT_GT(known, 100U);
 }
 
+// The last size that the recorder told, or of the whole run before it: two records of three entries.
+std::uint64_t LastSize(const std::string& told) {
+  std::uint64_t last = 6;
+  std::istringstream lines(told);
+  for (std::uint64_t size = 0; lines >> size;) last = size;
+  return last;
+}
+
 // Each system call of opening and committing fails once with EIO and with ENOSPC, or the process dies in it: after a
 // restart nothing acknowledged is missing, what is there is whole, and the ledger goes on.
 TEST(LedgerCrash, L2_AnyFailedWriteOrSyncLosesNothingAcknowledged) {
@@ -80,9 +88,7 @@ TEST(LedgerCrash, L2_AnyFailedWriteOrSyncLosesNothingAcknowledged) {
         const auto broken = provisioning::RunProcess(
             {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e",
              "inject=" + call + ":" + harm + ":when=" + std::to_string(when), STRONGROOM_RECORDER, data, "6"});
-        std::uint64_t acknowledged = 6;  // of the whole run: two records of three entries
-        std::istringstream lines(broken->out);
-        for (std::uint64_t size = 0; lines >> size;) acknowledged = size;
+        const auto acknowledged = LastSize(broken->out);
         failed += broken->status == 4 ? 1 : 0;
         refused += broken->status == 3 ? 1 : 0;
         killed += broken->status > 128 ? 1 : 0;
@@ -147,9 +153,7 @@ TEST(LedgerCrash, L2_WhatTheJournalAcknowledgedIsThereAfterAnyHarm) {
         const auto broken = provisioning::RunProcess(
             {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e",
              "inject=" + call + ":" + harm + ":when=" + std::to_string(when), STRONGROOM_RECORDER, data, "200", "3"});
-        std::uint64_t acknowledged = 6;
-        std::istringstream lines(broken->out);
-        for (std::uint64_t size = 0; lines >> size;) acknowledged = size;
+        const auto acknowledged = LastSize(broken->out);
         failed += broken->status == 4 ? 1 : 0;
         killed += broken->status > 128 ? 1 : 0;
         EXPECT_NE(broken->status, 5) << what << ": it went on after a failure";
