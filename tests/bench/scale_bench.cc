@@ -24,6 +24,11 @@ double Seconds(const std::function<void()>& work) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
+[[noreturn]] void Die(const char* what) {
+  std::cerr << "bench: " << what << " failed\n";
+  std::abort();
+}
+
 std::string Name(std::size_t n) { return "keyring-" + std::to_string(n); }
 
 struct Cost {
@@ -73,10 +78,6 @@ class Scale {
   }
 
  private:
-  [[noreturn]] static void Die(const char* what) {
-    std::cerr << "bench: " << what << " failed\n";
-    std::abort();
-  }
   World world_;
   std::size_t made_ = 0;
 };
@@ -135,10 +136,6 @@ class People {
  private:
   static std::string Name(std::size_t n) { return "service-of-" + std::to_string(n); }
   static crypto::Digest Spki(std::size_t n) { return crypto::Sha256(AsBytes(Name(n))); }
-  [[noreturn]] static void Die(const char* what) {
-    std::cerr << "bench: " << what << " failed\n";
-    std::abort();
-  }
   World world_;
   std::size_t made_ = 0;
 };

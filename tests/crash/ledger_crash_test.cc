@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <functional>
 #include <random>
 #include <sstream>
 
@@ -65,47 +66,57 @@ TEST(LedgerCrash, L2_KilledAtAnyMomentNothingAcknowledgedIsLost) {
   EXPECT_GT(known, 100U);
 }
 
-// The last size that the recorder told, or of the whole run before it: two records of three entries.
-std::uint64_t LastSize(const std::string& told) {
-  std::uint64_t last = 6;
-  std::istringstream lines(told);
-  for (std::uint64_t size = 0; lines >> size;) last = size;
-  return last;
+struct Tally {
+  int failed = 0, killed = 0;
+};
+using Judge = std::function<void(Ledger&, const Head&, const std::string& what)>;
+
+// A run of the recorder with one of its system calls broken once, and what is there afterwards.
+void BreakOnce(const std::string& call, const std::string& harm, int when, const std::string& records,
+               const std::vector<std::string>& kind, Tally& tally, const Judge& judge) {
+  const auto what = call + " " + harm + " at call " + std::to_string(when);
+  tests::TempDir dir;
+  const auto data = dir.File("data");
+  std::vector<std::string> command = {STRONGROOM_RECORDER, data, "2"};
+  command.insert(command.end(), kind.begin(), kind.end());
+  const auto whole = provisioning::RunProcess(command);
+  ASSERT_EQ(whole->status, 0) << whole->err;
+  command[2] = records;
+  const auto inject = "inject=" + call + ":" + harm + ":when=" + std::to_string(when);
+  const std::vector<std::string> strace = {"strace",        "-f", "-qq", "-o", "/dev/null", "-e",
+                                           "trace=" + call, "-e", inject};
+  command.insert(command.begin(), strace.begin(), strace.end());
+  const auto broken = provisioning::RunProcess(command);
+  // The last size that the recorder told, or of the whole run before it: two records of three entries.
+  std::uint64_t acknowledged = 6;
+  std::istringstream lines(broken->out);
+  for (std::uint64_t size = 0; lines >> size;) acknowledged = size;
+  tally.failed += broken->status == 4 ? 1 : 0;
+  tally.killed += broken->status > 128 ? 1 : 0;
+  EXPECT_NE(broken->status, 5) << what << ": it went on after a failure";
+  const auto ledger = Ledger::Open({data, std::size_t{1} << 30});
+  ASSERT_TRUE(ledger) << what << ": " << ledger.error().Line();
+  const auto head = (*ledger)->HeadOf(Log::kEvidence);
+  EXPECT_GE(head.size, acknowledged) << what;
+  EXPECT_EQ(*(*ledger)->RootAt(Log::kEvidence, head.size), head.root) << what;
+  judge(**ledger, head, what);
 }
 
 // Each system call of opening and committing fails once with EIO and with ENOSPC, or the process dies in it: after a
 // restart nothing acknowledged is missing, what is there is whole, and the ledger goes on.
 TEST(LedgerCrash, L2_AnyFailedWriteOrSyncLosesNothingAcknowledged) {
-  int failed = 0, refused = 0, killed = 0;
+  Tally tally;
   for (const std::string call : {"pwrite64", "pwritev", "fdatasync"})
     for (const std::string harm : {"error=EIO", "error=ENOSPC", "signal=KILL"})
-      for (int when = 1; when <= (call == "pwrite64" ? 24 : 8); ++when) {
-        const auto what = call + " " + harm + " at call " + std::to_string(when);
-        tests::TempDir dir;
-        const auto data = dir.File("data");
-        const auto whole = provisioning::RunProcess({STRONGROOM_RECORDER, data, "2"});
-        ASSERT_EQ(whole->status, 0) << whole->err;
-        const auto broken = provisioning::RunProcess(
-            {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e",
-             "inject=" + call + ":" + harm + ":when=" + std::to_string(when), STRONGROOM_RECORDER, data, "6"});
-        const auto acknowledged = LastSize(broken->out);
-        failed += broken->status == 4 ? 1 : 0;
-        refused += broken->status == 3 ? 1 : 0;
-        killed += broken->status > 128 ? 1 : 0;
-        EXPECT_NE(broken->status, 5) << what << ": it went on after a failure";
-        const auto ledger = Ledger::Open({data, std::size_t{1} << 30});
-        ASSERT_TRUE(ledger) << what << ": " << ledger.error().Line();
-        const auto head = (*ledger)->HeadOf(Log::kEvidence);
-        EXPECT_GE(head.size, acknowledged) << what;
-        EXPECT_EQ(head.size, 3 * (*ledger)->HeadOf(Log::kControl).size)
-            << what << ": a submission is whole or not there";
-        EXPECT_EQ(*(*ledger)->RootAt(Log::kEvidence, head.size), head.root) << what;
-        Submission more;
-        more.control.push_back({1, ProposalFiled{"p"}});
-        EXPECT_TRUE((*ledger)->Record(std::move(more))) << what << ": it goes on";
-      }
-  EXPECT_GT(failed, 25);
-  EXPECT_GT(killed, 12);
+      for (int when = 1; when <= (call == "pwrite64" ? 24 : 8); ++when)
+        BreakOnce(call, harm, when, "6", {}, tally, [](Ledger& ledger, const Head& head, const std::string& what) {
+          EXPECT_EQ(head.size, 3 * ledger.HeadOf(Log::kControl).size) << what << ": a submission is whole or not there";
+          Submission more;
+          more.control.push_back({1, ProposalFiled{"p"}});
+          EXPECT_TRUE(ledger.Record(std::move(more))) << what << ": it goes on";
+        });
+  EXPECT_GT(tally.failed, 25);
+  EXPECT_GT(tally.killed, 12);
 }
 
 // L3 where the journal takes it: between two acknowledgements there is a write and a flush that has ended. As the
@@ -141,32 +152,16 @@ TEST(LedgerCrash, L3_EachAcknowledgementFollowsItsFlush) {
 
 // The same of evidence alone, which the journal takes: killed at any moment, and with each of its system calls broken.
 TEST(LedgerCrash, L2_WhatTheJournalAcknowledgedIsThereAfterAnyHarm) {
-  int failed = 0, killed = 0;
+  Tally tally;
   for (const std::string call : {"pwrite64", "pwritev", "fdatasync"})
     for (const std::string harm : {"error=EIO", "error=ENOSPC", "signal=KILL"})
-      for (int when = 1; when <= 12; ++when) {
-        const auto what = call + " " + harm + " at call " + std::to_string(when);
-        tests::TempDir dir;
-        const auto data = dir.File("data");
-        const auto whole = provisioning::RunProcess({STRONGROOM_RECORDER, data, "2", "3"});
-        ASSERT_EQ(whole->status, 0) << whole->err;
-        const auto broken = provisioning::RunProcess(
-            {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e",
-             "inject=" + call + ":" + harm + ":when=" + std::to_string(when), STRONGROOM_RECORDER, data, "200", "3"});
-        const auto acknowledged = LastSize(broken->out);
-        failed += broken->status == 4 ? 1 : 0;
-        killed += broken->status > 128 ? 1 : 0;
-        EXPECT_NE(broken->status, 5) << what << ": it went on after a failure";
-        const auto ledger = Ledger::Open({data, std::size_t{1} << 30});
-        ASSERT_TRUE(ledger) << what << ": " << ledger.error().Line();
-        const auto head = (*ledger)->HeadOf(Log::kEvidence);
-        EXPECT_GE(head.size, acknowledged) << what;
-        EXPECT_LE(head.size, 606U) << what << ": nothing twice";
-        EXPECT_EQ(head.size % 3, 0U) << what << ": a submission is whole or not there";
-        EXPECT_EQ(*(*ledger)->RootAt(Log::kEvidence, head.size), head.root) << what;
-      }
-  EXPECT_GT(failed, 25);
-  EXPECT_GT(killed, 20);
+      for (int when = 1; when <= 12; ++when)
+        BreakOnce(call, harm, when, "200", {"3"}, tally, [](Ledger&, const Head& head, const std::string& what) {
+          EXPECT_LE(head.size, 606U) << what << ": nothing twice";
+          EXPECT_EQ(head.size % 3, 0U) << what << ": a submission is whole or not there";
+        });
+  EXPECT_GT(tally.failed, 25);
+  EXPECT_GT(tally.killed, 20);
 }
 
 }  // namespace
