@@ -205,7 +205,7 @@ bool Journal::Fits(std::size_t entries, std::size_t bytes) const {
   return at_ + Whole(kHead + 4 * entries + bytes + kTail) <= bytes_;
 }
 
-Result<void> Journal::Append(std::span<const Bytes> entries) {
+Result<void> Journal::Append(std::span<const ByteView> entries) {
   WireWriter out;
   std::size_t length = 4 * entries.size();
   for (const auto& entry : entries) length += entry.size();

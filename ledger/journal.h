@@ -44,7 +44,7 @@ class Journal {
   bool Fits(std::size_t entries, std::size_t bytes) const;
   /// Append writes a group and syncs it. After a failure the journal must not be used any more: what the disk holds is
   /// known after a restart.
-  Result<void> Append(std::span<const Bytes> entries);
+  Result<void> Append(std::span<const ByteView> entries);
 
  private:
   Journal(std::string path, int fd, std::size_t bytes) : path_(std::move(path)), fd_(fd), bytes_(bytes) {}

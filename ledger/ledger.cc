@@ -290,15 +290,10 @@ bool Ledger::JournalTakes(std::vector<Queued>& group) {
   return true;
 }
 
-Result<void> Ledger::Journalled(std::vector<Queued>& group) {
-  std::vector<Bytes> entries;
-  for (auto& queued : group)
-    for (auto& entry : queued.encoded) entries.push_back(std::move(entry));
-  const auto appended = journal_->Append(entries);
-  auto at = entries.begin();
-  for (auto& queued : group)
-    for (auto& entry : queued.encoded) entry = std::move(*at++);
-  return appended;
+Result<void> Ledger::Journalled(const std::vector<Queued>& group) {
+  std::vector<ByteView> entries;
+  for (const auto& queued : group) entries.insert(entries.end(), queued.encoded.begin(), queued.encoded.end());
+  return journal_->Append(entries);
 }
 
 // Puts into the database, in one transaction, what the journal holds and then the group; false when it has failed.

@@ -91,6 +91,9 @@ class Ledger {
   /// HeadOf is the durable head of a log. What reads evidence, this, Read, RootAt, proofs, tiles and counters, first
   /// has the writer put what the journal holds into the database: whatever was acknowledged before is seen.
   Head HeadOf(Log log) const EXCLUDES(mutex_);
+  /// AwaitSettled has the writer put what the journal holds into the database, and waits for it. kUnavailable when the
+  /// ledger has failed and the database lacks what was acknowledged last.
+  Result<void> AwaitSettled() const EXCLUDES(mutex_);
   /// SettledHead is HeadOf without waiting for anybody, not even for a disk that hangs: what was acknowledged within
   /// the last moment may be missing from it.
   Head SettledHead(Log log) const EXCLUDES(mutex_);
@@ -101,7 +104,7 @@ class Ledger {
   /// CountersOf tells what a KEK has done: all of it, or what one keyring has asked of it.
   Result<KekCounters> CountersOf(const crypto::KeyId& kek) const;
   Result<KekCounters> CountersOf(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const;
-  /// SettledCounters is CountersOf without waiting, for whoever asks for many and has called HeadOf before.
+  /// SettledCounters is CountersOf without waiting, for whoever asks for many after one AwaitSettled.
   Result<KekCounters> SettledCounters(const crypto::KeyId& kek) const;
   Result<KekCounters> SettledCounters(const crypto::KeyId& kek, const crypto::KeyringId& keyring) const;
   /// CountersNow is CountersOf without waiting. It never tells less than what was acknowledged; uses that are on their
@@ -139,11 +142,10 @@ class Ledger {
   std::vector<Queued> NextGroup() EXCLUDES(mutex_);
   bool TakeGroup(std::vector<Queued> group) EXCLUDES(mutex_);
   bool JournalTakes(std::vector<Queued>& group);
-  Result<void> Journalled(std::vector<Queued>& group);
+  Result<void> Journalled(const std::vector<Queued>& group);
   bool Settle(std::vector<Queued> group) EXCLUDES(mutex_);
   void Fail(const Error& error, std::vector<Queued>& group) EXCLUDES(mutex_);
   Result<void> RecoverJournal(std::size_t bytes);
-  Result<void> AwaitSettled() const EXCLUDES(mutex_);
   Result<void> WriteGroup(const std::vector<Queued>& group) EXCLUDES(mutex_);
   Result<void> Trim(Txn& txn, std::uint64_t before);
   Result<KekCounters> CountersAt(ByteView key) const;

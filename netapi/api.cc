@@ -294,7 +294,7 @@ bj::object Api::KeyringJson(const appliance::Keyring& keyring, const Caller& cal
 
 Result<bj::value> Api::Keyrings(std::string_view query, const Caller& caller) const {
   TRY_ASSIGN(const auto page, PageOf(query));
-  (void)ledger_.HeadOf(ledger::Log::kEvidence);  // once for all counts below
+  (void)ledger_.AwaitSettled();  // once for all counts below; of a ledger that has failed they are the last known
   const auto state = governance_.Snapshot();
   bj::array items;
   std::string last;
@@ -308,7 +308,7 @@ Result<bj::value> Api::Keyrings(std::string_view query, const Caller& caller) co
 }
 
 Result<bj::value> Api::KeyringShow(const std::string& name, const Caller& caller) const {
-  (void)ledger_.HeadOf(ledger::Log::kEvidence);  // for the counts below
+  (void)ledger_.AwaitSettled();  // for the counts below
   const auto state = governance_.Snapshot();
   const auto* keyring = state->FindKeyring(name);
   if (keyring == nullptr || (caller.role == crypto::Role::kService && !keyring->grants.Knows(caller.name)))

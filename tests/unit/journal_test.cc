@@ -18,6 +18,10 @@ constexpr std::size_t kBytes = std::size_t{64} << 10;
 
 Bytes Entry(int n) { return Bytes(100 + static_cast<std::size_t>(n), static_cast<std::uint8_t>(n)); }
 
+Result<void> Put(Journal& journal, const std::vector<Bytes>& group) {
+  return journal.Append(std::vector<ByteView>(group.begin(), group.end()));
+}
+
 class JournalTest : public testing::Test {
  protected:
   std::unique_ptr<Journal> Open() { return *Journal::Open(dir_.path(), kBytes); }
@@ -36,7 +40,7 @@ class JournalTest : public testing::Test {
     journal->Begin(base);
     for (int n = 0; n < 3; ++n) {
       const std::vector<Bytes> group = {Entry(2 * n), Entry(2 * n + 1)};
-      ASSERT_TRUE(journal->Append(group));
+      ASSERT_TRUE(Put(*journal, group));
     }
   }
   tests::TempDir dir_;
@@ -91,7 +95,7 @@ TEST_F(JournalTest, L8_AnotherDatabasesGroupsAreSetAside) {
   EXPECT_TRUE(fs::exists(File() + ".foreign-10"));
   journal->Begin(At(7));
   const std::vector<Bytes> one = {Entry(1)};
-  ASSERT_TRUE(journal->Append(one));
+  ASSERT_TRUE(Put(*journal, one));
   EXPECT_EQ(Open()->Unsettled(At(7))->size(), 1U);
   auto other = At(7);
   other.root[0] ^= 1;
@@ -106,7 +110,7 @@ TEST_F(JournalTest, ANewRoundGoesOverTheOldOne) {
   const auto journal = Open();
   journal->Begin(At(16));
   const std::vector<Bytes> one = {Entry(50)};
-  ASSERT_TRUE(journal->Append(one));
+  ASSERT_TRUE(Put(*journal, one));
   const auto left = *Open()->Unsettled(At(16));
   ASSERT_EQ(left.size(), 1U);
   EXPECT_EQ(left[0], Entry(50));
@@ -117,7 +121,7 @@ TEST_F(JournalTest, L6_AFullOneSaysSo) {
   journal->Begin(At(0));
   const std::vector<Bytes> large(1, Bytes(20000));
   int taken = 0;
-  for (; journal->Fits(1, 20000); ++taken) ASSERT_TRUE(journal->Append(large));
+  for (; journal->Fits(1, 20000); ++taken) ASSERT_TRUE(Put(*journal, large));
   EXPECT_EQ(taken, 3);
   journal->Begin(At(3));
   EXPECT_TRUE(journal->Fits(1, 20000));
