@@ -142,17 +142,15 @@ void Broker::Submit(DataRequest request, Done done, Start start) {
       const auto lane = request.lane;
       const auto tenant = request.principal;
       queue_.Push(lane, tenant, items, {std::move(request), std::move(done)});
-      if (start == Start::kNow) work_.NotifyOne();
-      return;
     }
   }
-  done(*refused);
+  if (refused)
+    done(*refused);
+  else if (start == Start::kNow)
+    work_.NotifyOne();
 }
 
-void Broker::Dispatch() {
-  const MutexLock lock(mutex_);
-  work_.NotifyOne();
-}
+void Broker::Dispatch() { work_.NotifyOne(); }
 
 bool Broker::InteractiveLately() const {
   return std::chrono::steady_clock::now() - last_interactive_.load() < std::chrono::milliseconds(250);
@@ -184,18 +182,22 @@ void Broker::WorkLoop() {
   while (true) {
     std::vector<Pending> group;
     std::optional<Lane> lane;
+    bool more = false;
     {
       const MutexLock lock(mutex_);
       while (!(lane = NextLane()) && !(stopping_ && queue_.empty())) work_.Wait(mutex_);
       if (!lane) return;
       group = queue_.Take(*lane, options_.group_items);
       if (*lane == Lane::kBulk) ++bulk_groups_;
-      if (NextLane()) work_.NotifyOne();  // one Dispatch may have come for many requests
+      more = NextLane().has_value();
     }
+    if (more) work_.NotifyOne();  // one Dispatch may have come for many requests
     RunGroup(*lane, std::move(group));
     if (*lane != Lane::kBulk) continue;
-    const MutexLock lock(mutex_);
-    --bulk_groups_;
+    {
+      const MutexLock lock(mutex_);
+      --bulk_groups_;
+    }
     work_.NotifyOne();
   }
 }

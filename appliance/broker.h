@@ -109,7 +109,7 @@ class Broker {
   /// has several to submit lets them go together.
   enum class Start : std::uint8_t { kNow, kLater };
   void Submit(DataRequest request, Done done, Start start = Start::kNow) EXCLUDES(mutex_);
-  void Dispatch() EXCLUDES(mutex_);
+  void Dispatch();
 
   /// RecordRefusal records a refusal that never became a request here (authentication, authorisation), flood-bounded.
   /// Does not wait.

@@ -98,13 +98,17 @@ void RemoteKeyOps::Serve(Wire& wire) {
       continue;
     }
     if (!greeted) return;
-    const MutexLock lock(mutex_);
-    const auto found = pending_.find(response->id);
-    if (found == pending_.end()) continue;  // its caller's deadline has passed
-    found->second->answer = std::move(response->body);
-    found->second->done = true;
-    found->second->ready.NotifyAll();
-    pending_.erase(found);
+    std::shared_ptr<Pending> answered;
+    {
+      const MutexLock lock(mutex_);
+      const auto found = pending_.find(response->id);
+      if (found == pending_.end()) continue;  // its caller's deadline has passed
+      answered = std::move(found->second);
+      answered->answer = std::move(response->body);
+      answered->done = true;
+      pending_.erase(found);
+    }
+    answered->ready.NotifyAll();
   }
 }
 

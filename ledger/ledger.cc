@@ -104,18 +104,23 @@ Result<void> Ledger::Submit(Submission submission, Then then) {
 }
 
 Result<Ticket> Ledger::Queue(Submission submission, Then then) {
-  const MutexLock lock(mutex_);
-  if (failure_) return *failure_;
-  if (stopping_) return Unavailable("the ledger is closing");
-  const auto entries = EntriesOf(submission);
-  // Governance hands in one submission at a time and a rotation may move thousands of keyrings: the bound is for the
-  // data plane.
-  if (submission.control.empty() && queued_entries_ + entries > queue_entries_)
-    return Overloaded("too many entries wait to be recorded");
-  queued_entries_ += entries;
-  const auto sequence = next_sequence_++;
-  queue_.push_back({std::move(submission), sequence, std::move(then), {}});
-  work_.NotifyOne();
+  std::uint64_t sequence = 0;
+  bool enough = false;
+  {
+    const MutexLock lock(mutex_);
+    if (failure_) return *failure_;
+    if (stopping_) return Unavailable("the ledger is closing");
+    const auto entries = EntriesOf(submission);
+    // Governance hands in one submission at a time and a rotation may move thousands of keyrings: the bound is for the
+    // data plane.
+    if (submission.control.empty() && queued_entries_ + entries > queue_entries_)
+      return Overloaded("too many entries wait to be recorded");
+    queued_entries_ += entries;
+    sequence = next_sequence_++;
+    queue_.push_back({std::move(submission), sequence, std::move(then), {}});
+    enough = queue_.size() == 1 || queue_.size() >= crowd_;
+  }
+  if (enough) work_.NotifyOne();
   return Ticket(sequence);
 }
 

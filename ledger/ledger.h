@@ -164,7 +164,6 @@ class Ledger {
   std::vector<Queued> unsettled_;  // acknowledged, in the journal, not in the database
   std::size_t unsettled_entries_ = 0;
   std::chrono::steady_clock::time_point settle_by_;
-  std::size_t crowd_ = 0;  // submissions worth waiting for a moment
 
   mutable Mutex mutex_;
   mutable CondVar work_;
@@ -175,6 +174,7 @@ class Ledger {
   std::uint64_t settlements_ GUARDED_BY(mutex_) = 0;
   std::map<crypto::KeyId, KekCounters> unsettled_counts_ GUARDED_BY(mutex_);
   std::deque<Queued> queue_ GUARDED_BY(mutex_);
+  std::size_t crowd_ GUARDED_BY(mutex_) = 0;  // submissions worth waiting for a moment
   std::size_t queued_entries_ GUARDED_BY(mutex_) = 0;
   std::uint64_t next_sequence_ GUARDED_BY(mutex_) = 1;
   std::uint64_t durable_sequence_ GUARDED_BY(mutex_) = 0;

@@ -20,9 +20,11 @@ class Mailbox {
   explicit Mailbox(boost::asio::io_context& loop) : loop_(loop) {}
 
   void Put(Task task) EXCLUDES(mutex_) {
-    const MutexLock lock(mutex_);
-    tasks_.push_back(std::move(task));
-    if (std::exchange(woken_, true)) return;
+    {
+      const MutexLock lock(mutex_);
+      tasks_.push_back(std::move(task));
+      if (std::exchange(woken_, true)) return;
+    }
     boost::asio::post(loop_, [this] { Empty(); });
   }
 

@@ -38,7 +38,8 @@ class STRONGROOM_TSA(scoped_lockable) MutexLock {
   Mutex& mutex_;
 };
 
-/// CondVar waits with the mutex held by the caller; always wait in a loop over the condition.
+/// CondVar waits with the mutex held by the caller; always wait in a loop over the condition. Where many wait for
+/// little work, notify after the lock is released: who is woken before that wakes only to wait for the lock.
 class CondVar {
  public:
   void Wait(Mutex& mutex) REQUIRES(mutex) {
