@@ -296,9 +296,21 @@ class History {
   std::vector<std::string> ids_;
 };
 
+// Under a sanitizer, which makes it twenty times as slow, a twentieth: each history stands for itself.
+#if defined(__clang__)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define STRONGROOM_SANITIZED
+#endif
+#endif
+#ifdef STRONGROOM_SANITIZED
+constexpr std::size_t kSteps = 50'000;
+#else
+constexpr std::size_t kSteps = 1'000'000;
+#endif
+
 TEST(RandomHistory, Q4_G4_AMillionStepsGoAsTheModelSays) {
   std::size_t steps = 0, executed = 0, rejected = 0, used = 0;
-  for (std::uint64_t seed = 1; steps < 1'000'000; ++seed) {
+  for (std::uint64_t seed = 1; steps < kSteps; ++seed) {
     History history(seed);
     for (int i = 0; i < 1000; ++i) {
       history.Step();
@@ -311,9 +323,9 @@ TEST(RandomHistory, Q4_G4_AMillionStepsGoAsTheModelSays) {
     used += history.used;
   }
   // The histories must have gone everywhere for this to say anything.
-  EXPECT_GT(executed, 4'000U);
-  EXPECT_GT(rejected, 2'000U);
-  EXPECT_GT(used, 200U);
+  EXPECT_GT(executed, kSteps / 250);
+  EXPECT_GT(rejected, kSteps / 500);
+  EXPECT_GT(used, kSteps / 5000);
 }
 
 }  // namespace
