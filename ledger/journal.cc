@@ -179,11 +179,15 @@ Result<std::vector<Bytes>> Journal::Unsettled(const Base& base) {
     // One that lies there already is not written over: it may be the only one that has its entries.
     auto aside = Aside(newest);
     for (int n = 2; access(aside.c_str(), F_OK) == 0; ++n) aside = Aside(newest) + "." + std::to_string(n);
-    if (rename(path_.c_str(), aside.c_str()) != 0) return Failed(path_, "set aside");
-    const int fresh = open(path_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fresh < 0) return Failed(path_, "open");
+    if (link(path_.c_str(), aside.c_str()) != 0) return Failed(path_, "set aside");
+    // At no moment is there none: a database that was not closed in order is not opened without.
+    const auto next = path_ + ".new";
+    const int fresh = open(next.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fresh < 0) return Failed(next, "open");
     (void)close(std::exchange(fd_, fresh));
     TRY(Fill());
+    if (fsync(fd_) != 0) return Failed(next, "sync");
+    if (rename(next.c_str(), path_.c_str()) != 0) return Failed(path_, "begin anew");
     TRY(SyncWhole());
   }
   // The database may be the one that an older copy had replaced for a while.

@@ -11,6 +11,8 @@ namespace strongroom::ledger {
 namespace {
 
 constexpr std::string_view kFormatKey = "format";
+// There while the journal's file may have what the database lacks: from a start to its orderly end.
+constexpr std::string_view kJournalKey = "journal-in-use";
 // 2: acknowledged evidence may lie in the journal; a program that knows only 1 would go on without it.
 constexpr std::uint32_t kFormat = 2;
 constexpr std::size_t kGroupEntries = 4096;
@@ -82,7 +84,7 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
     ledger->evidence_head_ = HeadFor(ledger->evidence_tree_.frontier());
     ledger->evidence_first_ = ledger->trimmed_;
   }
-  TRY(ledger->RecoverJournal(options.journal_bytes));
+  TRY(ledger->RecoverJournal(options));
   ledger->writer_ = std::thread([l = ledger.get()] { l->WriteLoop(); });
   return ledger;
 }
@@ -93,7 +95,10 @@ Ledger::~Ledger() {
     stopping_ = true;
     work_.NotifyAll();
   }
-  if (writer_.joinable()) writer_.join();
+  if (!writer_.joinable()) return;
+  writer_.join();
+  // Everything lies in the database. Without the mark's end the next start wants the journal's file, no more.
+  if (!Failed() && unsettled_.empty()) (void)MarkJournalInUse(false);
 }
 
 Result<Ticket> Ledger::Submit(Submission submission) { return Queue(std::move(submission), nullptr); }
@@ -163,8 +168,10 @@ Head Ledger::SettledHead(Log log) const {
 
 // Every group of a journal goes from here into the database before anything else does: order in the log is order of
 // tickets.
-Result<void> Ledger::RecoverJournal(std::size_t bytes) {
+Result<void> Ledger::RecoverJournal(const Options& options) {
+  const auto bytes = options.journal_bytes;
   const auto file = env_->directory() + "/evidence.journal";
+  TRY(CheckJournalThere(file, options.journal_lost));
   if (bytes == 0 && !std::filesystem::exists(file)) return {};
   TRY(env_->Sync());  // what is read as the database's end is on the disk before the journal goes on from it
   auto opened = Journal::Open(env_->directory(), bytes);
@@ -188,6 +195,44 @@ Result<void> Ledger::RecoverJournal(std::size_t bytes) {
     journal_.reset();
   else
     journal_->Begin(base());
+  return MarkJournalInUse(bytes != 0);
+}
+
+Result<void> Ledger::CheckJournalThere(const std::string& file, std::optional<Millis> lost) {
+  {
+    TRY_ASSIGN(const auto txn, env_->Read());
+    TRY_ASSIGN(const auto marked, txn.Get(Table::kMeta, AsBytes(kJournalKey)));
+    journal_marked_ = marked.has_value();
+  }
+  if (!journal_marked_ || std::filesystem::exists(file)) return {};
+  if (!lost)
+    return Integrity(file +
+                         " is missing, and this database was not closed in order: evidence that was acknowledged last "
+                         "may be there alone",
+                     "journal-missing");
+  std::vector<Queued> group(1);
+  EvidenceEntry entry;
+  entry.time = *lost;
+  entry.principal = "-";
+  entry.outcome = "journal-missing";
+  group[0].submission.evidence.push_back(std::move(entry));
+  TRY(WriteGroup(group));
+  {
+    const MutexLock lock(mutex_);
+    evidence_head_ = HeadFor(evidence_tree_.frontier());
+  }
+  return MarkJournalInUse(false);
+}
+
+Result<void> Ledger::MarkJournalInUse(bool in_use) {
+  if (journal_marked_ == in_use) return {};
+  TRY_ASSIGN(auto txn, env_->Write());
+  if (in_use)
+    TRY(txn.Put(Table::kMeta, AsBytes(kJournalKey), Bytes{1}));
+  else
+    TRY(txn.Delete(Table::kMeta, AsBytes(kJournalKey)));
+  TRY(txn.Commit());
+  journal_marked_ = in_use;
   return {};
 }
 

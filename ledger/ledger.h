@@ -64,9 +64,12 @@ class Ledger {
     std::size_t journal_bytes = std::size_t{4} << 20;       // 0: every group is committed at once
     std::chrono::milliseconds settle_after{25};             // what the journal holds goes into the database then
     bool must_exist = false;                                // refuse a directory without a ledger instead of making one
+    std::optional<Millis> journal_lost = std::nullopt;  // go on without a journal that is missing, recorded as of then
   };
   /// Open opens or creates the database and recomputes the control log's tree from its entries. Fails with kIntegrity
-  /// when tree and entries disagree.
+  /// when tree and entries disagree, and (journal-missing) when the database was not closed in order and the journal
+  /// that may have its last acknowledged evidence is not beside it. With `journal_lost` it goes on without that one: an
+  /// entry of evidence, outcome `journal-missing`, says so.
   static Result<std::unique_ptr<Ledger>> Open(const Options& options);
   ~Ledger();
 
@@ -145,7 +148,9 @@ class Ledger {
   Result<void> Journalled(const std::vector<Queued>& group);
   bool Settle(std::vector<Queued> group) EXCLUDES(mutex_);
   void Fail(const Error& error, std::vector<Queued>& group) EXCLUDES(mutex_);
-  Result<void> RecoverJournal(std::size_t bytes);
+  Result<void> RecoverJournal(const Options& options);
+  Result<void> CheckJournalThere(const std::string& file, std::optional<Millis> lost);
+  Result<void> MarkJournalInUse(bool in_use);
   Result<void> WriteGroup(const std::vector<Queued>& group) EXCLUDES(mutex_);
   Result<void> Trim(Txn& txn, std::uint64_t before);
   Result<KekCounters> CountersAt(ByteView key) const;
@@ -161,6 +166,7 @@ class Ledger {
   LogTree evidence_tree_{Log::kEvidence};
   std::uint64_t trimmed_ = 0;  // evidence entries that are not stored any more
   std::unique_ptr<Journal> journal_;
+  bool journal_marked_ = false;    // whether the database says that it needs the journal's file
   std::vector<Queued> unsettled_;  // acknowledged, in the journal, not in the database
   std::size_t unsettled_entries_ = 0;
   std::chrono::steady_clock::time_point settle_by_;

@@ -62,15 +62,16 @@ struct Rebuilt {
   bool same = false;
 };
 
-Result<std::unique_ptr<ledger::Ledger>> OpenExisting(const std::string& directory) {
+Result<std::unique_ptr<ledger::Ledger>> OpenExisting(const std::string& directory, bool without_journal) {
   ledger::Ledger::Options options;
   options.directory = directory;
   options.must_exist = true;
+  if (without_journal) options.journal_lost = SystemClock().Now();
   return ledger::Ledger::Open(options);
 }
 
-Result<Rebuilt> Rebuild(const std::string& directory) {
-  TRY_ASSIGN(const auto ledger, OpenExisting(directory));
+Result<Rebuilt> Rebuild(const std::string& directory, bool without_journal) {
+  TRY_ASSIGN(const auto ledger, OpenExisting(directory, without_journal));
   TRY_ASSIGN(const auto state, appliance::Replay(*ledger));
   const auto rows = appliance::AllRows(state);
   std::map<std::string, Bytes> wanted, stored;
@@ -98,8 +99,8 @@ int ShowLedger(const CliSession& session, const LedgerShowOptions& options) {
   return shown ? kExitDone : Fail(shown.error());
 }
 
-int RebuildState(const CliSession& session, const std::string& data_directory) {
-  const auto rebuilt = Rebuild(data_directory);
+int RebuildState(const CliSession& session, const std::string& data_directory, bool without_journal) {
+  const auto rebuilt = Rebuild(data_directory, without_journal);
   if (!rebuilt) return Fail(rebuilt.error());
   if (session.json)
     PrintJson(bj::object{{"rows", rebuilt->rows}, {"same_as_before", rebuilt->same}});

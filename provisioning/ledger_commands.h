@@ -13,6 +13,7 @@ struct LedgerShowOptions {
 int ShowLedger(const CliSession& session, const LedgerShowOptions& options);
 
 /// RebuildState makes the state table anew from the control log of a stopped appliance and says whether it differed.
-int RebuildState(const CliSession& session, const std::string& data_directory);
+/// `without_journal`: a journal that is missing is given up, which an entry of evidence records.
+int RebuildState(const CliSession& session, const std::string& data_directory, bool without_journal);
 
 }  // namespace strongroom::provisioning

@@ -46,7 +46,12 @@ constexpr auto kSteps = std::to_array<Step>({
     {"rollback", "put the newest database back, or adopt this one: strongroom propose ledger.adopt --reason WHY"},
     {"no-checkpoint-key", "run strongroom-tokend --config FILE --make-checkpoint-key"},
     {"journal-damaged",
-     "restore a backup; or move evidence.journal away: the evidence of the last moment before the crash is lost then"},
+     "restore a backup; or move evidence.journal away and run strongroom ledger rebuild --data DIR --without-journal: "
+     "the "
+     "evidence of the last moment before the crash is lost then, and the log says so"},
+    {"journal-missing",
+     "copy evidence.journal from where data.mdb comes from; if it is lost: strongroom ledger rebuild --data DIR "
+     "--without-journal"},
     {"ledger-failed", "free disk space, then restart strongroomd"},
     {"already-running", "stop the other one first, or use another directory"},
     {"tls-refused", "use a certificate of the appliance's CA (--cert, --key) and that CA (--ca)"},

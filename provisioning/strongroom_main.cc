@@ -29,7 +29,7 @@ struct Arguments {
   std::string dir, principal = "operator-1", name, id, data_directory;
   unsigned short port = 0;
   unsigned token_hosts = 0;
-  bool text_only = false, blank = false;
+  bool text_only = false, blank = false, without_journal = false;
   std::uint64_t number = 0;
   ReviewOptions review;
   CeremonyOptions ceremony;
@@ -368,7 +368,9 @@ void AddLedger(CLI::App& app, Arguments& a, Command& run) {
   auto* rebuild =
       ledger->add_subcommand("rebuild", "make the state table anew from the control log of a stopped appliance");
   rebuild->add_option("--data", a.data_directory, "the data directory")->required();
-  rebuild->callback([&] { run = [&] { return RebuildState(a.session, a.data_directory); }; });
+  rebuild->add_flag("--without-journal", a.without_journal,
+                    "evidence.journal is lost: go on without what it had; the evidence log says so");
+  rebuild->callback([&] { run = [&] { return RebuildState(a.session, a.data_directory, a.without_journal); }; });
 }
 
 void AddBackup(CLI::App& app, Arguments& a, Command& run) {

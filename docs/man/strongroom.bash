@@ -79,7 +79,7 @@ _strongroom() {
     'ledger verify') words='--help --vkey --archive' ;;
     'ledger vkey') words='--help --out' ;;
     'ledger prove') words='--help' ;;
-    'ledger rebuild') words='--help --data' ;;
+    'ledger rebuild') words='--help --data --without-journal' ;;
     'backup') words='--help --out' ;;
     'restore') words='--help --in --dir --archive --vkey' ;;
     'man') words='--help' ;;

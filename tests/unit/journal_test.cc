@@ -159,5 +159,49 @@ TEST_F(JournalTest, L2_ACopyUnderWayHasEverythingAcknowledged) {
   EXPECT_EQ((*Ledger::Open({data, std::size_t{1} << 28}))->HeadOf(Log::kEvidence).root, head.root);
 }
 
+// A copy of the database alone, of a service that runs or was killed, may lack what was acknowledged last: it is not
+// opened as if nothing were missing, and whoever gives the rest up has that on record. Closed in order it needs
+// nothing.
+TEST_F(JournalTest, L2_ADatabaseWithoutItsJournalIsNotOpenedUnlessThatIsRecorded) {
+  const auto data = dir_.File("data");
+  const auto alone = [&](const std::string& name) {
+    const auto copy = dir_.File(name);
+    fs::create_directory(copy);
+    fs::copy(data + "/data.mdb", copy + "/data.mdb");
+    return Ledger::Options{copy, std::size_t{1} << 28};
+  };
+  auto ledger = *Ledger::Open({data, std::size_t{1} << 28});
+  Submission s;
+  s.evidence.emplace_back().outcome = "ok";
+  ASSERT_TRUE(ledger->Record(std::move(s)));
+  const auto acknowledged = ledger->HeadOf(Log::kEvidence).size;
+
+  auto torn = alone("torn");
+  for (int again = 0; again < 2; ++again) {
+    const auto refused = Ledger::Open(torn);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().Slug(), "journal-missing");
+    EXPECT_FALSE(fs::exists(torn.directory + "/evidence.journal")) << "a new one would hide that one is missing";
+  }
+  torn.journal_lost = 1234;
+  {
+    const auto given_up = Ledger::Open(torn);
+    ASSERT_TRUE(given_up) << given_up.error().Line();
+    std::vector<EvidenceEntry> entries;
+    ASSERT_TRUE((*given_up)->Read(Log::kEvidence, 0, [&](std::uint64_t, ByteView raw) {
+      entries.push_back(*DecodeEvidence(raw));
+      return true;
+    }));
+    ASSERT_EQ(entries.size(), acknowledged + 1);
+    EXPECT_EQ(entries.back().outcome, "journal-missing");
+    EXPECT_EQ(entries.back().time, 1234);
+  }
+  torn.journal_lost.reset();
+  EXPECT_EQ((*Ledger::Open(torn))->HeadOf(Log::kEvidence).size, acknowledged + 1) << "it is settled";
+
+  ledger.reset();
+  EXPECT_EQ((*Ledger::Open(alone("whole")))->HeadOf(Log::kEvidence).size, acknowledged);
+}
+
 }  // namespace
 }  // namespace strongroom::ledger
