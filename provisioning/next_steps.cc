@@ -197,8 +197,17 @@ std::string_view ByCode(Code code) {
 }  // namespace
 
 std::string_view NextStep(const Error& error) {
-  const auto* const at =
-      std::find_if(kSteps.begin(), kSteps.end(), [&](const Step& s) { return s.slug == error.Slug(); });
+  const auto of = [](std::string_view slug) {
+    return std::find_if(kSteps.begin(), kSteps.end(), [&](const Step& s) { return s.slug == slug; });
+  };
+  // A program that would not start has said why, as "PROGRAM: SLUG: DETAIL": that has a next step of its own.
+  if (error.Slug() == "not-started") {
+    const std::string_view said = error.detail;
+    const auto from = said.find(": "), to = from == said.npos ? said.npos : said.find(": ", from + 2);
+    if (to != said.npos)
+      if (const auto* const inner = of(said.substr(from + 2, to - from - 2)); inner != kSteps.end()) return inner->text;
+  }
+  const auto* const at = of(error.Slug());
   return at == kSteps.end() ? ByCode(error.code) : at->text;
 }
 

@@ -2,6 +2,7 @@
 // which guides_test runs.
 
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <fstream>
 
@@ -114,6 +115,45 @@ TEST(Recreated, L8_ADatabaseMadeAnewIsRolledBack) {
   EXPECT_NE(f.Run("operator-1", {"status"}).out.find("rollback"), std::string::npos);
   EXPECT_EQ(f.Run("operator-1", {"propose", "keyring.create", "--keyring", "install", "--reason", "r"}).status, 4);
   EXPECT_EQ(f.Run("service-1", {"datakey", "--keyring", "install"}).status, 4);
+}
+
+// A killed service whose journal went missing: is it refused with the way on, and does the way on leave its trace where
+// both verifiers take it?
+TEST(MissingJournal, L2_AKilledServiceIsNotStartedWithoutItsJournalUnlessThatIsOnRecord) {
+  DevFixture f;
+  const TempDir aside;
+  const std::string cli = DevFixture::Program("strongroom");
+  ASSERT_EQ(f.Run("service-1", {"datakey", "--keyring", "install"}).status, 0);
+  ASSERT_EQ(kill(f.PidOf("strongroomd.pid"), SIGKILL), 0);
+  ASSERT_EQ(RunProcess({cli, "dev", "down", "--dir", f.Dir()})->status, 0);
+  fs::rename(f.Path("data/evidence.journal"), aside.File("kept"));
+  const auto refused = RunProcess({cli, "dev", "up", "--dir", f.Dir()});
+  EXPECT_EQ(refused->status, 4) << refused->out;
+  EXPECT_NE(refused->err.find("journal-missing"), std::string::npos) << refused->err;
+  EXPECT_NE(refused->err.find("--without-journal"), std::string::npos) << "the way on: " << refused->err;
+  ASSERT_EQ(RunProcess({cli, "dev", "down", "--dir", f.Dir()})->status, 0);
+  const auto plain = f.Run("operator-1", {"ledger", "rebuild", "--data", f.Path("data")});
+  EXPECT_EQ(plain.status, 1) << "a rebuild by itself gives nothing up";
+  EXPECT_NE(plain.err.find("journal-missing"), std::string::npos) << plain.err;
+
+  // With the file back all is as it was; without it, what is missing is said in the log.
+  fs::rename(aside.File("kept"), f.Path("data/evidence.journal"));
+  f.Up();
+  ASSERT_EQ(kill(f.PidOf("strongroomd.pid"), SIGKILL), 0);
+  ASSERT_EQ(RunProcess({cli, "dev", "down", "--dir", f.Dir()})->status, 0);
+  fs::remove(f.Path("data/evidence.journal"));
+  const auto given_up = f.Run("operator-1", {"ledger", "rebuild", "--data", f.Path("data"), "--without-journal"});
+  ASSERT_EQ(given_up.status, 0) << given_up.err;
+  f.Up();
+  EXPECT_EQ(f.Run("service-1", {"datakey", "--keyring", "install"}).status, 0);
+  const auto shown = f.Run("auditor-1", {"--json", "ledger", "show", "evidence"}).out;
+  EXPECT_NE(shown.find("\"journal-missing\""), std::string::npos) << shown;
+  const auto folder = aside.File("export"), vkey = f.Path("ledger.vkey");
+  ASSERT_EQ(f.Run("auditor-1", {"ledger", "export", "--out", folder}).status, 0);
+  EXPECT_EQ(f.Run("auditor-1", {"ledger", "verify", folder, "--vkey", vkey}).status, 0);
+  const auto oracle =
+      RunProcess({"python3", std::string(STRONGROOM_SOURCE_DIR) + "/tests/oracle/verify_export.py", folder, vkey});
+  EXPECT_EQ(oracle->status, 0) << oracle->err;
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <set>
 #include <thread>
 
@@ -82,6 +83,36 @@ class LedgerTest : public testing::Test {
   }
   tests::TempDir dir_;
 };
+
+// While the writer hangs, in its disk or, here, in somebody's `then`, with evidence acknowledged that the database does
+// not have: does all that the status and the metrics read answer, and tell no less than was acknowledged where it must?
+TEST_F(LedgerTest, L11_WhatTheStatusReadsWaitsForNobody) {
+  auto options = Ledger::Options{dir_.File("data"), std::size_t{1} << 30};
+  options.settle_after = std::chrono::hours(1);
+  const auto ledger = *Ledger::Open(options);
+  auto evidence = WithEvidence(1);
+  const auto kek = evidence.evidence[0].uses.at(0).kek;
+  std::promise<void> stuck, go_on;
+  ASSERT_TRUE(ledger->Submit(std::move(evidence), [&](const Ticket&, const Result<Committed>& committed) {
+    EXPECT_TRUE(committed);
+    stuck.set_value();
+    go_on.get_future().wait();
+  }));
+  stuck.get_future().wait();
+  auto asked = std::async(std::launch::async, [&] {
+    EXPECT_FALSE(ledger->Failed());
+    EXPECT_TRUE(ledger->CheckSpace());
+    EXPECT_EQ(ledger->SettledHead(Log::kEvidence).size, 0U) << "it lies in the journal alone";
+    EXPECT_TRUE(ledger->SettledCounters(kek));
+    const auto now = *ledger->CountersNow(kek);
+    EXPECT_GT(now.wraps + now.unwraps + now.rewraps_to + now.rewraps_from, 0U) << "acknowledged and not counted (K4)";
+  });
+  const bool answered = asked.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+  go_on.set_value();
+  EXPECT_TRUE(answered) << "a status that hangs with the disk";
+  asked.get();
+  EXPECT_EQ(ledger->HeadOf(Log::kEvidence).size, 1U);
+}
 
 TEST_F(LedgerTest, ASecondLedgerOnTheSameDataIsRefused) {
   const auto first = Open();
