@@ -6,7 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
+#include <filesystem>
 #include <optional>
 #include <system_error>
 
@@ -15,7 +15,7 @@
 namespace strongroom::ledger {
 namespace {
 
-constexpr std::string_view kMagic = "srjrnl01";
+constexpr std::string_view kMagic = "srjrnl01";  // of a group
 // A group begins at a multiple of it: no write touches a page, or a sector of any disk, that has another group.
 constexpr std::size_t kBlock = 4096;
 constexpr std::size_t kHead = 8 + 8 + 32 + 8 + 4 + 4;             // magic, base, first, count, length
@@ -71,56 +71,36 @@ std::optional<Group> ReadGroup(ByteView from) {
   return group;
 }
 
-}  // namespace
+// The first block: whose file it is, and how long.
+constexpr std::string_view kFileMagic = "srjrnl02";
+struct Name {
+  Journal::Id id{};
+  std::uint64_t bytes = 0;
+};
 
-Result<std::unique_ptr<Journal>> Journal::Open(const std::string& directory, std::size_t bytes) {
-  auto path = directory + "/evidence.journal";
-  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return Failed(path, "open");
-  std::unique_ptr<Journal> journal(new Journal(std::move(path), fd, Whole(bytes)));
-  struct stat status {};
-  if (fstat(fd, &status) != 0) return Failed(journal->path_, "look at");
-  // One that is longer was made with another setting; what it has is read all the same.
-  journal->bytes_ = std::max(journal->bytes_, static_cast<std::size_t>(status.st_size) / kBlock * kBlock);
-  if (static_cast<std::size_t>(status.st_size) < journal->bytes_)
-    if (const auto filled = journal->Fill(); !filled) {
-      // No room for one that has nothing yet: none rather than a part of one.
-      if (status.st_size == 0) (void)unlink(journal->path_.c_str());
-      return filled.error();
-    }
-  TRY(journal->SyncWhole());
-  return journal;
+Bytes Encode(const Name& name) {
+  WireWriter out;
+  out.Raw(AsBytes(kFileMagic));
+  out.Raw(name.id);
+  out.U64(name.bytes);
+  out.Raw(crypto::Sha256(out.bytes()));
+  auto block = std::move(out).Take();
+  block.resize(kBlock);
+  return block;
 }
 
-Journal::~Journal() { (void)close(fd_); }
-
-// The file and its name, whatever an earlier start left undone.
-Result<void> Journal::SyncWhole() const {
-  if (fsync(fd_) != 0) return Failed(path_, "sync");
-  const auto directory = path_.substr(0, path_.rfind('/'));
-  const int parent = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  const bool synced = parent >= 0 && fsync(parent) == 0;
-  if (parent >= 0) (void)close(parent);
-  if (!synced) return Failed(directory, "sync");
-  return {};
+std::optional<Name> ReadName(ByteView file) {
+  WireReader in(file);
+  if (AsText(in.Raw(kFileMagic.size())) != kFileMagic) return std::nullopt;
+  Name name;
+  name.id = in.Array<16>();
+  name.bytes = in.U64();
+  const auto digest = in.Array<32>();
+  if (!in.ok() || crypto::Sha256(file.first(kFileMagic.size() + 16 + 8)) != digest) return std::nullopt;
+  return name;
 }
 
-// Zeros from where the file ends; what it has stays.
-Result<void> Journal::Fill() {
-  struct stat status {};
-  if (fstat(fd_, &status) != 0) return Failed(path_, "look at");
-  const Bytes zeros(kFillAtOnce);
-  for (auto at = static_cast<std::size_t>(status.st_size); at < bytes_;) {
-    const auto n = std::min(zeros.size(), bytes_ - at);
-    TRY(WriteAt(fd_, path_, ByteView(zeros).first(n), at));
-    at += n;
-  }
-  return {};
-}
-
-namespace {
-
-Result<Bytes> ReadWhole(int fd, const std::string& path, std::size_t bytes) {
+Result<Bytes> ReadWhole(const std::string& path, int fd, std::size_t bytes) {
   Bytes file(bytes);
   std::size_t read = 0;
   while (read < file.size()) {
@@ -131,7 +111,26 @@ Result<Bytes> ReadWhole(int fd, const std::string& path, std::size_t bytes) {
     if (n == 0) break;
     read += static_cast<std::size_t>(n);
   }
+  file.resize(read);
   return file;
+}
+
+struct Opened {
+  int fd = -1;
+  Bytes file;
+};
+Result<Opened> OpenWhole(const std::string& path) {
+  Opened opened{open(path.c_str(), O_RDWR | O_CLOEXEC), {}};
+  if (opened.fd < 0) return Failed(path, "open");
+  struct stat status {};
+  auto file = fstat(opened.fd, &status) == 0 ? ReadWhole(path, opened.fd, static_cast<std::size_t>(status.st_size))
+                                             : Result<Bytes>(Failed(path, "look at"));
+  if (!file) {
+    (void)close(opened.fd);
+    return file.error();
+  }
+  opened.file = std::move(*file);
+  return opened;
 }
 
 std::vector<Group> GroupsIn(ByteView file) {
@@ -139,70 +138,152 @@ std::vector<Group> GroupsIn(ByteView file) {
   for (std::size_t at = 0; at < file.size();) {
     auto group = ReadGroup(file.subspan(at));
     at += group ? group->bytes : kBlock;
-    if (group) groups.push_back(std::move(*group));
+    if (group && at <= Whole(file.size())) groups.push_back(std::move(*group));
   }
   return groups;
 }
 
-// The entries of the groups of this base, in order.
-Result<std::vector<Bytes>> EntriesOf(std::vector<Group> groups, const Journal::Base& base, const std::string& path) {
-  std::vector<Bytes> unsettled;
-  for (auto& group : groups) {
-    // Of an earlier round: the database has it, or, of one whose write failed, nobody was told of it.
-    if (group.base != base) continue;
-    if (group.first != base.size + unsettled.size())
-      return Integrity(path + ": entries from " + std::to_string(base.size + unsettled.size()) +
-                           " on were acknowledged and cannot be read, while those from " + std::to_string(group.first) +
-                           " on can",
-                       "journal-damaged");
-    for (auto& entry : group.entries) unsettled.push_back(std::move(entry));
-  }
-  return unsettled;
+std::uint64_t EndOf(const std::vector<Group>& groups) {
+  std::uint64_t end = 0;
+  for (const auto& group : groups) end = std::max(end, group.first + group.entries.size());
+  return end;
+}
+
+std::string InPlace(const std::string& directory) { return directory + "/evidence.journal"; }
+
+Result<void> SyncFolder(const std::string& directory) {
+  const int parent = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = parent >= 0 && fsync(parent) == 0;
+  const auto failed = synced ? Result<void>() : Failed(directory, "sync");
+  if (parent >= 0) (void)close(parent);
+  return failed;
+}
+
+// Gives the place to the next one: what has groups is kept under its id, whoever's it is.
+Result<void> SetAside(const std::string& directory) {
+  const auto path = InPlace(directory);
+  if (access(path.c_str(), F_OK) != 0) return {};
+  TRY_ASSIGN(const auto opened, OpenWhole(path));
+  (void)close(opened.fd);
+  const auto name = ReadName(opened.file);
+  if (GroupsIn(opened.file).empty()) return {};  // it is written over
+  const auto kept = path + "." + (name ? ToHex(name->id) : "unnamed");
+  auto aside = kept;
+  for (int n = 2; access(aside.c_str(), F_OK) == 0; ++n) aside = kept + "." + std::to_string(n);
+  if (rename(path.c_str(), aside.c_str()) != 0) return Failed(path, "set aside");
+  return {};
 }
 
 }  // namespace
 
-std::string Journal::Aside(std::uint64_t size) const { return path_ + ".foreign-" + std::to_string(size); }
+Journal::~Journal() { (void)close(fd_); }
 
-Result<std::vector<Bytes>> Journal::Unsettled(const Base& base) {
-  TRY_ASSIGN(const auto file, ReadWhole(fd_, path_, bytes_));
+Result<std::unique_ptr<Journal>> Journal::Find(const std::string& directory, const Id& id) {
+  std::unique_ptr<Journal> best;
+  std::uint64_t furthest = 0;
+  std::error_code ec;
+  for (const auto& entry : std::filesystem::directory_iterator(directory, ec)) {
+    const auto path = entry.path().string();
+    if (!entry.path().filename().string().starts_with("evidence.journal") || path.ends_with(".new")) continue;
+    TRY_ASSIGN(auto opened, OpenWhole(path));
+    const auto name = ReadName(opened.file);
+    if (!name || name->id != id) {
+      (void)close(opened.fd);
+      continue;
+    }
+    std::unique_ptr<Journal> found(
+        new Journal(path, opened.fd, static_cast<std::size_t>(name->bytes), id, path == InPlace(directory)));
+    if (opened.file.size() < name->bytes)
+      return Integrity(
+          path + ": it has " + std::to_string(opened.file.size()) + " of its " + std::to_string(name->bytes) + " bytes",
+          "journal-damaged");
+    const auto end = EndOf(GroupsIn(opened.file));
+    if (best && (end < furthest || (end == furthest && best->usable_))) continue;
+    furthest = end;
+    best = std::move(found);
+  }
+  if (ec) return Io(directory + ": " + ec.message(), "ledger-io");
+  return best;
+}
+
+Result<std::unique_ptr<Journal>> Journal::FindUnnamed(const std::string& directory) {
+  const auto path = InPlace(directory);
+  std::unique_ptr<Journal> unnamed;
+  if (access(path.c_str(), F_OK) != 0) return unnamed;
+  TRY_ASSIGN(auto opened, OpenWhole(path));
+  if (ReadName(opened.file) || GroupsIn(opened.file).empty()) {
+    (void)close(opened.fd);
+    return unnamed;
+  }
+  unnamed.reset(new Journal(path, opened.fd, opened.file.size(), Id{}, false));
+  return unnamed;
+}
+
+Result<std::unique_ptr<Journal>> Journal::Create(const std::string& directory, std::size_t bytes) {
+  const auto path = InPlace(directory), fresh = path + ".new";
+  const int fd = open(fresh.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  if (fd < 0) return Failed(fresh, "open");
+  std::unique_ptr<Journal> journal(
+      new Journal(path, fd, std::max(Whole(bytes), 2 * kBlock), crypto::RandomArray<16>(), true));
+  const auto made = [&]() -> Result<void> {
+    TRY(journal->Fill());
+    // Whoever makes it, it is the database's owner's: root mends, the service goes on with it.
+    struct stat owner {};
+    if (geteuid() == 0 && stat((directory + "/data.mdb").c_str(), &owner) == 0 &&
+        fchown(fd, owner.st_uid, owner.st_gid) != 0)
+      return Failed(fresh, "give to its owner");
+    if (fsync(fd) != 0) return Failed(fresh, "sync");
+    TRY(SetAside(directory));
+    if (rename(fresh.c_str(), path.c_str()) != 0) return Failed(path, "begin");
+    return SyncFolder(directory);
+  }();
+  if (made) return journal;
+  (void)unlink(fresh.c_str());
+  return made.error();
+}
+
+Result<void> Journal::Fill() const {
+  TRY(WriteAt(fd_, path_, Encode(Name{id_, bytes_}), 0));
+  const Bytes zeros(kFillAtOnce);
+  for (auto at = kBlock; at < bytes_;) {
+    const auto n = std::min(zeros.size(), bytes_ - at);
+    TRY(WriteAt(fd_, path_, ByteView(zeros).first(n), at));
+    at += n;
+  }
+  return {};
+}
+
+Result<void> Journal::Remove() {
+  if (unlink(path_.c_str()) != 0 && errno != ENOENT) return Failed(path_, "remove");
+  return {};
+}
+
+Result<Journal::Left> Journal::Unsettled(const Base& base) const {
+  TRY_ASSIGN(const auto file, ReadWhole(path_, fd_, bytes_));
   auto groups = GroupsIn(file);
-  std::uint64_t newest = 0;
-  const bool foreign = std::any_of(groups.begin(), groups.end(), [&](const Group& group) {
-    newest = std::max(newest, group.base.size);
+  Left left;
+  left.ahead = std::any_of(groups.begin(), groups.end(), [&](const Group& group) {
     return group.base.size > base.size || (group.base.size == base.size && group.base.root != base.root);
   });
-  if (!foreign) {
-    TRY_ASSIGN(auto unsettled, EntriesOf(std::move(groups), base, path_));
-    if (!unsettled.empty()) return unsettled;
-  } else {
-    // One that lies there already is not written over: it may be the only one that has its entries.
-    auto aside = Aside(newest);
-    for (int n = 2; access(aside.c_str(), F_OK) == 0; ++n) aside = Aside(newest) + "." + std::to_string(n);
-    if (link(path_.c_str(), aside.c_str()) != 0) return Failed(path_, "set aside");
-    // At no moment is there none: a database that was not closed in order is not opened without.
-    const auto next = path_ + ".new";
-    const int fresh = open(next.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    if (fresh < 0) return Failed(next, "open");
-    (void)close(std::exchange(fd_, fresh));
-    TRY(Fill());
-    if (fsync(fd_) != 0) return Failed(next, "sync");
-    if (rename(next.c_str(), path_.c_str()) != 0) return Failed(path_, "begin anew");
-    TRY(SyncWhole());
+  if (left.ahead) return left;
+  for (auto& group : groups) {
+    // Of an earlier round: the database has it, or, of one whose write failed, nobody was told of it.
+    if (group.base != base) continue;
+    const auto known = base.size + left.entries.size();
+    if (group.first != known)
+      return Integrity(path_ + ": entries from " + std::to_string(known) +
+                           " on were acknowledged and cannot be read, while those from " + std::to_string(group.first) +
+                           " on can",
+                       "journal-damaged");
+    for (auto& entry : group.entries) left.entries.push_back(std::move(entry));
   }
-  // The database may be the one that an older copy had replaced for a while.
-  const int kept = open(Aside(base.size).c_str(), O_RDONLY | O_CLOEXEC);
-  if (kept < 0) return std::vector<Bytes>();
-  const auto aside = ReadWhole(kept, Aside(base.size), bytes_);
-  (void)close(kept);
-  if (!aside) return aside.error();
-  return EntriesOf(GroupsIn(*aside), base, Aside(base.size));
+  return left;
 }
 
 void Journal::Begin(const Base& base) {
   base_ = base;
   next_ = base.size;
-  at_ = 0;
+  at_ = kBlock;
 }
 
 bool Journal::Fits(std::size_t entries, std::size_t bytes) const {

@@ -16,28 +16,46 @@ namespace strongroom::ledger {
 /// flushes and a dozen pages. What it has goes into the database soon afterwards, many groups at once; a start takes
 /// over what a crash left in it. It holds nothing but entries: no state, no order of its own. Used by one thread at a
 /// time.
+///
+/// Each has an id of its own, by which its database knows it again: in `evidence.journal`, or set aside beside it under
+/// its id while another database lies in the folder.
 class Journal {
  public:
+  using Id = std::array<std::uint8_t, 16>;
   /// Base is the end of the evidence log in the database, which the groups of a round go on from.
   struct Base {
     std::uint64_t size = 0;
     crypto::Digest root{};
     bool operator==(const Base&) const = default;
   };
+  struct Left {
+    std::vector<Bytes> entries;  // acknowledged and not in the database, in order and as stored
+    bool ahead =
+        false;  // it went on with a database that is newer than this one, or another: nothing of it is this one's
+  };
 
-  /// Open opens or makes the file in the data directory. A new one is `bytes` long, each of them written and synced
-  /// once, so that a later write changes nothing but data. kIo.
-  static Result<std::unique_ptr<Journal>> Open(const std::string& directory, std::size_t bytes);
+  /// Find opens the journal with this id, wherever in the folder it lies; null when it is not there. Of several copies
+  /// it is the one that goes furthest. kIntegrity (journal-damaged) when a part of its file is missing.
+  static Result<std::unique_ptr<Journal>> Find(const std::string& directory, const Id& id);
+  /// FindUnnamed opens a journal that an earlier build left, without an id; null when there is none.
+  static Result<std::unique_ptr<Journal>> FindUnnamed(const std::string& directory);
+  /// Create makes an empty one in `evidence.journal`, `bytes` long, each of them written and synced once, so that a
+  /// later write changes nothing but data. Whatever has groups there is set aside under its id. kUnavailable
+  /// (ledger-full) without room for it, and then everything is as it was; kIo.
+  static Result<std::unique_ptr<Journal>> Create(const std::string& directory, std::size_t bytes);
   ~Journal();
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
-  /// Unsettled returns the entries, in order and as stored, that were acknowledged and that a database which ends at
-  /// `base` lacks. A group that was cut off by a crash was never acknowledged and is left out. Groups that go on from
-  /// another database's end are not this one's: the file is then set aside beside (its name with ".foreign-" and that
-  /// size), and a new one begun; when that database comes back, so do they. kIntegrity (journal-damaged) when a group
-  /// behind an unreadable one shows that acknowledged entries cannot be read: nothing is dropped silently.
-  Result<std::vector<Bytes>> Unsettled(const Base& base);
+  const Id& id() const { return id_; }
+  /// Usable tells whether it can be written: it has an id and lies in `evidence.journal`.
+  bool Usable() const { return usable_; }
+  /// Unsettled reads what a database that ends at `base` lacks. A group that was cut off by a crash was never
+  /// acknowledged and is left out. kIntegrity (journal-damaged) when a group behind an unreadable one shows that
+  /// acknowledged entries cannot be read: nothing is dropped silently.
+  Result<Left> Unsettled(const Base& base) const;
+  /// Remove deletes the file, which nothing needs any more.
+  Result<void> Remove();
   /// Begin starts a round: all that the journal has lies in the database, durably, which ends at `base`.
   void Begin(const Base& base);
   /// Fits tells whether a group of entries of so many bytes in all has room in this round.
@@ -47,14 +65,15 @@ class Journal {
   Result<void> Append(std::span<const ByteView> entries);
 
  private:
-  Journal(std::string path, int fd, std::size_t bytes) : path_(std::move(path)), fd_(fd), bytes_(bytes) {}
-  Result<void> Fill();
-  Result<void> SyncWhole() const;
-  std::string Aside(std::uint64_t size) const;
+  Journal(std::string path, int fd, std::size_t bytes, const Id& id, bool usable)
+      : path_(std::move(path)), fd_(fd), bytes_(bytes), id_(id), usable_(usable) {}
+  Result<void> Fill() const;
 
   const std::string path_;
-  int fd_;
-  std::size_t bytes_;
+  const int fd_;
+  const std::size_t bytes_;
+  const Id id_;
+  const bool usable_;
   Base base_;
   std::uint64_t next_ = 0;  // index of the next entry
   std::size_t at_ = 0;      // where the next group goes

@@ -11,10 +11,9 @@ namespace strongroom::ledger {
 namespace {
 
 constexpr std::string_view kFormatKey = "format";
-// There while the journal's file may have what the database lacks: from a start to its orderly end.
-constexpr std::string_view kJournalKey = "journal-in-use";
-// 2: acknowledged evidence may lie in the journal; a program that knows only 1 would go on without it.
-constexpr std::uint32_t kFormat = 2;
+// 2: acknowledged evidence may lie in the journal; a program that knows only 1 would go on without it. 3: the database
+// names its journal.
+constexpr std::uint32_t kFormat = 3;
 constexpr std::size_t kGroupEntries = 4096;
 constexpr std::uint64_t kTrimmedAtOnce = 32 * crypto::kTileWidth;
 // Under load the writer waits this long for as many submissions as came last time: a commit costs two flushes of the
@@ -98,7 +97,7 @@ Ledger::~Ledger() {
   if (!writer_.joinable()) return;
   writer_.join();
   // Everything lies in the database. Without the mark's end the next start wants the journal's file, no more.
-  if (!Failed() && unsettled_.empty()) (void)MarkJournalInUse(false);
+  if (!Failed() && unsettled_.empty() && mark_) (void)SetMark({mark_->id, false});
 }
 
 Result<Ticket> Ledger::Submit(Submission submission) { return Queue(std::move(submission), nullptr); }
@@ -164,76 +163,6 @@ Head Ledger::HeadOf(Log log) const {
 Head Ledger::SettledHead(Log log) const {
   const MutexLock lock(mutex_);
   return log == Log::kControl ? control_head_ : evidence_head_;
-}
-
-// Every group of a journal goes from here into the database before anything else does: order in the log is order of
-// tickets.
-Result<void> Ledger::RecoverJournal(const Options& options) {
-  const auto bytes = options.journal_bytes;
-  const auto file = env_->directory() + "/evidence.journal";
-  TRY(CheckJournalThere(file, options.journal_lost));
-  if (bytes == 0 && !std::filesystem::exists(file)) return {};
-  TRY(env_->Sync());  // what is read as the database's end is on the disk before the journal goes on from it
-  auto opened = Journal::Open(env_->directory(), bytes);
-  // Without room for a journal every group is committed at once.
-  if (!opened && opened.error().Slug() == "ledger-full" && !std::filesystem::exists(file)) return {};
-  TRY_ASSIGN(journal_, std::move(opened));
-  const auto base = [&] { return Journal::Base{evidence_tree_.frontier().size(), evidence_tree_.frontier().Root()}; };
-  TRY_ASSIGN(auto left, journal_->Unsettled(base()));
-  if (!left.empty()) {
-    std::vector<Queued> group(1);
-    for (const auto& raw : left) {
-      TRY_ASSIGN(auto entry, DecodeEvidence(raw));
-      group[0].submission.evidence.push_back(std::move(entry));
-    }
-    group[0].encoded = std::move(left);
-    TRY(WriteGroup(group));
-    const MutexLock lock(mutex_);
-    evidence_head_ = HeadFor(evidence_tree_.frontier());
-  }
-  if (bytes == 0)
-    journal_.reset();
-  else
-    journal_->Begin(base());
-  return MarkJournalInUse(bytes != 0);
-}
-
-Result<void> Ledger::CheckJournalThere(const std::string& file, std::optional<Millis> lost) {
-  {
-    TRY_ASSIGN(const auto txn, env_->Read());
-    TRY_ASSIGN(const auto marked, txn.Get(Table::kMeta, AsBytes(kJournalKey)));
-    journal_marked_ = marked.has_value();
-  }
-  if (!journal_marked_ || std::filesystem::exists(file)) return {};
-  if (!lost)
-    return Integrity(file +
-                         " is missing, and this database was not closed in order: evidence that was acknowledged last "
-                         "may be there alone",
-                     "journal-missing");
-  std::vector<Queued> group(1);
-  EvidenceEntry entry;
-  entry.time = *lost;
-  entry.principal = "-";
-  entry.outcome = "journal-missing";
-  group[0].submission.evidence.push_back(std::move(entry));
-  TRY(WriteGroup(group));
-  {
-    const MutexLock lock(mutex_);
-    evidence_head_ = HeadFor(evidence_tree_.frontier());
-  }
-  return MarkJournalInUse(false);
-}
-
-Result<void> Ledger::MarkJournalInUse(bool in_use) {
-  if (journal_marked_ == in_use) return {};
-  TRY_ASSIGN(auto txn, env_->Write());
-  if (in_use)
-    TRY(txn.Put(Table::kMeta, AsBytes(kJournalKey), Bytes{1}));
-  else
-    TRY(txn.Delete(Table::kMeta, AsBytes(kJournalKey)));
-  TRY(txn.Commit());
-  journal_marked_ = in_use;
-  return {};
 }
 
 Result<void> Ledger::AwaitSettled() const {
@@ -394,7 +323,7 @@ void Ledger::Fail(const Error& error, std::vector<Queued>& group) {
     if (queued.then) queued.then(Ticket(queued.sequence), Result<Committed>(failure));
 }
 
-Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
+Result<void> Ledger::WriteGroup(const std::vector<Queued>& group, const std::optional<JournalMark>& mark) {
   TRY_ASSIGN(auto txn, env_->Write());
   std::map<Bytes, KekCounters> counters;
   for (const auto& queued : group) {
@@ -444,7 +373,10 @@ Result<void> Ledger::WriteGroup(const std::vector<Queued>& group) {
   for (const auto& [kek, value] : counters) TRY(txn.Put(Table::kCounters, kek, Encode(value)));
   TRY(control_tree_.Store(txn));
   TRY(evidence_tree_.Store(txn));
-  return txn.Commit();
+  if (mark) TRY(PutMark(txn, *mark));
+  TRY(txn.Commit());
+  if (mark) mark_ = *mark;
+  return {};
 }
 
 // Whole tiles, and the last entry stays: what is in no whole tile is hashed from entries.

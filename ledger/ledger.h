@@ -52,6 +52,14 @@ struct Head {
   crypto::Digest root{};
 };
 
+/// JournalMark is what the database says of its journal: whose entries may be ahead of it, from a start to its orderly
+/// end.
+struct JournalMark {
+  Journal::Id id{};
+  bool in_use = false;
+  bool operator==(const JournalMark&) const = default;
+};
+
 /// Ledger is thread-safe. After a failed commit it takes nothing more (`Failed()`): no answer rather than an unrecorded
 /// one.
 class Ledger {
@@ -67,9 +75,9 @@ class Ledger {
     std::optional<Millis> journal_lost = std::nullopt;  // go on without a journal that is missing, recorded as of then
   };
   /// Open opens or creates the database and recomputes the control log's tree from its entries. Fails with kIntegrity
-  /// when tree and entries disagree, and (journal-missing) when the database was not closed in order and the journal
-  /// that may have its last acknowledged evidence is not beside it. With `journal_lost` it goes on without that one: an
-  /// entry of evidence, outcome `journal-missing`, says so.
+  /// when tree and entries disagree, and (journal-missing, journal-damaged) when the database was not closed in order
+  /// and the journal that may have its last acknowledged evidence is not beside it, or not whole. With `journal_lost`
+  /// it goes on without one that is missing: an entry of evidence, outcome `journal-missing`, says so.
   static Result<std::unique_ptr<Ledger>> Open(const Options& options);
   ~Ledger();
 
@@ -87,6 +95,8 @@ class Ledger {
   Result<Committed> Record(Submission submission) EXCLUDES(mutex_);
 
   bool Failed() const EXCLUDES(mutex_);
+  /// GaveUpJournal tells whether this Open went on without the journal that the database needed.
+  bool GaveUpJournal() const { return gave_up_journal_; }
   /// CheckSpace fails with kUnavailable, slug `ledger-full`, when map or disk leave no more than the reserve: whoever
   /// wants to do something that has to be recorded asks before he does it (L11). What is submitted anyway, such as the
   /// refusal itself, goes into the reserve.
@@ -149,9 +159,13 @@ class Ledger {
   bool Settle(std::vector<Queued> group) EXCLUDES(mutex_);
   void Fail(const Error& error, std::vector<Queued>& group) EXCLUDES(mutex_);
   Result<void> RecoverJournal(const Options& options);
-  Result<void> CheckJournalThere(const std::string& file, std::optional<Millis> lost);
-  Result<void> MarkJournalInUse(bool in_use);
-  Result<void> WriteGroup(const std::vector<Queued>& group) EXCLUDES(mutex_);
+  Result<void> BeginJournal(std::unique_ptr<Journal> own, std::size_t bytes);
+  Result<void> GiveUpJournal(std::optional<Millis> at);
+  Result<void> ReadMark();
+  Result<void> SetMark(const JournalMark& mark);
+  static Result<void> PutMark(Txn& txn, const JournalMark& mark);
+  Result<void> WriteGroup(const std::vector<Queued>& group, const std::optional<JournalMark>& mark = std::nullopt)
+      EXCLUDES(mutex_);
   Result<void> Trim(Txn& txn, std::uint64_t before);
   Result<KekCounters> CountersAt(ByteView key) const;
   Result<void> CheckSize(Log log, std::uint64_t size) const EXCLUDES(mutex_);
@@ -166,7 +180,8 @@ class Ledger {
   LogTree evidence_tree_{Log::kEvidence};
   std::uint64_t trimmed_ = 0;  // evidence entries that are not stored any more
   std::unique_ptr<Journal> journal_;
-  bool journal_marked_ = false;    // whether the database says that it needs the journal's file
+  std::optional<JournalMark> mark_;
+  bool gave_up_journal_ = false;
   std::vector<Queued> unsettled_;  // acknowledged, in the journal, not in the database
   std::size_t unsettled_entries_ = 0;
   std::chrono::steady_clock::time_point settle_by_;

@@ -60,6 +60,7 @@ Result<void> Show(const CliSession& session, const LedgerShowOptions& options) {
 struct Rebuilt {
   std::size_t rows = 0;
   bool same = false;
+  bool gave_up_journal = false;
 };
 
 Result<std::unique_ptr<ledger::Ledger>> OpenExisting(const std::string& directory, bool without_journal) {
@@ -81,7 +82,7 @@ Result<Rebuilt> Rebuild(const std::string& directory, bool without_journal) {
     return true;
   }));
   TRY(ledger->ReplaceState(rows));
-  return Rebuilt{rows.size(), wanted == stored};
+  return Rebuilt{rows.size(), wanted == stored, ledger->GaveUpJournal()};
 }
 
 }  // namespace
@@ -103,10 +104,16 @@ int RebuildState(const CliSession& session, const std::string& data_directory, b
   const auto rebuilt = Rebuild(data_directory, without_journal);
   if (!rebuilt) return Fail(rebuilt.error());
   if (session.json)
-    PrintJson(bj::object{{"rows", rebuilt->rows}, {"same_as_before", rebuilt->same}});
-  else
+    PrintJson(bj::object{
+        {"rows", rebuilt->rows}, {"same_as_before", rebuilt->same}, {"gave_up_journal", rebuilt->gave_up_journal}});
+  else {
+    if (rebuilt->gave_up_journal)
+      std::cout << "the journal was given up: an entry of the evidence log says so, and it is not taken back\n";
+    else if (without_journal)
+      std::cout << "no journal was missing: nothing was given up\n";
     std::cout << rebuilt->rows << " rows made from the control log; "
               << (rebuilt->same ? "byte for byte the same as before" : "they DIFFERED from what was stored") << "\n";
+  }
   return kExitDone;
 }
 

@@ -46,9 +46,8 @@ constexpr auto kSteps = std::to_array<Step>({
     {"rollback", "put the newest database back, or adopt this one: strongroom propose ledger.adopt --reason WHY"},
     {"no-checkpoint-key", "run strongroom-tokend --config FILE --make-checkpoint-key"},
     {"journal-damaged",
-     "restore a backup; or move evidence.journal away and run strongroom ledger rebuild --data DIR --without-journal: "
-     "the "
-     "evidence of the last moment before the crash is lost then, and the log says so"},
+     "put the whole file back; or move the one that is named away and run strongroom ledger rebuild --data DIR "
+     "--without-journal: the evidence of the last moment before the crash is lost then, and the log says so"},
     {"journal-missing",
      "copy evidence.journal from where data.mdb comes from; if it is lost: strongroom ledger rebuild --data DIR "
      "--without-journal"},

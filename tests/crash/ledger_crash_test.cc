@@ -164,5 +164,39 @@ TEST(LedgerCrash, L2_WhatTheJournalAcknowledgedIsThereAfterAnyHarm) {
   EXPECT_GT(tally.killed, 20);
 }
 
+// A first start, in a folder where another database's journal lies, broken at each of its steps: the next one works,
+// what was acknowledged is there, and the other's journal has not gone.
+TEST(LedgerCrash, L2_AStartThatBreaksHidesNothing) {
+  tests::TempDir strange;
+  ASSERT_EQ(provisioning::RunProcess({STRONGROOM_RECORDER, strange.File("data"), "2", "3"})->status, 0);
+  const auto theirs = tests::ReadFile(strange.File("data/evidence.journal"));
+  ASSERT_NE(theirs.find("srjrnl01"), std::string::npos) << "it has groups";
+  int broken = 0;
+  for (const std::string call : {"pwrite64", "fsync", "rename", "unlink", "fdatasync"})
+    for (const std::string harm : {"error=EIO", "error=ENOSPC", "signal=KILL"})
+      for (int when = 1; when <= (call == "pwrite64" ? 8 : 3); ++when) {
+        const auto what = call + " " + harm + " at call " + std::to_string(when);
+        tests::TempDir dir;
+        const auto data = dir.File("data");
+        std::filesystem::create_directory(data);
+        std::ofstream(data + "/evidence.journal", std::ios::binary) << theirs;
+        const auto ran = provisioning::RunProcess(
+            {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e",
+             "inject=" + call + ":" + harm + ":when=" + std::to_string(when), STRONGROOM_RECORDER, data, "5", "3"});
+        broken += ran->status != 0 ? 1 : 0;
+        std::uint64_t acknowledged = 0;
+        std::istringstream lines(ran->out);
+        for (std::uint64_t size = 0; lines >> size;) acknowledged = size;
+        const auto ledger = Ledger::Open({data, std::size_t{1} << 30});
+        ASSERT_TRUE(ledger) << what << ": " << ledger.error().Line();
+        EXPECT_GE((*ledger)->HeadOf(Log::kEvidence).size, acknowledged) << what;
+        int kept = 0;
+        for (const auto& entry : std::filesystem::directory_iterator(data))
+          kept += tests::ReadFile(entry.path().string()) == theirs ? 1 : 0;
+        EXPECT_EQ(kept, 1) << what << ": the other database's journal";
+      }
+  EXPECT_GT(broken, 15);
+}
+
 }  // namespace
 }  // namespace strongroom::ledger
