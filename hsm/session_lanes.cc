@@ -52,13 +52,27 @@ void SessionLanes::Enter(std::uint64_t source, std::shared_ptr<Batch> batch) {
     work_.NotifyAll();
 }
 
+void SessionLanes::Hold() {
+  const MutexLock lock(mutex_);
+  while (held_) still_.Wait(mutex_);
+  held_ = true;
+  while (running_ > 0) still_.Wait(mutex_);
+}
+
+void SessionLanes::Go() {
+  const MutexLock lock(mutex_);
+  held_ = false;
+  still_.NotifyAll();
+  work_.NotifyAll();
+}
+
 void SessionLanes::Work(unsigned lane, TokenSession& session) {
   while (true) {
     std::shared_ptr<Batch> batch;
     std::size_t at = 0;
     {
       const MutexLock lock(mutex_);
-      while (turns_.empty() && !stopping_) work_.Wait(mutex_);
+      while (held_ || (turns_.empty() && !stopping_)) work_.Wait(mutex_);
       if (turns_.empty()) return;
       auto turn = std::move(turns_.front());
       turns_.pop_front();
@@ -66,12 +80,14 @@ void SessionLanes::Work(unsigned lane, TokenSession& session) {
       at = batch->next++;
       if (batch->next == batch->ops.size()) turn.second.pop_front();
       if (!turn.second.empty()) turns_.push_back(std::move(turn));
+      ++running_;
     }
     watch_.begin(lane);
     auto result = session.Execute(batch->ops[at]);
     watch_.end(lane);
     {
       const MutexLock lock(mutex_);
+      if (--running_ == 0) still_.NotifyAll();
       batch->results[at].emplace(std::move(result));
       if (--batch->left > 0) continue;
     }

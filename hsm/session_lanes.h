@@ -31,6 +31,17 @@ class SessionLanes {
   /// Start queues a batch; `done` is called once, with a result for each operation in order, from the thread that ends
   /// the last of them; of an empty batch, from the caller's.
   void Start(std::uint64_t source, std::vector<KeyOp> ops, Done done) EXCLUDES(mutex_);
+  /// Still holds the lanes between two operations: while it lives none begins and none runs. Waits for those that run.
+  class Still {
+   public:
+    explicit Still(SessionLanes& lanes) : lanes_(lanes) { lanes_.Hold(); }
+    ~Still() { lanes_.Go(); }
+    Still(const Still&) = delete;
+    Still& operator=(const Still&) = delete;
+
+   private:
+    SessionLanes& lanes_;
+  };
   /// Execute starts a batch that the caller keeps, of source 0, and waits for its results.
   std::vector<Result<KeyOpOutput>> Execute(std::span<const KeyOp> ops) EXCLUDES(mutex_);
 
@@ -45,6 +56,8 @@ class SessionLanes {
   };
   void Enter(std::uint64_t source, std::shared_ptr<Batch> batch) EXCLUDES(mutex_);
   void Work(unsigned lane, TokenSession& session) EXCLUDES(mutex_);
+  void Hold() EXCLUDES(mutex_);
+  void Go() EXCLUDES(mutex_);
 
   const std::vector<std::unique_ptr<TokenSession>> sessions_;
   const Watch watch_;
@@ -53,6 +66,9 @@ class SessionLanes {
   // Sources with operations that nobody has begun, whose turn it is first; each with its batches.
   std::deque<std::pair<std::uint64_t, std::deque<std::shared_ptr<Batch>>>> turns_ GUARDED_BY(mutex_);
   bool stopping_ GUARDED_BY(mutex_) = false;
+  CondVar still_;
+  bool held_ GUARDED_BY(mutex_) = false;
+  unsigned running_ GUARDED_BY(mutex_) = 0;  // operations
   std::vector<std::thread> threads_;
 };
 

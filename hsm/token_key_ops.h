@@ -47,7 +47,7 @@ class TokenKeyOps final : public KeyOps {
   Result<crypto::LedgerRecord> ReadLedgerRecord() override EXCLUDES(mutex_);
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override EXCLUDES(mutex_);
   Result<void> GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) override EXCLUDES(mutex_);
-  Result<void> Destroy(crypto::StandingGrant grant, const KeyRef& key) override EXCLUDES(mutex_);
+  Result<void> Destroy(crypto::StandingGrant grant, const KeyRef& key) override EXCLUDES(mutex_, worker_mutex_);
   Result<void> CancelDestruction(const KeyRef& key) override EXCLUDES(mutex_);
 
   bool Broken() const { return shared_.Broken(); }

@@ -93,6 +93,10 @@ Result<void> TokenKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key
   const auto used = std::move(grant);
   TRY(CheckStanding(used, key, /*destroys=*/true));
   if (!token_.IsNamed(key.token)) return NotFound("this host serves token " + token_.identity.serial, "key-missing");
+  // No operation is under way on another session: SoftHSM ends its process when a key goes that one of them uses.
+  std::optional<SessionLanes::Still> still;
+  if (lanes_) still.emplace(*lanes_);
+  const MutexLock one(worker_mutex_);
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     shared_.Count();
     TRY(CheckCourse());

@@ -287,6 +287,61 @@ TEST_P(CustodyContract, Q11_AKekGoesOnlyWhenItsWaitingPeriodIsOver) {
   EXPECT_TRUE(One(WrapOp{other, Dek(32), context_}));
 }
 
+// Keys come and go while every session is busy, one of them with the very key that goes: whoever asks gets the right
+// answer or, of the one that goes, that it is missing, and from the moment its destruction is answered nothing else.
+TEST_P(CustodyContract, Q11_KeysAreMadeAndDestroyedBesideRunningWork) {
+  const auto& quorum = tests::SharedQuorum();
+  const auto ring = crypto::RandomArray<16>();
+  const auto make = [&](std::uint32_t version) {
+    const auto ref = Ref(ring, version, Suite::kKwp);
+    EXPECT_TRUE(ops().Generate(quorum.Grant(ring, version, Suite::kKwp, token_), {ref, KekLabel("k", version)}));
+    return ref;
+  };
+  const auto stays = make(1), goes = make(2);
+  std::atomic<bool> stop{false}, gone{false};
+  std::atomic<int> served{0}, missing{0};
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 6; ++t)
+    threads.emplace_back([&, t] {
+      const auto key = t % 2 == 0 ? stays : goes;
+      for (std::uint8_t i = 0; !stop; ++i) {
+        const bool after = gone;
+        const auto wrapped = One(WrapOp{key, Dek(32, i), context_});
+        const auto opened = wrapped ? One(UnwrapOp{key, wrapped->blob, context_, {}}) : wrapped.error();
+        if (opened) {
+          EXPECT_TRUE(Same(opened->plaintext, Dek(32, i)));
+          EXPECT_FALSE(after && t % 2 == 1) << "a destroyed key answers";
+          ++served;
+        } else {
+          EXPECT_EQ(opened.error().Slug(), "key-missing") << opened.error().Line();
+          EXPECT_EQ(t % 2, 1) << "another key's work is refused";
+          ++missing;
+        }
+      }
+    });
+  const auto until = [&](const std::atomic<int>& count, int more) {
+    const int goal = count + more;
+    const auto bound = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (count < goal && std::chrono::steady_clock::now() < bound) std::this_thread::yield();
+    EXPECT_GE(count, goal);
+  };
+  until(served, 30);
+  for (const std::uint32_t version : {3U, 4U}) EXPECT_TRUE(One(WrapOp{make(version), Dek(32), context_}));
+  ASSERT_TRUE(ops().ChangeLedgerRecord(
+      Approved(quorum, "version.destroy",
+               {{"token", token_}, {"keyring-id", ToHex(ring)}, {"version", "2"}, {"waiting-days", "7"}})));
+  ContractClock::Offset() = Millis{7} * 86'400'000 + 60'000;
+  const auto destroyed = ops().Destroy(tests::MadeUpDestruction(goes.key), goes);
+  EXPECT_TRUE(destroyed) << destroyed.error().Line();
+  gone = true;
+  until(missing, 6);
+  until(served, 30);
+  stop = true;
+  for (auto& thread : threads) thread.join();
+  EXPECT_FALSE(*ops().Find(goes.key));
+  EXPECT_TRUE(*ops().Find(stays.key));
+}
+
 // Q10: by a clock that went back nothing is carried out but the acceptance of that very clock; what was asked for
 // before it is void, whenever its deadline is.
 TEST_P(CustodyContract, Q10_AClockThatWentBackIsAcceptedByQuorumAlone) {
