@@ -182,9 +182,12 @@ Result<std::unique_ptr<Journal>> Journal::Find(const std::string& directory, con
   std::unique_ptr<Journal> best;
   std::uint64_t furthest = 0;
   std::error_code ec;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, ec)) {
-    const auto path = entry.path().string();
-    if (!entry.path().filename().string().starts_with("evidence.journal") || path.ends_with(".new")) continue;
+  std::vector<std::string> paths;
+  for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end; at.increment(ec))
+    if (at->path().filename().string().starts_with("evidence.journal")) paths.push_back(at->path().string());
+  if (ec) return Io(directory + ": " + ec.message(), "ledger-io");
+  for (const auto& path : paths) {
+    if (path.ends_with(".new")) continue;
     TRY_ASSIGN(auto opened, OpenWhole(path));
     const auto name = ReadName(opened.file);
     if (!name || name->id != id) {
@@ -202,7 +205,6 @@ Result<std::unique_ptr<Journal>> Journal::Find(const std::string& directory, con
     furthest = end;
     best = std::move(found);
   }
-  if (ec) return Io(directory + ": " + ec.message(), "ledger-io");
   return best;
 }
 

@@ -203,6 +203,7 @@ TEST_F(Soak, MixedLoadUnderEveryHarm) {
   std::vector<std::unique_ptr<LoadClient>> clients;
   for (unsigned i = 0; i < kClients; ++i) clients.push_back(std::make_unique<LoadClient>(f_, i, stop, may_break, 500));
   std::vector<std::thread> threads;
+  ASSERT_TRUE(Recovers()) << "it does not even start";
   for (auto& client : clients) threads.emplace_back([&client] { client->Run(); });
 
   const auto begin = Clock::now();
