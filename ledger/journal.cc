@@ -181,6 +181,7 @@ Journal::~Journal() { (void)close(fd_); }
 Result<std::unique_ptr<Journal>> Journal::Find(const std::string& directory, const Id& id) {
   std::unique_ptr<Journal> best;
   std::uint64_t furthest = 0;
+  std::optional<Error> trouble;  // of a file that may have been it
   std::error_code ec;
   std::vector<std::string> paths;
   for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end; at.increment(ec))
@@ -188,7 +189,12 @@ Result<std::unique_ptr<Journal>> Journal::Find(const std::string& directory, con
   if (ec) return Io(directory + ": " + ec.message(), "ledger-io");
   for (const auto& path : paths) {
     if (path.ends_with(".new")) continue;
-    TRY_ASSIGN(auto opened, OpenWhole(path));
+    auto read = OpenWhole(path);
+    if (!read) {
+      trouble = read.error();
+      continue;
+    }
+    const auto opened = std::move(*read);
     const auto name = ReadName(opened.file);
     if (!name || name->id != id) {
       (void)close(opened.fd);
@@ -196,15 +202,18 @@ Result<std::unique_ptr<Journal>> Journal::Find(const std::string& directory, con
     }
     std::unique_ptr<Journal> found(
         new Journal(path, opened.fd, static_cast<std::size_t>(name->bytes), id, path == InPlace(directory)));
-    if (opened.file.size() < name->bytes)
-      return Integrity(
+    if (opened.file.size() < name->bytes) {
+      trouble = Integrity(
           path + ": it has " + std::to_string(opened.file.size()) + " of its " + std::to_string(name->bytes) + " bytes",
           "journal-damaged");
+      continue;
+    }
     const auto end = EndOf(GroupsIn(opened.file));
     if (best && (end < furthest || (end == furthest && best->usable_))) continue;
     furthest = end;
     best = std::move(found);
   }
+  if (!best && trouble) return *trouble;
   return best;
 }
 

@@ -18,11 +18,13 @@ Result<void> Ledger::RecoverJournal(const Options& options) {
   TRY(env_->Sync());  // what is read as the database's end is on the disk before the journal goes on from it
   auto found = mark_ ? Journal::Find(env_->directory(), mark_->id) : Journal::FindUnnamed(env_->directory());
   const bool needed = mark_ && mark_->in_use;
-  if (!found && needed) return found.error();
+  if (!found && (needed || !mark_)) return found.error();
   auto own = found ? std::move(*found) : nullptr;
   const auto base = [&] { return Journal::Base{evidence_tree_.frontier().size(), evidence_tree_.frontier().Root()}; };
   if (own) {
     TRY_ASSIGN(auto left, own->Unsettled(base()));
+    // It went on without this database, over what this one was acknowledged for.
+    if (left.ahead && needed) TRY(GiveUpJournal(options.journal_lost));
     if (!left.entries.empty()) {
       std::vector<Queued> group(1);
       for (const auto& raw : left.entries) {
@@ -71,7 +73,8 @@ Result<void> Ledger::BeginJournal(std::unique_ptr<Journal> own, std::size_t byte
 Result<void> Ledger::GiveUpJournal(std::optional<Millis> at) {
   if (!at)
     return Integrity(env_->directory() + ": the journal " + ToHex(mark_->id) +
-                         " is missing, and this database was not closed in order: evidence that was acknowledged last "
+                         " is missing, or went on with a newer copy, and this database was not closed in order: "
+                         "evidence that was acknowledged last "
                          "may be there alone",
                      "journal-missing");
   EvidenceEntry entry;
@@ -94,7 +97,8 @@ Result<void> Ledger::GiveUpJournal(std::optional<Millis> at) {
   }
   std::vector<Queued> group(1);
   group[0].submission.evidence.push_back(std::move(entry));
-  TRY(WriteGroup(group, JournalMark{mark_->id, false}));
+  // Under no file's name: one that turns up later is another's.
+  TRY(WriteGroup(group, JournalMark{crypto::RandomArray<16>(), false}));
   gave_up_journal_ = true;
   return {};
 }

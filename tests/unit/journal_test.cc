@@ -337,6 +337,23 @@ TEST_F(JournalOfALedger, L8_ANewerDatabaseThatComesBackFindsItsJournal) {
   EXPECT_EQ(Entries(), 5U);
 }
 
+// The journal went on without an older copy of the database that was under way: what that one was acknowledged for may
+// have been written over, and it is not opened as if it had not.
+TEST_F(JournalOfALedger, L8_AnOlderCopyUnderANewerJournalIsNotOpenedSilently) {
+  const auto older = dir_.File("older");
+  fs::copy(Killed() + "/data.mdb", older);
+  {
+    const auto ledger = *Ledger::Open({Killed(), kMap});
+    Record(*ledger, 2);
+  }
+  fs::copy(older, Killed() + "/data.mdb", fs::copy_options::overwrite_existing);
+  EXPECT_EQ(Refusal(), "journal-missing");
+  Ledger::Options options{Killed(), kMap};
+  options.journal_lost = 1;
+  EXPECT_EQ((*Ledger::Open(options))->HeadOf(Log::kEvidence).size, 3U);
+  EXPECT_EQ(Entries(), 3U);
+}
+
 // What the build before this one left, whose journals had no name: its acknowledged entries are taken over once.
 TEST_F(JournalOfALedger, L2_AnUnnamedOneOfAnEarlierBuildIsTakenOver) {
   // Its first block goes, and the database's mark: as that build wrote both.
