@@ -35,30 +35,6 @@ void ClockCourse::Accept(ClockReading now) {
   fault_.clear();
 }
 
-Result<Millis> LastTime(const ledger::Ledger& ledger) {
-  Millis last = 0;
-  for (const auto log : {ledger::Log::kControl, ledger::Log::kEvidence}) {
-    const auto size = ledger.HeadOf(log).size;
-    if (size == 0) continue;
-    std::optional<Error> damaged;
-    TRY(ledger.Read(log, size - 1, [&](std::uint64_t, ByteView raw) {
-      const auto take = [&](const auto& entry) {
-        if (entry)
-          last = std::max(last, entry->time);
-        else
-          damaged = entry.error();
-      };
-      if (log == ledger::Log::kControl)
-        take(ledger::DecodeControl(raw));
-      else
-        take(ledger::DecodeEvidence(raw));
-      return false;
-    }));
-    if (damaged) return *damaged;
-  }
-  return last;
-}
-
 LedgerClock::LedgerClock(Millis floor, bool frozen, Read read)
     : read_(std::move(read)), course_(read_(), floor, frozen) {}
 

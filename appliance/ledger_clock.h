@@ -45,9 +45,6 @@ class ClockCourse {
   std::string fault_;
 };
 
-/// LastTime is the latest time that a ledger has seen: that of its last entries. 0 for an empty one.
-Result<Millis> LastTime(const ledger::Ledger& ledger);
-
 /// LedgerClock is thread-safe. A step is found at the next call of Now(), which the appliance makes several times a
 /// second.
 class LedgerClock final : public Clock {

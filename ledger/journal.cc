@@ -143,10 +143,30 @@ std::vector<Group> GroupsIn(ByteView file) {
   return groups;
 }
 
-std::uint64_t EndOf(const std::vector<Group>& groups) {
-  std::uint64_t end = 0;
-  for (const auto& group : groups) end = std::max(end, group.first + group.entries.size());
-  return end;
+struct Left {
+  std::vector<Bytes> entries;
+  bool ahead = false;
+};
+
+// What a database that ends at `base` lacks of these groups.
+Result<Left> LeftIn(std::vector<Group> groups, const Journal::Base& base, const std::string& path) {
+  Left left;
+  left.ahead = std::any_of(groups.begin(), groups.end(), [&](const Group& group) {
+    return group.base.size > base.size || (group.base.size == base.size && group.base.root != base.root);
+  });
+  if (left.ahead) return left;
+  for (auto& group : groups) {
+    // Of an earlier round: the database has it, or, of one whose write failed, nobody was told of it.
+    if (group.base != base) continue;
+    const auto known = base.size + left.entries.size();
+    if (group.first != known)
+      return Integrity(path + ": entries from " + std::to_string(known) +
+                           " on were acknowledged and cannot be read, while those from " + std::to_string(group.first) +
+                           " on can",
+                       "journal-damaged");
+    for (auto& entry : group.entries) left.entries.push_back(std::move(entry));
+  }
+  return left;
 }
 
 std::string InPlace(const std::string& directory) { return directory + "/evidence.journal"; }
@@ -178,56 +198,51 @@ Result<void> SetAside(const std::string& directory) {
 
 Journal::~Journal() { (void)close(fd_); }
 
-Result<std::unique_ptr<Journal>> Journal::Find(const std::string& directory, const Id& id) {
-  std::unique_ptr<Journal> best;
-  std::uint64_t furthest = 0;
-  std::optional<Error> trouble;  // of a file that may have been it
-  std::error_code ec;
+Result<Journal::Found> Journal::Find(const std::string& directory, const std::optional<Id>& id, const Base& base) {
   std::vector<std::string> paths;
-  for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end; at.increment(ec))
-    if (at->path().filename().string().starts_with("evidence.journal")) paths.push_back(at->path().string());
+  std::error_code ec;
+  for (std::filesystem::directory_iterator at(directory, ec), end; !ec && at != end; at.increment(ec)) {
+    const auto file = at->path().filename().string();
+    if (id ? file.starts_with("evidence.journal") && !file.ends_with(".new") : file == "evidence.journal")
+      paths.push_back(at->path().string());
+  }
   if (ec) return Io(directory + ": " + ec.message(), "ledger-io");
+  Found best;
+  bool ahead = false;
+  std::optional<Error> damaged, unreadable;  // of a copy; of a file that may be one
   for (const auto& path : paths) {
-    if (path.ends_with(".new")) continue;
     auto read = OpenWhole(path);
     if (!read) {
-      trouble = read.error();
+      unreadable = read.error();
       continue;
     }
-    const auto opened = std::move(*read);
-    const auto name = ReadName(opened.file);
-    if (!name || name->id != id) {
-      (void)close(opened.fd);
-      continue;
+    const auto name = ReadName(read->file);
+    const bool usable = id && path == InPlace(directory);
+    std::unique_ptr<Journal> journal(new Journal(path, read->fd,
+                                                 name ? static_cast<std::size_t>(name->bytes) : read->file.size(),
+                                                 name ? name->id : Id{}, usable));
+    auto groups = GroupsIn(read->file);
+    if (id ? !name || name->id != *id : name || groups.empty()) continue;
+    auto left = read->file.size() >= journal->bytes_
+                    ? LeftIn(std::move(groups), base, path)
+                    : Result<Left>(Integrity(path + ": it has " + std::to_string(read->file.size()) + " of its " +
+                                                 std::to_string(journal->bytes_) + " bytes",
+                                             "journal-damaged"));
+    if (!left) {
+      damaged = left.error();
+    } else if (left->ahead) {
+      ahead = true;
+    } else if (!best.journal || left->entries.size() > best.entries.size() ||
+               (usable && left->entries.size() == best.entries.size())) {
+      best = {std::move(journal), std::move(left->entries)};
     }
-    std::unique_ptr<Journal> found(
-        new Journal(path, opened.fd, static_cast<std::size_t>(name->bytes), id, path == InPlace(directory)));
-    if (opened.file.size() < name->bytes) {
-      trouble = Integrity(
-          path + ": it has " + std::to_string(opened.file.size()) + " of its " + std::to_string(name->bytes) + " bytes",
-          "journal-damaged");
-      continue;
-    }
-    const auto end = EndOf(GroupsIn(opened.file));
-    if (best && (end < furthest || (end == furthest && best->usable_))) continue;
-    furthest = end;
-    best = std::move(found);
   }
-  if (!best && trouble) return *trouble;
+  if (!best.entries.empty()) return best;
+  // A copy that has nothing of this round is no better than none where another is damaged, or went on elsewhere.
+  if (damaged) return *damaged;
+  if (ahead) return Found();
+  if (!best.journal && unreadable) return *unreadable;
   return best;
-}
-
-Result<std::unique_ptr<Journal>> Journal::FindUnnamed(const std::string& directory) {
-  const auto path = InPlace(directory);
-  std::unique_ptr<Journal> unnamed;
-  if (access(path.c_str(), F_OK) != 0) return unnamed;
-  TRY_ASSIGN(auto opened, OpenWhole(path));
-  if (ReadName(opened.file) || GroupsIn(opened.file).empty()) {
-    (void)close(opened.fd);
-    return unnamed;
-  }
-  unnamed.reset(new Journal(path, opened.fd, opened.file.size(), Id{}, false));
-  return unnamed;
 }
 
 Result<std::unique_ptr<Journal>> Journal::Create(const std::string& directory, std::size_t bytes) {
@@ -267,28 +282,6 @@ Result<void> Journal::Fill() const {
 Result<void> Journal::Remove() {
   if (unlink(path_.c_str()) != 0 && errno != ENOENT) return Failed(path_, "remove");
   return {};
-}
-
-Result<Journal::Left> Journal::Unsettled(const Base& base) const {
-  TRY_ASSIGN(const auto file, ReadWhole(path_, fd_, bytes_));
-  auto groups = GroupsIn(file);
-  Left left;
-  left.ahead = std::any_of(groups.begin(), groups.end(), [&](const Group& group) {
-    return group.base.size > base.size || (group.base.size == base.size && group.base.root != base.root);
-  });
-  if (left.ahead) return left;
-  for (auto& group : groups) {
-    // Of an earlier round: the database has it, or, of one whose write failed, nobody was told of it.
-    if (group.base != base) continue;
-    const auto known = base.size + left.entries.size();
-    if (group.first != known)
-      return Integrity(path_ + ": entries from " + std::to_string(known) +
-                           " on were acknowledged and cannot be read, while those from " + std::to_string(group.first) +
-                           " on can",
-                       "journal-damaged");
-    for (auto& entry : group.entries) left.entries.push_back(std::move(entry));
-  }
-  return left;
 }
 
 void Journal::Begin(const Base& base) {

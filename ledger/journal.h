@@ -2,6 +2,7 @@
 // The journal: evidence on the disk before the database has it (ledger/FORMAT.md).
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -28,17 +29,18 @@ class Journal {
     crypto::Digest root{};
     bool operator==(const Base&) const = default;
   };
-  struct Left {
-    std::vector<Bytes> entries;  // acknowledged and not in the database, in order and as stored
-    bool ahead =
-        false;  // it went on with a database that is newer than this one, or another: nothing of it is this one's
+  struct Found {
+    std::unique_ptr<Journal> journal;  // null: it is not there
+    std::vector<Bytes> entries;        // acknowledged and not in the database, in order and as stored
   };
 
-  /// Find opens the journal with this id, wherever in the folder it lies; null when it is not there. Of several copies
-  /// it is the one that goes furthest. kIntegrity (journal-damaged) when a part of its file is missing.
-  static Result<std::unique_ptr<Journal>> Find(const std::string& directory, const Id& id);
-  /// FindUnnamed opens a journal that an earlier build left, without an id; null when there is none.
-  static Result<std::unique_ptr<Journal>> FindUnnamed(const std::string& directory);
+  /// Find opens the journal with this id, wherever in the folder it lies, and reads what a database that ends at `base`
+  /// lacks; without an id, one in place that an earlier build left without a name. A group that was cut off by a crash
+  /// was never acknowledged and is left out. A journal that went on with a newer database than this one, or another, is
+  /// as if it were not there: nothing of it is taken. Of several copies it is the one that has most of what is lacking.
+  /// kIntegrity (journal-damaged) when a part of its file is missing, or a group behind an unreadable one shows that
+  /// acknowledged entries cannot be read, and no other copy has them: nothing is dropped silently.
+  static Result<Found> Find(const std::string& directory, const std::optional<Id>& id, const Base& base);
   /// Create makes an empty one in `evidence.journal`, `bytes` long, each of them written and synced once, so that a
   /// later write changes nothing but data. Whatever has groups there is set aside under its id. kUnavailable
   /// (ledger-full) without room for it, and then everything is as it was; kIo.
@@ -50,10 +52,6 @@ class Journal {
   const Id& id() const { return id_; }
   /// Usable tells whether it can be written: it has an id and lies in `evidence.journal`.
   bool Usable() const { return usable_; }
-  /// Unsettled reads what a database that ends at `base` lacks. A group that was cut off by a crash was never
-  /// acknowledged and is left out. kIntegrity (journal-damaged) when a group behind an unreadable one shows that
-  /// acknowledged entries cannot be read: nothing is dropped silently.
-  Result<Left> Unsettled(const Base& base) const;
   /// Remove deletes the file, which nothing needs any more.
   Result<void> Remove();
   /// Begin starts a round: all that the journal has lies in the database, durably, which ends at `base`.

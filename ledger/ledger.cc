@@ -77,13 +77,13 @@ Result<std::unique_ptr<Ledger>> Ledger::Open(const Options& options) {
                        "ledger-damaged");
     TRY(txn.Commit());
   }
+  TRY(ledger->RecoverJournal(options));
   {
     const MutexLock lock(ledger->mutex_);
     ledger->control_head_ = HeadFor(ledger->control_tree_.frontier());
     ledger->evidence_head_ = HeadFor(ledger->evidence_tree_.frontier());
     ledger->evidence_first_ = ledger->trimmed_;
   }
-  TRY(ledger->RecoverJournal(options));
   ledger->writer_ = std::thread([l = ledger.get()] { l->WriteLoop(); });
   return ledger;
 }

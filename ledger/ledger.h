@@ -110,6 +110,8 @@ class Ledger {
   /// SettledHead is HeadOf without waiting for anybody, not even for a disk that hangs: what was acknowledged within
   /// the last moment may be missing from it.
   Head SettledHead(Log log) const EXCLUDES(mutex_);
+  /// LastTime is the latest time that was recorded: that of the logs' last entries. 0 of an empty ledger.
+  Result<Millis> LastTime() const;
   /// FirstStored is the index of the first entry of a log that is stored: 0 unless what was before it is archived.
   std::uint64_t FirstStored(Log log) const EXCLUDES(mutex_);
   /// FrontierAt is the frontier of a log's first `size` entries, from tiles.

@@ -116,6 +116,23 @@ Result<void> Ledger::Read(Log log, std::uint64_t from,
                   [&](ByteView key, ByteView entry) { return visit(IndexOf(key), entry); });
 }
 
+Result<Millis> Ledger::LastTime() const {
+  TRY(AwaitSettled());
+  TRY_ASSIGN(const auto txn, env_->Read());
+  Millis last = 0;
+  TRY_ASSIGN(const auto control, txn.LastBefore(Table::kControl, IndexKey(~std::uint64_t{0})));
+  if (control) {
+    TRY_ASSIGN(const auto entry, DecodeControl(control->second));
+    last = entry.time;
+  }
+  TRY_ASSIGN(const auto evidence, txn.LastBefore(Table::kEvidence, IndexKey(~std::uint64_t{0})));
+  if (evidence) {
+    TRY_ASSIGN(const auto entry, DecodeEvidence(evidence->second));
+    last = std::max(last, entry.time);
+  }
+  return last;
+}
+
 Result<void> Ledger::ReadState(const std::function<bool(std::string_view, ByteView)>& visit) const {
   TRY_ASSIGN(const auto txn, env_->Read());
   return txn.Scan(Table::kState, {}, [&](ByteView key, ByteView value) { return visit(AsText(key), value); });

@@ -8,7 +8,6 @@
 namespace strongroom::ledger {
 namespace {
 constexpr std::string_view kJournalKey = "journal";
-Head HeadFor(const crypto::MerkleFrontier& tree) { return {tree.size(), tree.Root()}; }
 }  // namespace
 
 // Every group of a journal goes from here into the database before anything else does: order in the log is order of
@@ -16,35 +15,23 @@ Head HeadFor(const crypto::MerkleFrontier& tree) { return {tree.size(), tree.Roo
 Result<void> Ledger::RecoverJournal(const Options& options) {
   TRY(ReadMark());
   TRY(env_->Sync());  // what is read as the database's end is on the disk before the journal goes on from it
-  auto found = mark_ ? Journal::Find(env_->directory(), mark_->id) : Journal::FindUnnamed(env_->directory());
-  const bool needed = mark_ && mark_->in_use;
-  if (!found && (needed || !mark_)) return found.error();
-  auto own = found ? std::move(*found) : nullptr;
   const auto base = [&] { return Journal::Base{evidence_tree_.frontier().size(), evidence_tree_.frontier().Root()}; };
-  if (own) {
-    TRY_ASSIGN(auto left, own->Unsettled(base()));
-    // It went on without this database, over what this one was acknowledged for.
-    if (left.ahead && needed) TRY(GiveUpJournal(options.journal_lost));
-    if (!left.entries.empty()) {
-      std::vector<Queued> group(1);
-      for (const auto& raw : left.entries) {
-        TRY_ASSIGN(auto entry, DecodeEvidence(raw));
-        group[0].submission.evidence.push_back(std::move(entry));
-      }
-      group[0].encoded = std::move(left.entries);
-      TRY(WriteGroup(group));
+  const bool closed_in_order = mark_ && !mark_->in_use;
+  auto own = Journal::Find(env_->directory(), mark_ ? std::optional(mark_->id) : std::nullopt, base());
+  // What a database that was closed in order has beside it is not its matter.
+  if (!own && !closed_in_order) return own.error();
+  auto found = own ? std::move(*own) : Journal::Found();
+  if (mark_ && mark_->in_use && !found.journal) TRY(GiveUpJournal(options.journal_lost));
+  if (!found.entries.empty()) {
+    std::vector<Queued> group(1);
+    for (const auto& raw : found.entries) {
+      TRY_ASSIGN(auto entry, DecodeEvidence(raw));
+      group[0].submission.evidence.push_back(std::move(entry));
     }
-    // Of an earlier build, and in the database now: its place is wanted.
-    if (!mark_ && !left.ahead) TRY(own->Remove());
-    if (!mark_ || left.ahead) own.reset();
-  } else if (needed) {
-    TRY(GiveUpJournal(options.journal_lost));
+    group[0].encoded = std::move(found.entries);
+    TRY(WriteGroup(group));
   }
-  {
-    const MutexLock lock(mutex_);
-    evidence_head_ = HeadFor(evidence_tree_.frontier());
-  }
-  TRY(BeginJournal(std::move(own), options.journal_bytes));
+  TRY(BeginJournal(std::move(found.journal), options.journal_bytes));
   if (journal_) journal_->Begin(base());
   return {};
 }
@@ -66,35 +53,22 @@ Result<void> Ledger::BeginJournal(std::unique_ptr<Journal> own, std::size_t byte
     if (!marked) journal_.reset();
   }
   if (!journal_) return former && former->in_use ? SetMark({former->id, false}) : Result<void>();
-  // What had been set aside lies in the database.
-  return own ? own->Remove() : Result<void>();
+  // What had been set aside lies in the database. One without a name may be another's and stays.
+  return own && former ? own->Remove() : Result<void>();
 }
 
 Result<void> Ledger::GiveUpJournal(std::optional<Millis> at) {
   if (!at)
     return Integrity(env_->directory() + ": the journal " + ToHex(mark_->id) +
-                         " is missing, or went on with a newer copy, and this database was not closed in order: "
-                         "evidence that was acknowledged last "
-                         "may be there alone",
+                         " is missing or went on with a newer database, and this one was not closed in order: evidence "
+                         "that was acknowledged last may be missing",
                      "journal-missing");
   EvidenceEntry entry;
   entry.principal = "-";
   entry.outcome = "journal-missing";
-  entry.time = *at;
-  {
-    // Not before what is known to have been: time that was recorded does not run back.
-    TRY_ASSIGN(const auto txn, env_->Read());
-    TRY_ASSIGN(const auto evidence, txn.LastBefore(Table::kEvidence, IndexKey(~std::uint64_t{0})));
-    if (evidence) {
-      TRY_ASSIGN(const auto last, DecodeEvidence(evidence->second));
-      entry.time = std::max(entry.time, last.time);
-    }
-    TRY_ASSIGN(const auto control, txn.LastBefore(Table::kControl, IndexKey(~std::uint64_t{0})));
-    if (control) {
-      TRY_ASSIGN(const auto last, DecodeControl(control->second));
-      entry.time = std::max(entry.time, last.time);
-    }
-  }
+  // Time that was recorded does not run back.
+  TRY_ASSIGN(const auto last, LastTime());
+  entry.time = std::max(*at, last);
   std::vector<Queued> group(1);
   group[0].submission.evidence.push_back(std::move(entry));
   // Under no file's name: one that turns up later is another's.

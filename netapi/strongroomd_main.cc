@@ -112,7 +112,7 @@ int Serve(const netapi::ServerConfig& config, const std::string& first_boot) {
   if (!ledger) return Complain(ledger.error());
   auto state = appliance::LoadVerified(**ledger);
   if (!state) return Complain(state.error());
-  const auto seen = appliance::LastTime(**ledger);
+  const auto seen = (*ledger)->LastTime();
   if (!seen) return Complain(seen.error());
   appliance::LedgerClock clock(*seen, state->clock_frozen);
   hsm::RemoteKeyOps::Options remote;

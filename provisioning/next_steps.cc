@@ -49,7 +49,8 @@ constexpr auto kSteps = std::to_array<Step>({
      "put the whole file back; or move the one that is named away and run strongroom ledger rebuild --data DIR "
      "--without-journal: the evidence of the last moment before the crash is lost then, and the log says so"},
     {"journal-missing",
-     "copy evidence.journal from where data.mdb comes from; if it is lost: strongroom ledger rebuild --data DIR "
+     "copy both data.mdb and evidence.journal from where data.mdb comes from; if it is lost: strongroom ledger rebuild "
+     "--data DIR "
      "--without-journal"},
     {"ledger-failed", "free disk space, then restart strongroomd"},
     {"already-running", "stop the other one first, or use another directory"},

@@ -7,6 +7,8 @@
 #include <unistd.h>
 
 #include <array>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <random>
 #include <sstream>
@@ -164,38 +166,76 @@ TEST(LedgerCrash, L2_WhatTheJournalAcknowledgedIsThereAfterAnyHarm) {
   EXPECT_GT(tally.killed, 20);
 }
 
-// A first start, in a folder where another database's journal lies, broken at each of its steps: the next one works,
-// what was acknowledged is there, and the other's journal has not gone.
+// A start in a folder where another database's journal is in the place, broken at each of its steps: the first start of
+// a new database, and one that takes over its own journal from where it was set aside. The next start works, what was
+// acknowledged is there once, and the other's journal has not gone.
 TEST(LedgerCrash, L2_AStartThatBreaksHidesNothing) {
-  tests::TempDir strange;
-  ASSERT_EQ(provisioning::RunProcess({STRONGROOM_RECORDER, strange.File("data"), "2", "3"})->status, 0);
-  const auto theirs = tests::ReadFile(strange.File("data/evidence.journal"));
-  ASSERT_NE(theirs.find("srjrnl01"), std::string::npos) << "it has groups";
-  int broken = 0;
-  for (const std::string call : {"pwrite64", "fsync", "rename", "unlink", "fdatasync"})
-    for (const std::string harm : {"error=EIO", "error=ENOSPC", "signal=KILL"})
-      for (int when = 1; when <= (call == "pwrite64" ? 8 : 3); ++when) {
-        const auto what = call + " " + harm + " at call " + std::to_string(when);
-        tests::TempDir dir;
-        const auto data = dir.File("data");
-        std::filesystem::create_directory(data);
-        std::ofstream(data + "/evidence.journal", std::ios::binary) << theirs;
-        const auto ran = provisioning::RunProcess(
-            {"strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call, "-e",
-             "inject=" + call + ":" + harm + ":when=" + std::to_string(when), STRONGROOM_RECORDER, data, "5", "3"});
-        broken += ran->status != 0 ? 1 : 0;
-        std::uint64_t acknowledged = 0;
-        std::istringstream lines(ran->out);
-        for (std::uint64_t size = 0; lines >> size;) acknowledged = size;
-        const auto ledger = Ledger::Open({data, std::size_t{1} << 30});
-        ASSERT_TRUE(ledger) << what << ": " << ledger.error().Line();
-        EXPECT_GE((*ledger)->HeadOf(Log::kEvidence).size, acknowledged) << what;
-        int kept = 0;
-        for (const auto& entry : std::filesystem::directory_iterator(data))
-          kept += tests::ReadFile(entry.path().string()) == theirs ? 1 : 0;
-        EXPECT_EQ(kept, 1) << what << ": the other database's journal";
-      }
-  EXPECT_GT(broken, 15);
+  namespace fs = std::filesystem;
+  // As a killed service leaves it: three entries in the journal alone.
+  const auto killed = [](const tests::TempDir& dir) {
+    Ledger::Options options{dir.File("data"), std::size_t{1} << 30};
+    options.settle_after = std::chrono::hours(1);
+    options.journal_bytes = std::size_t{64} << 10;
+    const auto ledger = *Ledger::Open(options);
+    Submission s;
+    s.evidence.resize(3);
+    for (auto& entry : s.evidence) entry.outcome = "ok";
+    EXPECT_TRUE(ledger->Record(std::move(s)));
+    for (const auto* name : {"/data.mdb", "/evidence.journal"}) fs::copy(dir.File("data") + name, dir.path() + name);
+  };
+  tests::TempDir strange, own;
+  killed(strange);
+  killed(own);
+  const auto theirs = tests::ReadFile(strange.path() + "/evidence.journal");
+  const auto start = [&](const std::string& data, const std::vector<std::string>& inject, bool takes_over) {
+    fs::create_directory(data);
+    std::ofstream(data + "/evidence.journal", std::ios::binary) << theirs;
+    if (takes_over) {
+      fs::copy(own.path() + "/data.mdb", data);
+      fs::copy(own.path() + "/evidence.journal", data + "/evidence.journal.aside");
+    }
+    std::vector<std::string> command = {"strace", "-f", "-qq", "-o", "/dev/null"};
+    command.insert(command.end(), inject.begin(), inject.end());
+    command.insert(command.end(), {STRONGROOM_RECORDER, data, "5", "3"});
+    return *provisioning::RunProcess(command);
+  };
+  const auto judge = [&](const std::string& data, const std::string& told, bool takes_over, const std::string& what) {
+    std::uint64_t acknowledged = takes_over ? 3 : 0;
+    const std::uint64_t all = acknowledged + 15;
+    std::istringstream lines(told);
+    for (std::uint64_t size = 0; lines >> size;) acknowledged = size;
+    const auto ledger = Ledger::Open({data, std::size_t{1} << 30});
+    ASSERT_TRUE(ledger) << what << ": " << ledger.error().Line();
+    EXPECT_GE((*ledger)->HeadOf(Log::kEvidence).size, acknowledged) << what;
+    EXPECT_LE((*ledger)->HeadOf(Log::kEvidence).size, all) << what << ": nothing twice";
+    int kept = 0;
+    for (const auto& entry : fs::directory_iterator(data))
+      kept += entry.file_size() == theirs.size() && tests::ReadFile(entry.path().string()) == theirs ? 1 : 0;
+    EXPECT_EQ(kept, 1) << what << ": the other database's journal";
+  };
+  for (const bool takes_over : {false, true}) {
+    tests::TempDir whole;
+    const auto unbroken = start(whole.File("data"), {"-e", "trace=rename"}, takes_over);
+    ASSERT_EQ(unbroken.status, 0) << unbroken.err;
+    judge(whole.File("data"), unbroken.out, takes_over, "unbroken");
+    int failed = 0, killed_in = 0;
+    for (const std::string call : {"pwrite64", "fsync", "rename", "unlink", "fdatasync"})
+      for (const std::string harm : {"error=EIO", "error=ENOSPC", "signal=KILL"})
+        for (int when = 1; when <= (call == "pwrite64" ? 8 : 3); ++when) {
+          const auto what =
+              call + " " + harm + " at call " + std::to_string(when) + (takes_over ? ", taking over" : "");
+          tests::TempDir dir;
+          const auto ran =
+              start(dir.File("data"),
+                    {"-e", "trace=" + call, "-e", "inject=" + call + ":" + harm + ":when=" + std::to_string(when)},
+                    takes_over);
+          failed += ran.status == 3 || ran.status == 4 ? 1 : 0;
+          killed_in += ran.status > 128 ? 1 : 0;
+          judge(dir.File("data"), ran.out, takes_over, what);
+        }
+    EXPECT_GT(failed, 10) << takes_over;
+    EXPECT_GT(killed_in, 8) << takes_over;
+  }
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ class ClockWorld : public testing::Test {
     w_.Close();
     w_.ledger = *ledger::Ledger::Open({w_.dir.File("data"), std::size_t{1} << 30});
     auto state = *appliance::Load(*w_.ledger);
-    clock_ = std::make_unique<appliance::LedgerClock>(*appliance::LastTime(*w_.ledger), state.clock_frozen,
+    clock_ = std::make_unique<appliance::LedgerClock>(*w_.ledger->LastTime(), state.clock_frozen,
                                                       [this] { return reading_; });
     w_.governance = std::make_unique<appliance::Governance>(*w_.ledger, w_.token, *clock_, std::move(state));
   }

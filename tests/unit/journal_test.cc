@@ -24,14 +24,14 @@ Result<void> Put(Journal& journal, const std::vector<Bytes>& group) {
 
 class JournalTest : public testing::Test {
  protected:
-  // The one that lies in the folder in place, or a new one.
-  std::unique_ptr<Journal> Open() {
-    auto journal = id_ ? *Journal::Find(dir_.path(), *id_) : nullptr;
+  // The one of the test's id, or a new one.
+  std::unique_ptr<Journal> Open(const Journal::Base& base = At(0)) {
+    auto journal = id_ ? std::move(Journal::Find(dir_.path(), id_, base)->journal) : nullptr;
     if (!journal) journal = *Journal::Create(dir_.path(), kBytes);
     id_ = journal->id();
     return journal;
   }
-  Result<Journal::Left> LeftAt(const Journal::Base& base) { return Open()->Unsettled(base); }
+  Result<Journal::Found> FoundAt(const Journal::Base& base) { return Journal::Find(dir_.path(), id_, base); }
   std::string File() const { return dir_.path() + "/evidence.journal"; }
   void Overwrite(std::size_t at, std::uint8_t mask) const {
     std::fstream file(File(), std::ios::in | std::ios::out | std::ios::binary);
@@ -44,7 +44,7 @@ class JournalTest : public testing::Test {
   // Three groups of two entries behind `base`, each a block of 4096 bytes, behind the first block, which names the
   // file.
   void Three(const Journal::Base& base) {
-    const auto journal = Open();
+    const auto journal = Open(base);
     journal->Begin(base);
     for (int n = 0; n < 3; ++n) {
       const std::vector<Bytes> group = {Entry(2 * n), Entry(2 * n + 1)};
@@ -56,7 +56,8 @@ class JournalTest : public testing::Test {
 };
 
 TEST_F(JournalTest, ANewOneHasNothingAndAnUnusableFolderIsNamed) {
-  EXPECT_TRUE(LeftAt(At(0))->entries.empty());
+  const auto fresh = Open();
+  EXPECT_TRUE(FoundAt(At(0))->entries.empty());
   const auto none = Journal::Create(dir_.File("not-there"), kBytes);
   ASSERT_FALSE(none);
   EXPECT_NE(none.error().detail.find("not-there"), std::string::npos);
@@ -64,10 +65,10 @@ TEST_F(JournalTest, ANewOneHasNothingAndAnUnusableFolderIsNamed) {
 
 TEST_F(JournalTest, L2_WhatWasAcknowledgedIsFoundInOrder) {
   Three(At(10));
-  const auto left = *LeftAt(At(10));
+  const auto left = *FoundAt(At(10));
   ASSERT_EQ(left.entries.size(), 6U);
   for (int n = 0; n < 6; ++n) EXPECT_EQ(left.entries[static_cast<std::size_t>(n)], Entry(n));
-  EXPECT_TRUE(LeftAt(At(16))->entries.empty()) << "the database has it";
+  EXPECT_TRUE(FoundAt(At(16))->entries.empty()) << "the database has it";
 }
 
 // A crash within the last group's write: any cut and any changed byte of it leave the groups before it, and nothing of
@@ -76,12 +77,12 @@ TEST_F(JournalTest, L2_AGroupThatWasCutOffWasNeverAcknowledged) {
   Three(At(10));
   for (std::size_t at = 3 * 4096; at < 3 * 4096 + 300; at += 7) {
     Overwrite(at, 0x40);
-    const auto left = LeftAt(At(10));
+    const auto left = FoundAt(At(10));
     ASSERT_TRUE(left) << at;
     EXPECT_EQ(left->entries.size(), 4U) << at;
     Overwrite(at, 0x40);
   }
-  EXPECT_EQ(LeftAt(At(10))->entries.size(), 6U);
+  EXPECT_EQ(FoundAt(At(10))->entries.size(), 6U);
 }
 
 // A group behind one that cannot be read says that the unreadable one was acknowledged: it is not dropped silently.
@@ -89,7 +90,7 @@ TEST_F(JournalTest, L2_ADamagedGroupBeforeAnotherIsDamage) {
   Three(At(10));
   for (const std::size_t at : {3, 20, 100, 4200}) {
     Overwrite(4096 + at, 0x01);
-    const auto left = LeftAt(At(10));
+    const auto left = FoundAt(At(10));
     ASSERT_FALSE(left) << at;
     EXPECT_EQ(left.error().Slug(), "journal-damaged");
     Overwrite(4096 + at, 0x01);
@@ -99,20 +100,32 @@ TEST_F(JournalTest, L2_ADamagedGroupBeforeAnotherIsDamage) {
 // A file that says another name, or none, is not this one; and of this one no byte may be missing.
 TEST_F(JournalTest, L2_OnlyTheWholeFileOfThisNameIsFound) {
   Three(At(10));
-  EXPECT_EQ(*Journal::Find(dir_.path(), crypto::RandomArray<16>()), nullptr);
+  const auto found = [&](const Journal::Id& id) { return Journal::Find(dir_.path(), id, At(10))->journal != nullptr; };
+  EXPECT_TRUE(found(*id_));
+  EXPECT_FALSE(found(crypto::RandomArray<16>()));
   for (const std::size_t at : {0, 9, 25, 40}) {
     Overwrite(at, 0x01);
-    EXPECT_EQ(*Journal::Find(dir_.path(), *id_), nullptr) << at;
+    EXPECT_FALSE(found(*id_)) << at;
     Overwrite(at, 0x01);
   }
   for (const std::uintmax_t size : {std::uintmax_t{kBytes} - 1, std::uintmax_t{3 * 4096}, std::uintmax_t{4096}}) {
     fs::resize_file(File(), size);
-    const auto cut = Journal::Find(dir_.path(), *id_);
+    const auto cut = FoundAt(At(10));
     ASSERT_FALSE(cut) << size;
     EXPECT_EQ(cut.error().Slug(), "journal-damaged");
   }
   fs::resize_file(File(), 0);
-  EXPECT_EQ(*Journal::Find(dir_.path(), *id_), nullptr) << "an empty one is none";
+  EXPECT_FALSE(found(*id_)) << "an empty one is none";
+}
+
+// A file beside that cannot be read is no journal's end, and is not passed over where there is nothing else.
+TEST_F(JournalTest, L2_AStrayFileDoesNotHideTheRightOne) {
+  Three(At(10));
+  fs::create_directory(File() + ".bak");
+  EXPECT_EQ(FoundAt(At(10))->entries.size(), 6U);
+  EXPECT_NE(FoundAt(At(16))->journal, nullptr) << "the database has it";
+  fs::rename(File(), dir_.File("elsewhere"));
+  EXPECT_FALSE(FoundAt(At(10)));
 }
 
 // A journal that went on with a newer database, as when an older copy was put back under it, is kept beside under its
@@ -122,10 +135,11 @@ TEST_F(JournalTest, L8_AnotherDatabasesGroupsAreSetAside) {
   Three(At(10));
   auto other = At(10);
   other.root[0] ^= 1;
-  EXPECT_TRUE(LeftAt(other)->ahead) << "as long, and another one";
-  const auto left = *LeftAt(At(7));
-  EXPECT_TRUE(left.ahead);
-  EXPECT_TRUE(left.entries.empty());
+  for (const auto& base : {other, At(7)}) {
+    const auto found = *FoundAt(base);
+    EXPECT_EQ(found.journal, nullptr) << "shorter, or as long and another one";
+    EXPECT_TRUE(found.entries.empty());
+  }
   const auto first = *id_;
   std::vector<Journal::Id> later;
   for (std::uint64_t n = 0; n < 3; ++n) {
@@ -136,11 +150,11 @@ TEST_F(JournalTest, L8_AnotherDatabasesGroupsAreSetAside) {
     ASSERT_TRUE(Put(*journal, one));
     later.push_back(*id_);
   }
-  const auto again = *Journal::Find(dir_.path(), first);
-  ASSERT_NE(again, nullptr);
-  EXPECT_FALSE(again->Usable()) << "it was set aside";
-  EXPECT_EQ(again->Unsettled(At(10))->entries.size(), 6U);
-  for (const auto& id : later) EXPECT_EQ((*Journal::Find(dir_.path(), id))->Unsettled(At(7))->entries.size(), 1U);
+  const auto again = *Journal::Find(dir_.path(), first, At(10));
+  ASSERT_NE(again.journal, nullptr);
+  EXPECT_FALSE(again.journal->Usable()) << "it was set aside";
+  EXPECT_EQ(again.entries.size(), 6U);
+  for (const auto& id : later) EXPECT_EQ(Journal::Find(dir_.path(), id, At(7))->entries.size(), 1U);
   EXPECT_FALSE(fs::exists(File() + ".new"));
 }
 
@@ -150,29 +164,35 @@ TEST_F(JournalTest, AnEmptyOneIsWrittenOver) {
   EXPECT_EQ(std::distance(fs::directory_iterator(dir_.path()), fs::directory_iterator()), 1);
 }
 
-// Of two copies of one journal the one that goes further has what the other lacks.
-TEST_F(JournalTest, L2_TheLongerCopyIsTheOne) {
+// Of two copies of one journal the one that has what this database lacks is taken, wherever it lies: the one that went
+// further as well as the one that did not; and where only a later and an earlier one are left, neither is.
+TEST_F(JournalTest, L2_TheCopyThatFitsTheDatabaseIsTheOne) {
   Three(At(10));
   fs::copy(File(), File() + ".older");
   {
-    const auto journal = Open();
+    const auto journal = Open(At(16));
     journal->Begin(At(16));
     const std::vector<Bytes> one = {Entry(50)};
     ASSERT_TRUE(Put(*journal, one));
   }
-  fs::rename(File(), File() + ".newer");
-  fs::rename(File() + ".older", File());
-  EXPECT_EQ(LeftAt(At(16))->entries.size(), 1U);
+  for (int swapped = 0; swapped < 2; ++swapped) {
+    EXPECT_EQ(FoundAt(At(16))->entries.size(), 1U) << swapped;
+    EXPECT_EQ(FoundAt(At(10))->entries.size(), 6U) << swapped;
+    EXPECT_EQ(FoundAt(At(13))->journal, nullptr) << swapped;
+    fs::rename(File(), File() + ".newer");
+    fs::rename(File() + ".older", File());
+    fs::rename(File() + ".newer", File() + ".older");
+  }
 }
 
 // A round goes over the one before it; what is left of that is the database's already.
 TEST_F(JournalTest, ANewRoundGoesOverTheOldOne) {
   Three(At(10));
-  const auto journal = Open();
+  const auto journal = Open(At(16));
   journal->Begin(At(16));
   const std::vector<Bytes> one = {Entry(50)};
   ASSERT_TRUE(Put(*journal, one));
-  const auto left = *LeftAt(At(16));
+  const auto left = *FoundAt(At(16));
   ASSERT_EQ(left.entries.size(), 1U);
   EXPECT_EQ(left.entries[0], Entry(50));
 }
