@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "appliance/admission.h"
+#include "appliance/gcm_budget.h"
 #include "appliance/refusal_meter.h"
 #include "appliance/state.h"
 #include "crypto/base/mutex.h"
@@ -58,12 +59,6 @@ using DataReply = Result<std::vector<Result<DataAnswer>>>;
 Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
                                                  std::string_view keyring, Operation operation);
 
-/// K4, less what may be under way.
-inline constexpr std::uint64_t kGcmRefuse = (std::uint64_t{1} << 31) - 65536;
-/// CheckGcmBudget: a gcm version, with `more` encryptions on top of what its KEK has done, stays under `refuse`; others
-/// always do. kConflict (gcm-exhausted).
-Result<void> CheckGcmBudget(const ledger::Ledger& ledger, const Version& version, std::uint64_t more,
-                            std::uint64_t refuse = kGcmRefuse);
 /// RefOf is a version's KEK, as the token is asked for it.
 hsm::KeyRef RefOf(const Version& version);
 /// EnvelopeOf is the wrapped DEK of a record of the inventory, as `version` of `keyring` makes it.

@@ -64,14 +64,6 @@ crypto::Envelope EnvelopeOf(const State& state, const Keyring& keyring, const Ve
   return {version.suite, state.roster->instance(), keyring.id, version.number, version.kek, std::move(blob)};
 }
 
-Result<void> CheckGcmBudget(const ledger::Ledger& ledger, const Version& version, std::uint64_t more,
-                            std::uint64_t refuse) {
-  if (version.suite != crypto::Suite::kGcm) return {};
-  TRY_ASSIGN(const auto counters, ledger.CountersNow(version.kek));
-  if (counters.wraps + counters.rewraps_to + more < refuse) return {};
-  return Conflict("this version has done as many GCM encryptions as are safe: rotate the keyring", "gcm-exhausted");
-}
-
 Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
                                                  std::string_view keyring, Operation operation) {
   const auto at = state.keyrings.find(keyring);

@@ -19,7 +19,6 @@ namespace {
 
 constexpr std::string_view kInstall = "install";
 constexpr std::string_view kByInstall = "keyring:install";
-constexpr std::string_view kTokenPrefix = "token:";
 constexpr std::size_t kNamesInText = 32;
 
 Result<crypto::Suite> SuiteOf(const std::string& text) {

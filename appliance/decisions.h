@@ -13,8 +13,8 @@
 
 namespace strongroom::appliance {
 
-inline constexpr Millis kApproveWithin = Millis{24} * 3600 * 1000;
-inline constexpr Millis kExecuteWithin = Millis{48} * 3600 * 1000;
+inline constexpr Millis kApproveWithin = kDay;
+inline constexpr Millis kExecuteWithin = 2 * kDay;
 inline constexpr std::size_t kMaxOpenProposals = 1000;
 
 /// ProposalRequest is what a person asks for. Parameters that she may give: keyring.create: suite (kwp, gcm), custody

@@ -8,8 +8,6 @@
 namespace strongroom::appliance {
 namespace {
 
-constexpr std::string_view kTokenPrefix = "token:";
-
 std::string WithoutPrefix(const std::string& custody) {
   return custody.starts_with(kTokenPrefix) ? custody.substr(kTokenPrefix.size()) : custody;
 }

@@ -10,7 +10,7 @@
 namespace strongroom::appliance {
 namespace {
 constexpr Millis kRetryAfter = Millis{3600} * 1000;
-constexpr Millis kWatchFirst = Millis{24} * 3600 * 1000;
+constexpr Millis kWatchFirst = kDay;
 }  // namespace
 
 Result<int> Governance::RunMandates() {

@@ -25,7 +25,6 @@ Result<const Version*> NumberedVersion(const Keyring& keyring, std::uint64_t num
 namespace {
 
 using To = ledger::VersionMoved::To;
-constexpr std::string_view kTokenPrefix = "token:";
 
 Result<const Version*> VersionOf(const Keyring& keyring, const std::string& number) {
   const auto parsed = crypto::ParseNumber(number);

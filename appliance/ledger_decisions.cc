@@ -34,7 +34,7 @@ std::vector<ledger::ControlBody> VersionEntries(const State& state, const Keyrin
                                                 crypto::Suite suite, const std::string& token) {
   const auto kek = crypto::MakeKeyId(keyring.id, number);
   std::vector<ledger::ControlBody> entries = {
-      ledger::VersionAnnounced{keyring.id, number, suite, "token:" + token, kek, token},
+      ledger::VersionAnnounced{keyring.id, number, suite, std::string(kTokenPrefix) + token, kek, token},
       ledger::VersionActivated{keyring.id, number}};
   if (keyring.name != kInstall) return entries;
   for (const auto& name : WrappedByInstall(state)) {

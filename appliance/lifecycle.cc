@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "appliance/gcm_budget.h"
 #include "appliance/token_decisions.h"
 
 namespace strongroom::appliance {
@@ -332,6 +333,7 @@ Status Lifecycle::Report() const {
   const auto overdue = governance_.Overdue();
   const auto further = further_ ? further_() : std::string();
   const auto state = governance_.Snapshot();
+  const auto worn = GcmBudgetFault(*state, ledger_);
   const MutexLock lock(mutex_);
   status.token = token_;
   status.token_state = JudgeToken({status.hosts, impostor_, canary_wrong_, canary_.empty(), sweep_.empty()});
@@ -358,6 +360,7 @@ Status Lifecycle::Report() const {
   for (const auto& name : overdue) late += (late.empty() ? "overdue: " : ", ") + name;
   if (!late.empty() && !mandate_.empty()) late += " (" + mandate_ + ")";
   add("rotation-overdue", late, "new wraps, where the keyring's policy enforces its rotation");
+  add("gcm-budget", worn, "nothing yet; at the most, new wraps under that version");
   return status;
 }
 

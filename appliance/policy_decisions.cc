@@ -10,7 +10,6 @@
 namespace strongroom::appliance {
 namespace {
 
-constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr Millis kDefaultUntil = 365 * kDay;
 constexpr std::uint32_t kLeastExpiry = 30, kMostExpiry = 3650;
 
@@ -33,7 +32,7 @@ Result<std::uint32_t> ExpiryOf(const Params& params) {
 
 Result<Params> DraftPolicy(const State& state, const ProposalRequest& request, const Drawn& drawn) {
   TRY_ASSIGN(const Keyring* keyring, NamedKeyring(state, request.keyring));
-  if (!keyring->Primary()->custody.starts_with("token:"))
+  if (!keyring->Primary()->custody.starts_with(kTokenPrefix))
     return Conflict("keyring '" + keyring->name + "' has no KEK of its own: its rotation is that of 'install'",
                     "no-own-kek");
   if (drawn.token.empty()) return Unavailable("no token to keep the mandate");
@@ -93,7 +92,7 @@ Result<std::vector<ledger::ControlBody>> JudgeAttestation(const State& state, st
                                                           std::uint64_t number) {
   TRY_ASSIGN(const Keyring* keyring, NamedKeyring(state, name));
   const auto* pending = PendingOf(*keyring);
-  if (pending == nullptr || pending->number != number || !pending->custody.starts_with("token:"))
+  if (pending == nullptr || pending->number != number || !pending->custody.starts_with(kTokenPrefix))
     return Conflict(
         "version " + std::to_string(number) + " of '" + keyring->name + "' does not wait for an attestation",
         "version-state");
@@ -128,7 +127,7 @@ Result<Effect> EffectOfMandate(const State& state, const Keyring& keyring, Milli
     return Forbidden("the next rotation is due at " + FormatTime(NextRotation(keyring)), "mandate-not-due");
   TRY(CheckNonePending(keyring));
   const auto& primary = *keyring.Primary();
-  if (primary.state != VersionState::kActive || !primary.custody.starts_with("token:"))
+  if (primary.state != VersionState::kActive || !primary.custody.starts_with(kTokenPrefix))
     return Conflict("the primary version is " + std::string(ToString(primary.state)), "version-state");
   return RotationOf(state, keyring, primary.suite);
 }

@@ -6,7 +6,7 @@
 namespace strongroom::appliance {
 
 /// A rotation that is this late is overdue.
-inline constexpr Millis kOverdueAfter = Millis{24} * 3600 * 1000;
+inline constexpr Millis kOverdueAfter = kDay;
 
 /// DraftPolicy fills in a proposal of `keyring.set-policy`. A person gives rotate-days (30 to 360 in steps of 30, or
 /// none), until (a time; a year from now unless given), enforce (yes, or no unless given), rewrap (no, or yes unless

@@ -10,9 +10,7 @@ namespace strongroom::appliance {
 namespace {
 
 using Kind = ledger::JobStarted::Kind;
-constexpr std::string_view kTokenPrefix = "token:";
 constexpr std::uint64_t kMostQuietHours = 8760;
-constexpr Millis kHour = Millis{3600} * 1000;
 
 // What a reverse of one keyring does to it, or to one that shares its KEK: the newest version under that KEK is primary
 // again, or there is a new one under it.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "appliance/broker.h"
+#include "appliance/gcm_budget.h"
 #include "appliance/rewrap_decisions.h"
 
 namespace strongroom::appliance {

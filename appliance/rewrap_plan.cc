@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "appliance/broker.h"
+#include "appliance/gcm_budget.h"
 #include "appliance/rewrap_decisions.h"
 #include "appliance/rewrap_jobs.h"
 

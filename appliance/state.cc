@@ -220,7 +220,7 @@ struct Applier {
         case ledger::VersionMoved::To::kPendingDestruction:
           fits = from == kDeactivated || from == kArchived || from == kCompromised;
           v.state = kPendingDestruction;
-          v.due = time + Millis{e.days} * 86'400'000;
+          v.due = time + Millis{e.days} * kDay;
           break;
         case ledger::VersionMoved::To::kKept:
           fits = from == kPendingDestruction;

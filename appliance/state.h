@@ -32,6 +32,9 @@ enum class VersionState : std::uint8_t {
 };
 std::string_view ToString(VersionState state);
 
+/// kTokenPrefix is how the custody of a KEK begins that lies in a token.
+inline constexpr std::string_view kTokenPrefix = "token:";
+
 struct Version {
   std::uint32_t number = 0;
   VersionState state = VersionState::kPreActive;

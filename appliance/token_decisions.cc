@@ -10,7 +10,6 @@
 namespace strongroom::appliance {
 namespace {
 
-constexpr std::string_view kTokenPrefix = "token:";
 constexpr std::size_t kMostTokens = 32;
 
 Result<const Keyring*> WithOwnKek(const State& state, const std::string& name) {

@@ -9,9 +9,8 @@
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::uint8_t kFormat = 6;
+constexpr std::uint8_t kRecordFormat = 6;
 constexpr std::size_t kMaxAnchors = 256;
-constexpr Millis kDay = Millis{24} * 3600 * 1000;
 constexpr std::uint64_t kMaxOverlapDays = 400;
 
 struct Origin {
@@ -224,7 +223,7 @@ Result<LedgerRecord> NewerRecord(const LedgerRecord& a, const LedgerRecord& b) {
 
 Bytes EncodeRecord(const LedgerRecord& record) {
   WireWriter out;
-  out.U8(kFormat);
+  out.U8(kRecordFormat);
   out.U16(static_cast<std::uint16_t>(record.anchors.size()));
   for (const auto& anchor : record.anchors) {
     out.Text(anchor.origin);
@@ -334,7 +333,7 @@ Result<LedgerRecord> DecodeRecord(ByteView bytes) {
       record.custody.members.push_back(std::move(m));
     }
   }
-  if (format < 1 || format > kFormat || !in.Complete() || record.key == 0)
+  if (format < 1 || format > kRecordFormat || !in.Complete() || record.key == 0)
     return Integrity("the anchor record in the token cannot be read", "anchor-damaged");
   return record;
 }

@@ -13,8 +13,7 @@ constexpr std::size_t kMaxSpent = 2000;  // twice what may be open at once
 constexpr std::size_t kMaxPending = 200;
 constexpr std::size_t kMaxMandates = 1000;
 constexpr std::size_t kMaxMembers = 32;
-constexpr Millis kMostLate = Millis{90} * 24 * 3600 * 1000;
-constexpr Millis kDay = Millis{24} * 3600 * 1000;
+constexpr Millis kMostLate = 90 * kDay;
 constexpr std::size_t kArmorLine = 70;
 
 std::string Armored(std::string_view base64) {

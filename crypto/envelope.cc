@@ -5,7 +5,7 @@
 namespace strongroom::crypto {
 namespace {
 constexpr std::string_view kPrefix = "srw1:";
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kEnvelopeFormat = 1;
 }  // namespace
 
 std::string_view ToString(Suite suite) { return suite == Suite::kKwp ? "kwp" : "gcm"; }
@@ -18,7 +18,7 @@ std::optional<Suite> SuiteFromString(std::string_view text) {
 
 std::string FormatEnvelope(const Envelope& envelope) {
   WireWriter out;
-  out.U8(kFormat);
+  out.U8(kEnvelopeFormat);
   out.U8(static_cast<std::uint8_t>(envelope.suite));
   out.Raw(envelope.instance);
   out.Raw(envelope.keyring);
@@ -44,7 +44,7 @@ Result<Envelope> ParseEnvelope(std::string_view text) {
   envelope.kek = in.Array<20>();
   const auto blob = in.Raw(in.U16());
   envelope.blob.assign(blob.begin(), blob.end());
-  if (!in.Complete() || format != kFormat || suite < 1 || suite > 2) return UnwrapFailed();
+  if (!in.Complete() || format != kEnvelopeFormat || suite < 1 || suite > 2) return UnwrapFailed();
   return envelope;
 }
 

@@ -16,8 +16,8 @@
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::uint8_t kEd25519 = 1;
-constexpr std::uint8_t kEcdsa = 2;
+constexpr std::uint8_t kTypeEd25519 = 1;
+constexpr std::uint8_t kTypeEcdsa = 2;
 constexpr std::string_view kDash = "\xE2\x80\x94 ";  // an em dash and a blank
 std::string ToBase64(ByteView bytes) { return EncodeBase64(bytes, Base64::kStandardPadded); }
 std::optional<Bytes> FromBase64Text(std::string_view text) { return DecodeBase64(text, Base64::kStandardPadded); }
@@ -25,7 +25,7 @@ std::optional<Bytes> FromBase64Text(std::string_view text) { return DecodeBase64
 constexpr std::size_t kMaxNote = std::size_t{1} << 20;
 constexpr std::size_t kMaxSignatures = 100;
 
-using PublicKey = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
+using EvpKey = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
 
 std::uint32_t IdOf(const Digest& digest) {
   return static_cast<std::uint32_t>(digest[0]) << 24 | static_cast<std::uint32_t>(digest[1]) << 16 |
@@ -33,7 +33,7 @@ std::uint32_t IdOf(const Digest& digest) {
 }
 
 std::uint32_t KeyIdOf(std::string_view name, std::uint8_t type, ByteView key) {
-  if (type == kEcdsa) return IdOf(Sha256(key));
+  if (type == kTypeEcdsa) return IdOf(Sha256(key));
   const std::array<std::uint8_t, 2> separator = {'\n', type};
   return IdOf(Sha256({AsBytes(name), separator, key}));
 }
@@ -43,12 +43,12 @@ bool IsKeyName(std::string_view name) {
   return std::none_of(name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) <= 0x20; });
 }
 
-PublicKey LoadKey(std::uint8_t type, ByteView key) {
-  if (type == kEd25519 && key.size() == 32)
-    return PublicKey(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, key.data(), key.size()));
-  if (type != kEcdsa) return nullptr;
+EvpKey LoadKey(std::uint8_t type, ByteView key) {
+  if (type == kTypeEd25519 && key.size() == 32)
+    return EvpKey(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, key.data(), key.size()));
+  if (type != kTypeEcdsa) return nullptr;
   const auto* at = key.data();
-  PublicKey loaded(d2i_PUBKEY(nullptr, &at, static_cast<long>(key.size())));
+  EvpKey loaded(d2i_PUBKEY(nullptr, &at, static_cast<long>(key.size())));
   std::array<char, 32> group{};
   std::size_t size = 0;
   const bool p256 = loaded && at == key.data() + key.size() && EVP_PKEY_is_a(loaded.get(), "EC") == 1 &&
@@ -107,10 +107,10 @@ Result<NoteKey> NoteKey::Parse(std::string_view vkey) {
 Result<NoteKey> NoteKey::FromEcdsa(std::string name, ByteView spki) {
   NoteKey key;
   key.name_ = std::move(name);
-  key.type_ = kEcdsa;
+  key.type_ = kTypeEcdsa;
   key.key_.assign(spki.begin(), spki.end());
   key.id_ = KeyIdOf(key.name_, key.type_, key.key_);
-  if (!IsKeyName(key.name_) || !LoadKey(kEcdsa, spki)) return Invalid("not a P-256 key with a name", "bad-vkey");
+  if (!IsKeyName(key.name_) || !LoadKey(kTypeEcdsa, spki)) return Invalid("not a P-256 key with a name", "bad-vkey");
   return key;
 }
 
@@ -123,7 +123,7 @@ std::string NoteKey::Text() const {
 bool NoteKey::Verify(std::string_view text, ByteView signature) const {
   const auto key = LoadKey(type_, key_);
   const std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>> context(EVP_MD_CTX_new());
-  const auto* md = type_ == kEcdsa ? EVP_sha256() : nullptr;
+  const auto* md = type_ == kTypeEcdsa ? EVP_sha256() : nullptr;
   const auto bytes = AsBytes(text);
   const bool good =
       key && context && EVP_DigestVerifyInit(context.get(), nullptr, md, nullptr, key.get()) == 1 &&

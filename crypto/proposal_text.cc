@@ -8,7 +8,7 @@
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::string_view kHeader = "strongroom proposal v1\n";
+constexpr std::string_view kProposalHeader = "strongroom proposal v1\n";
 
 // Each operation, the policy class that it falls under (Q8), and whether it is about one keyring. Who votes on a
 // keyring of an organisation is told by the keyring's name: nothing that is about the whole appliance may have one.
@@ -40,10 +40,10 @@ constexpr std::array<OperationRule, 20> kOperations = {{
 }};
 
 // Votes are for soon: nobody signs for what runs in a year.
-constexpr Millis kMostTime = Millis{31} * 24 * 3600 * 1000;
+constexpr Millis kMostTime = 31 * kDay;
 
 std::string RenderUnchecked(const ProposalText& p) {
-  std::string text(kHeader);
+  std::string text(kProposalHeader);
   const auto line = [&](std::string_view name, std::string_view value) {
     text += name;
     text += ": ";
@@ -155,8 +155,8 @@ Result<std::string> ProposalText::Render() const {
 }
 
 Result<ProposalText> ProposalText::Parse(std::string_view text) {
-  if (text.size() > 65536 || !text.starts_with(kHeader)) return Invalid("not a 'strongroom proposal v1' text");
-  TRY_ASSIGN(auto lines, SplitLines(text.substr(kHeader.size())));
+  if (text.size() > 65536 || !text.starts_with(kProposalHeader)) return Invalid("not a 'strongroom proposal v1' text");
+  TRY_ASSIGN(auto lines, SplitLines(text.substr(kProposalHeader.size())));
   Cursor in(std::move(lines));
   ProposalText p;
   const auto instance = FromHexArray<16>(in.Take("instance"));

@@ -8,7 +8,7 @@
 
 namespace strongroom::crypto {
 namespace {
-constexpr std::string_view kHeader = "strongroom roster v1\n";
+constexpr std::string_view kRosterHeader = "strongroom roster v1\n";
 constexpr std::array<std::pair<Role, std::string_view>, 5> kRoles = {{{Role::kOperator, "operator"},
                                                                       {Role::kCustodian, "custodian"},
                                                                       {Role::kAuditor, "auditor"},
@@ -74,8 +74,8 @@ std::string RosterText(const InstanceId& instance, std::uint64_t version, std::s
   };
   std::sort(parts.principals.begin(), parts.principals.end(),
             [](const auto& a, const auto& b) { return a.name < b.name; });
-  std::string text = std::string(kHeader) + "instance: " + ToHex(instance) + "\nversion: " + std::to_string(version) +
-                     "\nprevious: " + std::string(previous) + "\n";
+  std::string text = std::string(kRosterHeader) + "instance: " + ToHex(instance) +
+                     "\nversion: " + std::to_string(version) + "\nprevious: " + std::string(previous) + "\n";
   for (const auto& [name, needed] : parts.policies) text += "policy: " + name + " " + std::to_string(needed) + "\n";
   for (const auto& [name, organisation] : parts.organisations) {
     std::vector<std::string> policies;
@@ -134,8 +134,8 @@ Result<void> ParseLine(std::string_view name, std::string_view value, RosterPart
 
 Result<Roster> Roster::Parse(std::string_view text) {
   if (text.size() > kMaxRosterBytes) return Invalid("a roster is at most 4 MiB");
-  if (!text.starts_with(kHeader)) return Invalid("not a 'strongroom roster v1' text");
-  TRY_ASSIGN(const auto lines, SplitLines(text.substr(kHeader.size())));
+  if (!text.starts_with(kRosterHeader)) return Invalid("not a 'strongroom roster v1' text");
+  TRY_ASSIGN(const auto lines, SplitLines(text.substr(kRosterHeader.size())));
   if (lines.size() < 3 || lines[0].first != "instance" || lines[1].first != "version" || lines[2].first != "previous")
     return Invalid("a roster begins with instance, version and previous");
   Roster roster;

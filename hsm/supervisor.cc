@@ -84,7 +84,7 @@ std::chrono::milliseconds NextPause(std::chrono::milliseconds pause) {
   return std::min(std::max(pause * 2, std::chrono::milliseconds(20)), std::chrono::milliseconds(2000));
 }
 
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 constexpr auto kStartBound =
     std::chrono::seconds(60);  // a start is not cut short below this: SoftHSM would lose its token
 constexpr auto kStopBound = std::chrono::seconds(15);
@@ -96,8 +96,8 @@ struct Slot {
   std::optional<HostWatch> watch;
   pid_t pid = -1;
   UniqueFd ready;  // open while the host starts
-  Clock::time_point started;
-  Clock::time_point not_before;  // when the next one may start
+  Steady::time_point started;
+  Steady::time_point not_before;  // when the next one may start
   std::chrono::milliseconds pause{0};
   int tries = 0;
   bool leaving = false;
@@ -166,7 +166,7 @@ class Supervisor {
   void StartNext() {
     if (std::any_of(slots_.begin(), slots_.end(), [](const Slot& s) { return s.starting(); })) return;
     for (auto& slot : slots_) {
-      if (slot.pid > 0 || Clock::now() < slot.not_before) continue;
+      if (slot.pid > 0 || Steady::now() < slot.not_before) continue;
       if (const auto started = StartHost(slot); !started) {
         if (!served_) {
           exit_status_ = Complain(started.error());
@@ -214,7 +214,7 @@ class Supervisor {
     slot.pid = pid;
     slot.leaving = false;
     slot.ready = std::move(read_end);
-    slot.started = Clock::now();
+    slot.started = Steady::now();
     ++slot.tries;
     return {};
   }
@@ -223,7 +223,7 @@ class Supervisor {
   void KillHung() {
     for (auto& slot : slots_) {
       if (slot.pid < 0) continue;
-      const bool hung = slot.starting() ? Clock::now() - slot.started > kStartBound
+      const bool hung = slot.starting() ? Steady::now() - slot.started > kStartBound
                                         : slot.watch->BusyMillis() > config_.hang_seconds * 1000;
       if (!hung) continue;
       spdlog::error("host {} hangs in a call to the token: killed", slot.pid);
@@ -235,19 +235,19 @@ class Supervisor {
   void Wait() {
     std::vector<pollfd> polls = {{signals_.get(), POLLIN, 0}};
     Slot* starting = nullptr;
-    auto until = Clock::now() + std::chrono::milliseconds(500);
+    auto until = Steady::now() + std::chrono::milliseconds(500);
     for (auto& slot : slots_) {
       if (slot.starting()) starting = &slot;
-      if (slot.pid < 0 && !latched_) until = std::min(until, std::max(slot.not_before, Clock::now()));
+      if (slot.pid < 0 && !latched_) until = std::min(until, std::max(slot.not_before, Steady::now()));
     }
     if (starting != nullptr) {
       polls.push_back({starting->ready.get(), POLLIN, 0});
-      until = Clock::now() + std::chrono::milliseconds(500);
+      until = Steady::now() + std::chrono::milliseconds(500);
     }
     const auto told_from = polls.size();
     if (latched_)
       for (const auto& slot : slots_) polls.push_back({slot.pid < 0 ? slot.listener.get() : -1, POLLIN, 0});
-    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(until - Clock::now()).count();
+    const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(until - Steady::now()).count();
     (void)poll(polls.data(), polls.size(), static_cast<int>(std::max<std::int64_t>(0, wait + 1)));
     if (StopAsked(signals_.get())) {
       exit_status_ = 0;
@@ -314,18 +314,18 @@ class Supervisor {
 
   static void Delay(Slot& slot) {
     slot.pause = NextPause(slot.pause);
-    slot.not_before = Clock::now() + slot.pause;
+    slot.not_before = Steady::now() + slot.pause;
   }
 
   // Each host ends between two frames; one that does not is killed, for the machine is going down around it.
   void StopAll() {
     for (const auto& slot : slots_)
       if (slot.pid > 0) (void)kill(slot.pid, SIGTERM);
-    const auto until = Clock::now() + kStopBound;
+    const auto until = Steady::now() + kStopBound;
     for (const auto& slot : slots_) {
       if (slot.pid < 0) continue;
       while (waitpid(slot.pid, nullptr, WNOHANG) == 0) {
-        if (Clock::now() > until) (void)kill(slot.pid, SIGKILL);
+        if (Steady::now() > until) (void)kill(slot.pid, SIGKILL);
         pollfd none{-1, 0, 0};
         (void)poll(&none, 1, 5);
       }

@@ -5,7 +5,7 @@
 namespace strongroom::ledger {
 namespace {
 
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kControlFormat = 1;
 
 struct Writer {
   WireWriter& out;
@@ -520,7 +520,7 @@ std::string_view KindName(const ControlBody& body) {
 
 Bytes Encode(const ControlEntry& entry) {
   WireWriter out;
-  out.U8(kFormat);
+  out.U8(kControlFormat);
   out.U8(static_cast<std::uint8_t>(entry.body.index() + 1));
   out.U64(static_cast<std::uint64_t>(entry.time));
   std::visit(Writer{out}, entry.body);
@@ -534,7 +534,7 @@ Result<ControlEntry> DecodeControl(ByteView bytes) {
   ControlEntry entry;
   entry.time = static_cast<Millis>(in.U64());
   entry.body = ReadBody(in, kind);
-  if (format != kFormat || !in.Complete())
+  if (format != kControlFormat || !in.Complete())
     return Integrity("a control entry is damaged or of a format that this version does not know");
   return entry;
 }

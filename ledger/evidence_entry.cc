@@ -6,7 +6,7 @@
 
 namespace strongroom::ledger {
 namespace {
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kEvidenceFormat = 1;
 constexpr std::uint8_t kKind = 1;
 }  // namespace
 
@@ -33,7 +33,7 @@ std::string_view ToString(Operation operation) {
 Bytes Encode(const EvidenceEntry& entry) {
   WireWriter out;
   out.Reserve(192 + entry.uses.size() * 25);
-  out.U8(kFormat);
+  out.U8(kEvidenceFormat);
   out.U8(kKind);
   out.U64(static_cast<std::uint64_t>(entry.time));
   out.Text(entry.request_id);
@@ -82,7 +82,7 @@ Result<EvidenceEntry> DecodeEvidence(ByteView bytes) {
     use.count = in.U32();
     entry.uses.push_back(use);
   }
-  if (format != kFormat || kind != kKind || !in.Complete())
+  if (format != kEvidenceFormat || kind != kKind || !in.Complete())
     return Integrity("an evidence entry is damaged or of a format that this version does not know");
   return entry;
 }

@@ -8,7 +8,7 @@
 namespace strongroom::ledger {
 namespace {
 
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kRecordFormat = 1;
 constexpr std::uint8_t kQuarantined = 0x80;
 
 Bytes DekKey(const crypto::KeyringId& keyring, std::string_view id) {
@@ -138,7 +138,7 @@ bool IsDekId(std::string_view id) {
 Bytes Encode(const DekRecord& record) {
   WireWriter out;
   out.Reserve(16 + record.quarantine.size() + record.blob.size());
-  out.U8(kFormat | (record.quarantine.empty() ? 0 : kQuarantined));
+  out.U8(kRecordFormat | (record.quarantine.empty() ? 0 : kQuarantined));
   out.U32(record.version);
   out.U32(static_cast<std::uint32_t>(record.stored / 1000));
   if (!record.quarantine.empty()) out.Text(record.quarantine);
@@ -158,7 +158,7 @@ Result<DekRecord> DecodeDek(ByteView bytes) {
   }
   const auto blob = in.Raw(in.remaining());
   record.blob.assign(blob.begin(), blob.end());
-  if ((head & ~kQuarantined) != kFormat || !in.Complete())
+  if ((head & ~kQuarantined) != kRecordFormat || !in.Complete())
     return Integrity("a record of the inventory is damaged or of a format that this version does not know");
   return record;
 }

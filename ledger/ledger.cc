@@ -10,10 +10,10 @@
 namespace strongroom::ledger {
 namespace {
 
-constexpr std::string_view kFormatKey = "format";
+constexpr std::string_view kDataFormatKey = "format";
 // 2: acknowledged evidence may lie in the journal; a program that knows only 1 would go on without it. 3: the database
 // names its journal.
-constexpr std::uint32_t kFormat = 3;
+constexpr std::uint32_t kDataFormat = 3;
 constexpr std::size_t kGroupEntries = 4096;
 constexpr std::uint64_t kTrimmedAtOnce = 32 * crypto::kTileWidth;
 // Under load the writer waits this long for as many submissions as came last time: a commit costs two flushes of the
@@ -28,17 +28,17 @@ std::size_t EntriesOf(const Submission& s) {
 Head HeadFor(const crypto::MerkleFrontier& tree) { return {tree.size(), tree.Root()}; }
 
 Result<void> CheckFormat(Txn& txn) {
-  TRY_ASSIGN(const auto stored, txn.Get(Table::kMeta, AsBytes(kFormatKey)));
+  TRY_ASSIGN(const auto stored, txn.Get(Table::kMeta, AsBytes(kDataFormatKey)));
   if (stored) {
     WireReader in(*stored);
     const auto format = in.U32();
-    if (format == 0 || format > kFormat || !in.Complete())
+    if (format == 0 || format > kDataFormat || !in.Complete())
       return Integrity("the data directory has a format that this version does not know", "ledger-format");
-    if (format == kFormat) return {};
+    if (format == kDataFormat) return {};
   }
   WireWriter out;
-  out.U32(kFormat);
-  return txn.Put(Table::kMeta, AsBytes(kFormatKey), out.bytes());
+  out.U32(kDataFormat);
+  return txn.Put(Table::kMeta, AsBytes(kDataFormatKey), out.bytes());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include <boost/json/array.hpp>
 
+#include "appliance/gcm_budget.h"
 #include "appliance/policy_decisions.h"
 #include "netapi/api.h"
 
@@ -69,6 +70,12 @@ void AddRotation(Families& out, const appliance::State& state, Millis now, const
           expires != 0 &&
           (v.state == appliance::VersionState::kActive || v.state == appliance::VersionState::kDeactivated))
         out.Put(static_cast<double>(expires - now) / kMillis, {{"keyring", name}, {"version", std::to_string(number)}});
+  out.Add("strongroom_gcm_encryptions", "made by the primary version of a keyring of suite gcm; it stops at 2^31",
+          Gauge);
+  for (const auto& [name, k] : state.keyrings)
+    if (k->Primary()->suite == crypto::Suite::kGcm)
+      if (const auto done = appliance::GcmEncryptions(ledger, *k->Primary()))
+        out.Put(static_cast<double>(*done), {{"keyring", name}});
   out.Add("strongroom_emergency_open", "1 for a compromised version whose emergency is open", Gauge);
   for (const auto& [key, emergency] : state.emergencies)
     if (const auto* k = state.FindKeyring(key.first); k != nullptr && emergency.closed == 0)

@@ -24,7 +24,7 @@ namespace strongroom::provisioning {
 namespace {
 
 using hsm::UniqueFd;
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 constexpr auto kResendFor = std::chrono::seconds(25);  // shorter than the server waits for a reader
 constexpr std::size_t kResendLines = 500;
 constexpr long kNamedLines = 20;
@@ -36,10 +36,10 @@ class Progress {
   void Count(std::size_t line_bytes) {
     ++lines_;
     bytes_ += static_cast<off_t>(line_bytes) + 1;
-    if (show_ && Clock::now() - drawn_ > std::chrono::milliseconds(200)) Draw();
+    if (show_ && Steady::now() - drawn_ > std::chrono::milliseconds(200)) Draw();
   }
   void Finish() {
-    if (!show_ || drawn_ == Clock::time_point()) return;  // done within a fifth of a second: nothing to clear
+    if (!show_ || drawn_ == Steady::time_point()) return;  // done within a fifth of a second: nothing to clear
     Draw();
     std::cerr << "\n";
   }
@@ -47,7 +47,7 @@ class Progress {
 
  private:
   void Draw() {
-    drawn_ = Clock::now();
+    drawn_ = Steady::now();
     const double seconds = std::chrono::duration<double>(drawn_ - begin_).count();
     const double rate = seconds > 0 ? static_cast<double>(lines_) / seconds : 0;
     std::cerr << "\r";
@@ -62,8 +62,8 @@ class Progress {
   }
   const off_t total_;
   const bool show_;
-  const Clock::time_point begin_ = Clock::now();
-  Clock::time_point drawn_;
+  const Steady::time_point begin_ = Steady::now();
+  Steady::time_point drawn_;
   long lines_ = 0;
   off_t bytes_ = 0;
 };
@@ -143,7 +143,7 @@ class Exchange {
 
   // Resend settles the lines that wait, as batches, before anything behind them is written: order is kept.
   Result<void> Resend() {
-    const auto until = Clock::now() + kResendFor;
+    const auto until = Steady::now() + kResendFor;
     while (!again_.empty()) {
       if (!client_) {
         TRY_ASSIGN(client_, session_.Connect());
@@ -170,8 +170,8 @@ class Exchange {
         again_ = std::move(still);
       }
       if (!again_.empty()) {
-        if (Clock::now() > until) return Unavailable("the token side does not come back");
-        std::this_thread::sleep_until(Clock::now() + std::chrono::milliseconds(50));
+        if (Steady::now() > until) return Unavailable("the token side does not come back");
+        std::this_thread::sleep_until(Steady::now() + std::chrono::milliseconds(50));
       }
     }
     return {};

@@ -8,6 +8,7 @@ namespace strongroom {
 
 /// Millis is milliseconds since 1970-01-01T00:00:00Z.
 using Millis = std::int64_t;
+inline constexpr Millis kHour = 3'600'000, kDay = 24 * kHour;
 
 /// Clock tells the time; decisions never ask it themselves, their shells do and hand `now` in. Thread-safe.
 class Clock {

@@ -16,6 +16,7 @@
 
 #include "crypto/base/secret.h"
 #include "tests/bench/load.h"
+#include "tests/bench/median.h"
 #include "tests/bench/raw_wrap.h"
 #include "tests/bench/rotation_bench.h"
 #include "tests/bench/scale_bench.h"
@@ -27,7 +28,7 @@ namespace strongroom::tests {
 namespace {
 
 namespace bj = boost::json;
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 std::chrono::milliseconds slice{1500};
 
 // Loop runs `work` in `threads` threads for one slice; `work` returns how many operations one call did. Yields
@@ -38,7 +39,7 @@ double Loop(unsigned threads, const std::function<std::function<int()>(unsigned)
   std::vector<std::function<int()>> works;
   for (unsigned i = 0; i < threads; ++i) works.push_back(make_work(i));
   std::vector<std::thread> running;
-  const auto begin = Clock::now();
+  const auto begin = Steady::now();
   for (auto& work : works)
     running.emplace_back([&] {
       long mine = 0;
@@ -48,7 +49,7 @@ double Loop(unsigned threads, const std::function<std::function<int()>(unsigned)
   std::this_thread::sleep_until(begin + slice);
   stop = true;
   for (auto& thread : running) thread.join();
-  return static_cast<double>(done) / std::chrono::duration<double>(Clock::now() - begin).count();
+  return static_cast<double>(done) / std::chrono::duration<double>(Steady::now() - begin).count();
 }
 
 // WithoutEvidence is a dev appliance whose strongroomd is the bench's own build, which records no operation: the other
@@ -125,9 +126,9 @@ class BigLedger {
   // From stopped to ready, starts a second.
   double Starts() {
     Stop();
-    const auto begin = Clock::now();
+    const auto begin = Steady::now();
     f_.Up();
-    return 1 / std::chrono::duration<double>(Clock::now() - begin).count();
+    return 1 / std::chrono::duration<double>(Steady::now() - begin).count();
   }
   double ExportedPerSecond() {
     std::filesystem::remove_all(Export());
@@ -159,9 +160,9 @@ class BigLedger {
   }
   std::string Export() const { return dir_.File("export"); }
   static double PerSecond(const std::function<int()>& work) {
-    const auto begin = Clock::now();
+    const auto begin = Steady::now();
     if (work() != 0) std::abort();
-    return kEntries / std::chrono::duration<double>(Clock::now() - begin).count();
+    return kEntries / std::chrono::duration<double>(Steady::now() - begin).count();
   }
   TempDir dir_;
   DevFixture f_;
@@ -182,8 +183,8 @@ class Barbican {
   ~Barbican() {
     const auto pid = std::stoi(ReadFile(dir_.File("b/pid")));
     (void)kill(pid, SIGTERM);
-    const auto until = Clock::now() + std::chrono::seconds(10);
-    while (kill(pid, 0) == 0 && Clock::now() < until) std::this_thread::yield();
+    const auto until = Steady::now() + std::chrono::seconds(10);
+    while (kill(pid, 0) == 0 && Steady::now() < until) std::this_thread::yield();
   }
   Barbican(const Barbican&) = delete;
   Barbican& operator=(const Barbican&) = delete;
@@ -246,11 +247,6 @@ struct Row {
   std::function<double()> other;
   std::vector<double> ours_seen = {}, other_seen = {}, ratios = {};
 };
-
-double Median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
 
 struct Options {
   bool json = false;

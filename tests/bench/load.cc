@@ -18,7 +18,7 @@
 namespace strongroom::tests {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 
 [[noreturn]] void Die(const std::string& what) {
   std::cerr << "bench: " << what << "\n";
@@ -104,14 +104,14 @@ double Load(const DevFixture& f, const std::string& principal, unsigned connecti
     epoll_event event{EPOLLIN, {.ptr = lines.back().get()}};
     if (epoll_ctl(poller, EPOLL_CTL_ADD, lines.back()->fd(), &event) != 0) Die("epoll");
   }
-  const auto begin = Clock::now();
+  const auto begin = Steady::now();
   for (auto& line : lines) line->Ask(request);
   long done = 0;
   std::array<epoll_event, 256> ready{};
   for (std::size_t under_way = lines.size(); under_way > 0;) {
     const int count = epoll_wait(poller, ready.data(), ready.size(), 10'000);
     if (count <= 0) Die("no answer within ten seconds");
-    const bool over = Clock::now() - begin >= slice;
+    const bool over = Steady::now() - begin >= slice;
     for (int i = 0; i < count; ++i) {
       auto& line = *static_cast<Line*>(ready[static_cast<std::size_t>(i)].data.ptr);
       if (!line.Read()) continue;
@@ -122,7 +122,7 @@ double Load(const DevFixture& f, const std::string& principal, unsigned connecti
         line.Ask(request);
     }
   }
-  const auto took = std::chrono::duration<double>(Clock::now() - begin).count();
+  const auto took = std::chrono::duration<double>(Steady::now() - begin).count();
   (void)close(poller);
   return static_cast<double>(done) / took;
 }

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "tests/bench/median.h"
 #include "tests/bench/raw_rewrap.h"
 #include "tests/support/govern.h"
 #include "tests/support/inventory.h"
@@ -17,16 +18,11 @@ namespace strongroom::tests {
 namespace {
 
 namespace bj = boost::json;
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 constexpr auto kSlice = 1500ms;
 constexpr std::size_t kSmall = 10'000;
 const std::string kWrap = R"({"plaintext":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="})";
-
-double Median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return v[v.size() / 2];
-}
 
 struct Seen {
   std::string id, state;
@@ -50,10 +46,10 @@ Seen Look(netapi::Client& client) {
 // `seconds`.
 Seen Follow(netapi::Client& client, const std::string& former, double until, double& records, double& seconds) {
   Seen first, last;
-  Clock::time_point begin, end;
+  Steady::time_point begin, end;
   while (true) {
     const auto seen = Look(client);
-    const auto now = Clock::now();
+    const auto now = Steady::now();
     if (!seen.id.empty() && seen.id != former && seen.done > 0) {
       if (first.id.empty()) {
         first = seen;
@@ -77,15 +73,15 @@ Seen Follow(netapi::Client& client, const std::string& former, double until, dou
 double P99(const DevFixture& f, std::chrono::seconds time) {
   std::vector<std::vector<double>> seen(4);
   std::vector<std::thread> threads;
-  const auto until = Clock::now() + time;
+  const auto until = Steady::now() + time;
   for (auto& mine : seen)
     threads.emplace_back([&f, &mine, until] {
       const auto client = f.ClientFor("service-1");
-      while (Clock::now() < until) {
-        const auto begin = Clock::now();
+      while (Steady::now() < until) {
+        const auto begin = Steady::now();
         const auto answer = client->Call("POST", "/v1/keyrings/org-b/wrap", kWrap);
         if (!answer || answer->status != 200) std::abort();
-        mine.push_back(std::chrono::duration<double, std::milli>(Clock::now() - begin).count());
+        mine.push_back(std::chrono::duration<double, std::milli>(Steady::now() - begin).count());
       }
     });
   for (auto& thread : threads) thread.join();
@@ -153,10 +149,10 @@ int RunRotation(std::size_t deks, unsigned hosts, bool json) {
   raw_seen.push_back(raw.PerSecond(kSlice));
   (void)client->Call("POST", "/v1/jobs/" + seen.id + "/resume");
   const auto before_load = Look(*client).done;
-  const auto load_begin = Clock::now();
+  const auto load_begin = Steady::now();
   const auto busy = P99(f, 10s);
   const double load_rate =
-      (Look(*client).done - before_load) / std::chrono::duration<double>(Clock::now() - load_begin).count();
+      (Look(*client).done - before_load) / std::chrono::duration<double>(Steady::now() - load_begin).count();
   peak = std::max(peak, AnonymousMiB(pid));
   seen = Follow(*client, "", 1e18, records, seconds);
   peak = std::max(peak, AnonymousMiB(pid));

@@ -16,12 +16,12 @@ namespace strongroom::tests {
 namespace {
 
 namespace bj = boost::json;
-using Clock = std::chrono::steady_clock;
+using Steady = std::chrono::steady_clock;
 
 double Seconds(const std::function<void()>& work) {
-  const auto begin = Clock::now();
+  const auto begin = Steady::now();
   work();
-  return std::chrono::duration<double>(Clock::now() - begin).count();
+  return std::chrono::duration<double>(Steady::now() - begin).count();
 }
 
 [[noreturn]] void Die(const char* what) {
@@ -82,11 +82,11 @@ class Scale {
   std::size_t made_ = 0;
 };
 
-struct Row {
+struct Growth {
   std::string id, what;
   double many, few;
 };
-void Print(const std::vector<Row>& rows, bool json) {
+void Print(const std::vector<Growth>& rows, bool json) {
   bj::array out;
   if (!json) std::printf("%-8s %-62s %10s %10s %8s\n", "id", "figure", "many", "few", "ratio");
   for (const auto& row : rows) {
@@ -160,7 +160,7 @@ int RunScale(std::size_t keyrings, bool json) {
   const auto few = scale.At(10);
   const auto many = scale.At(keyrings);
   const auto text = std::to_string(keyrings);
-  const std::vector<Row> rows = {
+  const std::vector<Growth> rows = {
       {"lookup", "authorising one request, " + text + " keyrings / 10, us", many.lookup * 1e6, few.lookup * 1e6},
       {"page", "a page of 100 keyrings, " + text + " / 10, us", many.page * 1e6, few.page * 1e6},
       {"change", "one keyring by two votes, the last of " + text + " / of 10, ms", many.change * 1e3, few.change * 1e3},

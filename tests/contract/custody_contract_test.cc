@@ -258,7 +258,6 @@ TEST_P(CustodyContract, Q11_AKekGoesOnlyWhenItsWaitingPeriodIsOver) {
                  {{"token", token}, {"keyring-id", ToHex(ring)}, {"version", "1"}, {"waiting-days", days}}));
     return done ? std::string("done") : std::string(done.error().Slug());
   };
-  constexpr Millis kDay = 86'400'000;
   EXPECT_EQ(end(key, DestructionEnd::kDestroy), "destruction-not-pending") << "nobody has voted";
   EXPECT_EQ(give_up(quorum, "6", token_), "invalid-request") << "the floor is compiled in";
   EXPECT_EQ(give_up(quorum, "7", "another"), "grant-mismatch");
@@ -330,7 +329,7 @@ TEST_P(CustodyContract, Q11_KeysAreMadeAndDestroyedBesideRunningWork) {
   EXPECT_TRUE(ops().ChangeLedgerRecord(
       Approved(quorum, "version.destroy",
                {{"token", token_}, {"keyring-id", ToHex(ring)}, {"version", "2"}, {"waiting-days", "7"}})));
-  ContractClock::Offset() = Millis{7} * 86'400'000 + 60'000;
+  ContractClock::Offset() = 7 * kDay + 60'000;
   const auto destroyed = ops().Destroy(tests::MadeUpDestruction(goes.key), goes);
   EXPECT_TRUE(destroyed) << destroyed.error().Line();
   gone = true;
@@ -370,7 +369,7 @@ TEST_P(CustodyContract, Q10_AClockThatWentBackIsAcceptedByQuorumAlone) {
         quorum.roster(), text, {quorum.Sign("custodian-1", text), quorum.Sign("custodian-2", text)}, at));
     return done ? std::string("done") : std::string(done.error().Slug());
   };
-  constexpr Millis kYear = Millis{365} * 86'400'000;
+  constexpr Millis kYear = 365 * kDay;
   const auto now = SystemClock().Now();
   ContractClock::Offset() = kYear;  // the clock runs a year ahead, and something is done by it
   ASSERT_EQ(make(1, now + kYear, 10), "done");
@@ -429,7 +428,7 @@ TEST_P(CustodyContract, Q9_ADekIsReleasedByTheRecordAlone) {
     EXPECT_EQ(One(ReleaseOp{keys[i], "there", damaged}).error().code, Code::kUnwrapFailed);
   }
   refused("elsewhere", "it moves there and nowhere else");
-  ContractClock::Offset() = Millis{25} * 3600 * 1000;
+  ContractClock::Offset() = 25 * kHour;
   refused("there", "its days are over");
 }
 

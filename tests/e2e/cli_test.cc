@@ -13,7 +13,7 @@ namespace {
 
 using provisioning::RunProcess;
 
-int Lines(const std::string& text) { return static_cast<int>(std::count(text.begin(), text.end(), '\n')); }
+int LineCount(const std::string& text) { return static_cast<int>(std::count(text.begin(), text.end(), '\n')); }
 
 class Cli : public DevSuite<class CliTag> {
  protected:
@@ -37,12 +37,12 @@ TEST_F(Cli, ErrorsAreOneLineAndANextStep) {
   const auto refused = f().Run("service-1", {"unwrap", "--keyring", "install"}, "srw1:AAAA\n");
   EXPECT_EQ(refused.status, 1);
   EXPECT_TRUE(refused.err.starts_with("strongroom: unwrap-failed: ")) << refused.err;
-  EXPECT_EQ(Lines(refused.err), 2) << refused.err;
+  EXPECT_EQ(LineCount(refused.err), 2) << refused.err;
   EXPECT_NE(refused.err.find("\nnext: "), std::string::npos);
   EXPECT_TRUE(refused.out.empty());
   // Also of a problem that is told only here.
   const auto unknown = f().Run("operator-1", {"--json", "proposal", "show", "no such id"});
-  EXPECT_EQ(Lines(unknown.err), 2) << unknown.err;
+  EXPECT_EQ(LineCount(unknown.err), 2) << unknown.err;
   EXPECT_NE(unknown.err.find("\nnext: "), std::string::npos) << unknown.err;
 }
 
@@ -121,12 +121,12 @@ TEST_F(Cli, ASecondDaemonOnTheSameDataIsRefusedInOneLine) {
   const auto second =
       RunProcess({"timeout", "20", DevFixture::Program("strongroomd"), "--config", f().Path("strongroom.toml")});
   EXPECT_EQ(second->status, 1);
-  EXPECT_EQ(Lines(second->err), 1) << second->err;
+  EXPECT_EQ(LineCount(second->err), 1) << second->err;
   EXPECT_NE(second->err.find("already-running"), std::string::npos);
   const auto token =
       RunProcess({"timeout", "20", DevFixture::Program("strongroom-tokend"), "--config", f().Path("strongroom.toml")});
   EXPECT_EQ(token->status, 1);
-  EXPECT_EQ(Lines(token->err), 1) << token->err;
+  EXPECT_EQ(LineCount(token->err), 1) << token->err;
   EXPECT_EQ(f().Run("service-1", {"datakey", "--keyring", "install"}).status, 0) << "the first ones are not disturbed";
 }
 
@@ -145,7 +145,7 @@ TEST_F(Cli, DaemonsRefuseBadConfigurationInOneLine) {
         with("directory = \"" + f().Path("data") + "\"", "directory = \"" + f().Path("new-data") + "\"\ncolour = 1"),
         with("[ledger]", "[leger]"), with("server.pem", "absent.pem")}) {
     EXPECT_EQ(outcome->status, 1);
-    EXPECT_EQ(Lines(outcome->err), 1) << outcome->err;
+    EXPECT_EQ(LineCount(outcome->err), 1) << outcome->err;
     EXPECT_TRUE(outcome->err.starts_with("strongroomd: ")) << outcome->err;
   }
   EXPECT_EQ(RunProcess({DevFixture::Program("strongroomd"), "--config", f().Path("strongroom.toml"), "--check-config"})
@@ -182,7 +182,7 @@ TEST(DevLife, UpMakesNoNewPinTokenOrDatabaseForALostOne) {
     std::filesystem::rename(f.Path(name), f.Dir() + "-kept");
     const auto refused = up();
     EXPECT_EQ(refused->status, 1) << name;
-    EXPECT_EQ(Lines(refused->err), 2) << refused->err;
+    EXPECT_EQ(LineCount(refused->err), 2) << refused->err;
     EXPECT_NE(refused->err.find(name), std::string::npos) << refused->err;
     EXPECT_FALSE(std::filesystem::exists(f.Path(name))) << name << " was made anew";
     EXPECT_FALSE(std::filesystem::exists(f.Path("token/state/pin-rejected")));

@@ -229,7 +229,6 @@ TEST_F(ForgedLog, Q9_AnExecutionWithoutItsVotesIsFound) {
 TEST_F(ForgedLog, Q9_G6_EachForgedEntryIsFound) {
   ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
   using To = ledger::VersionMoved::To;
-  constexpr Millis kDay = 86'400'000;
   const auto filed = *w_.Approved("keyring.rotate", "org-a");
   const std::string id = filed;
   const auto now = w_.governance->Snapshot();
@@ -336,7 +335,7 @@ TEST_F(ForgedLog, Q6_ARosterIsTheOneThatWasVotedFor) {
 TEST_F(ForgedLog, Q4_Q10_ALateNoIsGoodAndAnotherClockIsNot) {
   const auto id = *w_.Approved("keyring.rotate", "org-a");
   const auto text = w_.governance->View(id)->proposal->text;
-  w_.clock.now += Millis{25} * 3600 * 1000;
+  w_.clock.now += 25 * kHour;
   ASSERT_TRUE(w_.governance->Vote(id, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)));
   const auto folder = Export();
   const auto audit = provisioning::AuditExport(folder, Key(), {});
@@ -351,7 +350,7 @@ TEST_F(ForgedLog, Q4_Q10_ALateNoIsGoodAndAnotherClockIsNot) {
   const auto accept = *w_.Approved("clock.accept", "");
   Record({ledger::ProposalConsumed{accept, "operator-1"}});
   const auto size = Size();
-  w_.clock.now -= Millis{3650} * 86'400'000;  // the votes were for another clock than this
+  w_.clock.now -= 3650 * kDay;  // the votes were for another clock than this
   Record({ledger::ClockAccepted{0}, ledger::ExecutionSettled{accept, true, {}, {}}});
   ExpectFound("ten years before what was voted for", size);
 }
@@ -468,7 +467,7 @@ TEST_F(ForgedLog, L10_RotatedKeysVerifyFromTheFirstOnAndMadeUpOnesDoNot) {
   SignAndKeep();
   const auto first = Key();
   for (int i = 0; i < 2; ++i) ASSERT_EQ(*w_.Done("ledger.rotate-key", "", {{"overlap-days", "1"}}), "executed");
-  w_.token.now = [] { return SystemClock().Now() + Millis{3} * 24 * 3600 * 1000; };  // the overlap is over
+  w_.token.now = [] { return SystemClock().Now() + 3 * kDay; };  // the overlap is over
   const auto folder = Export();
   for (const auto& key : {first, Key()}) {
     const auto audit = provisioning::AuditExport(folder, key, {});

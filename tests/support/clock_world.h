@@ -48,7 +48,7 @@ class ClockWorld : public testing::Test {
     return id;
   }
   World w_;
-  appliance::ClockReading reading_{kBegin, Millis{50} * 24 * 3600 * 1000};
+  appliance::ClockReading reading_{kBegin, 50 * kDay};
   std::unique_ptr<appliance::LedgerClock> clock_;
 };
 

@@ -188,6 +188,19 @@ TEST_F(BrokerTest, K4_AGcmVersionStopsAtItsCount) {
   EXPECT_EQ(crypto::ParseEnvelope(WrappedIn("service-2", "org-a"))->version, 2U);
 }
 
+// Is a keyring named in time, before its version stops, and no other one?
+TEST_F(BrokerTest, K4_AGcmVersionIsNamedBeforeItStops) {
+  const auto fault = [&] { return GcmBudgetFault(*w.governance->Snapshot(), *w.ledger, 3); };
+  for (int i = 0; i < 5; ++i) (void)WrappedIn("service-1", "install");  // kwp has no such limit
+  for (int i = 0; i < 2; ++i) (void)WrappedIn("service-2", "org-a");
+  EXPECT_EQ(fault(), "");
+  (void)WrappedIn("service-2", "org-a");
+  EXPECT_NE(fault().find("org-a v1 has made 3 GCM encryptions"), std::string::npos) << fault();
+  EXPECT_EQ(fault().find("install"), std::string::npos) << fault();
+  ASSERT_EQ(*w.Done("keyring.rotate", "org-a"), "executed");
+  EXPECT_EQ(fault(), "") << "the new version begins at nothing";
+}
+
 TEST_F(BrokerTest, P4_AnExpiredRequestNeverReachesTheToken) {
   auto request = Request("service-1", "install", Operation::kWrap, One(Wrap(kDek)));
   request.deadline = std::chrono::steady_clock::now() - 1ms;

@@ -15,7 +15,7 @@ namespace {
 
 using tests::World;
 using Params = std::map<std::string, std::string, std::less<>>;
-constexpr Millis kHour = 3'600'000, kDay = 24 * kHour, kNow = 1'800'000'000'000;
+constexpr Millis kNow = 1'800'000'000'000;
 
 // A record that obeys a roster, and grants under it by the quorum fixture's custodians.
 class CustodyAttack : public testing::Test {

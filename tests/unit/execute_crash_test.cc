@@ -58,13 +58,13 @@ class DyingKeyOps final : public hsm::KeyOps {
   bool died_ = false;
 };
 
-struct Operation {
+struct GovernedOperation {
   const char *name, *keyring;
   Params params;
   bool asks_token;
 };
-const std::vector<Operation>& Operations() {
-  static const std::vector<Operation> kOperations = {
+const std::vector<GovernedOperation>& Operations() {
+  static const std::vector<GovernedOperation> kOperations = {
       {"keyring.create", "org-x", {{"custody", "token"}}, true},
       {"keyring.rotate", "install", {}, true},
       {"keyring.emergency-rotate", "install", {}, true},
@@ -80,7 +80,7 @@ const std::vector<Operation>& Operations() {
 
 class ExecuteCrash : public testing::TestWithParam<std::size_t> {
  protected:
-  const Operation& op() const { return Operations()[GetParam()]; }
+  const GovernedOperation& op() const { return Operations()[GetParam()]; }
   void SetUp() override {
     w_.MakeDevKeyrings();
     ASSERT_EQ(*w_.Done("keyring.rotate", "org-a"), "executed");

@@ -15,7 +15,6 @@ namespace {
 using tests::FakeKeyOps;
 using tests::World;
 using Params = std::map<std::string, std::string, std::less<>>;
-constexpr Millis kDay = Millis{24} * 3600 * 1000;
 
 // A world with a main token, `w.token`, and a further one, `b`, which is connected and not enrolled.
 class FurtherTokens : public testing::Test {

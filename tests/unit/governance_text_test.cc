@@ -16,26 +16,26 @@ const QuorumFixture& Fixture() {
   return fixture;
 }
 
-ProposalText Example() {
+ProposalText ExampleProposal() {
   return Fixture().Proposal(
       "keyring.rotate", "org-a",
       {{"keyring-id", std::string(32, 'a')}, {"version", "2"}, {"suite", "gcm"}, {"custody", "token:abc"}}, kNow);
 }
 
 TEST(Proposal, TextComesBack) {
-  const auto text = Example().Render();
+  const auto text = ExampleProposal().Render();
   ASSERT_TRUE(text) << text.error().Line();
   EXPECT_TRUE(text->starts_with("strongroom proposal v1\ninstance: "));
   EXPECT_TRUE(text->ends_with("\n"));
   const auto parsed = ProposalText::Parse(*text);
   ASSERT_TRUE(parsed) << parsed.error().Line();
   EXPECT_EQ(*parsed->Render(), *text);
-  EXPECT_EQ(parsed->params, Example().params);
+  EXPECT_EQ(parsed->params, ExampleProposal().params);
 }
 
 // Is every text that differs in one byte either refused or another proposal?
 TEST(Proposal, Q1_EveryFlippedByteMakesAnotherTextOrNone) {
-  const auto text = *Example().Render();
+  const auto text = *ExampleProposal().Render();
   const auto original = *ProposalText::Parse(text);
   for (std::size_t i = 0; i < text.size(); ++i)
     for (int bit = 0; bit < 8; ++bit) {
@@ -47,7 +47,7 @@ TEST(Proposal, Q1_EveryFlippedByteMakesAnotherTextOrNone) {
 }
 
 TEST(Proposal, Q1_RefusesNonCanonicalText) {
-  const auto text = *Example().Render();
+  const auto text = *ExampleProposal().Render();
   const auto swap = [&](const std::string& from, const std::string& to) {
     auto changed = text;
     const auto at = changed.find(from);
@@ -68,14 +68,14 @@ TEST(Proposal, Q1_RefusesNonCanonicalText) {
 
 TEST(Proposal, RefusesFieldsThatPeopleCannotSee) {
   for (const std::string reason : {"", "two\nlines", "bell\x07", "rlo \xE2\x80\xAE x"}) {
-    auto p = Example();
+    auto p = ExampleProposal();
     p.reason = reason;
     EXPECT_FALSE(p.Render()) << reason;
   }
-  auto long_reason = Example();
+  auto long_reason = ExampleProposal();
   long_reason.reason = std::string(1U << 20, 'x');
   EXPECT_FALSE(long_reason.Render());
-  auto bad_order = Example();
+  auto bad_order = ExampleProposal();
   bad_order.approve_by = bad_order.execute_by + 1000;
   EXPECT_FALSE(bad_order.Render());
 }
@@ -117,7 +117,7 @@ TEST(Spoken, FingerprintsAreThoseOfTheScheme) {
 class Quorum : public testing::Test {
  protected:
   const QuorumFixture& f = Fixture();
-  std::string text = *Example().Render();
+  std::string text = *ExampleProposal().Render();
   Result<ExecutionGrant> Grant(std::vector<Vote> votes, Millis now = kNow) {
     return GrantExecution(f.roster(), text, std::move(votes), now);
   }
@@ -135,7 +135,7 @@ TEST_F(Quorum, Q3_NothingShortOfTwoPeopleGrants) {
 }
 
 TEST_F(Quorum, Q3_TheRequesterNeverCounts) {
-  auto p = Example();
+  auto p = ExampleProposal();
   p.requester = "custodian-1";
   text = *p.Render();
   EXPECT_EQ(Grant({f.Sign("custodian-1", text), f.Sign("custodian-2", text)}).error().Slug(), "requester-vote");
@@ -165,7 +165,7 @@ TEST_F(Quorum, Q7_AnotherRosterStalesTheProposal) {
   const auto refused =
       GrantExecution(other.roster(), text, {f.Sign("custodian-1", text), f.Sign("custodian-2", text)}, kNow);
   EXPECT_EQ(refused.error().Slug(), "stale");
-  auto lowered = Example();
+  auto lowered = ExampleProposal();
   lowered.policy.front().needed = 1;
   text = *lowered.Render();
   EXPECT_EQ(Grant({f.Sign("custodian-1", text)}).error().Slug(), "stale");

@@ -11,7 +11,7 @@
 namespace strongroom::appliance {
 namespace {
 
-constexpr Millis kStart = 1'800'000'000'000, kHour = 3'600'000;
+constexpr Millis kStart = 1'800'000'000'000;
 constexpr std::size_t kPeople = 5;
 
 // What people remember of a proposal.

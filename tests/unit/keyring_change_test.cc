@@ -12,7 +12,6 @@ namespace strongroom::appliance {
 namespace {
 
 using tests::World;
-constexpr Millis kDay = 86'400'000;
 
 class KeyringChange : public testing::Test {
  protected:

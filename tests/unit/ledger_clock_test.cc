@@ -10,38 +10,38 @@ namespace strongroom::appliance {
 namespace {
 
 using tests::World;
-constexpr Millis kNow = 1'800'000'000'000, kHour = 3'600'000, kYear = 365 * 24 * kHour;
+constexpr Millis kFirst = 1'800'000'000'000, kYear = 365 * 24 * kHour;
 
 TEST(ClockCourse, Q10_GoesWithTheHostsClockWhileThatIsSound) {
-  ClockCourse course({kNow, 500}, kNow - 1000, false);
-  EXPECT_EQ(course.Advance({kNow + 10, 510}), kNow + 10);
-  EXPECT_EQ(course.Advance({kNow + kHour, 500 + kHour}), kNow + kHour);
-  EXPECT_EQ(course.Advance({kNow + kHour - 50, 500 + kHour}), kNow + kHour) << "it never goes back";
-  EXPECT_EQ(course.Advance({kNow + kYear + 3000, 500 + kYear}), kNow + kYear + 3000) << "leap seconds";
+  ClockCourse course({kFirst, 500}, kFirst - 1000, false);
+  EXPECT_EQ(course.Advance({kFirst + 10, 510}), kFirst + 10);
+  EXPECT_EQ(course.Advance({kFirst + kHour, 500 + kHour}), kFirst + kHour);
+  EXPECT_EQ(course.Advance({kFirst + kHour - 50, 500 + kHour}), kFirst + kHour) << "it never goes back";
+  EXPECT_EQ(course.Advance({kFirst + kYear + 3000, 500 + kYear}), kFirst + kYear + 3000) << "leap seconds";
   EXPECT_FALSE(course.frozen());
 }
 
 TEST(ClockCourse, Q10_AStepFreezesItAndTimeGoesOnByTheOtherClock) {
   for (const Millis step : {-kYear, -kClockStep - 1, kClockStep + 1, kYear}) {
-    ClockCourse course({kNow, 0}, 0, false);
-    EXPECT_EQ(course.Advance({kNow + 1000, 1000}), kNow + 1000);
-    EXPECT_EQ(course.Advance({kNow + 2000 + step, 2000}), kNow + 2000) << step;
+    ClockCourse course({kFirst, 0}, 0, false);
+    EXPECT_EQ(course.Advance({kFirst + 1000, 1000}), kFirst + 1000);
+    EXPECT_EQ(course.Advance({kFirst + 2000 + step, 2000}), kFirst + 2000) << step;
     EXPECT_TRUE(course.frozen()) << step;
-    EXPECT_EQ(course.Advance({kNow + 3000, 3000}), kNow + 3000);
+    EXPECT_EQ(course.Advance({kFirst + 3000, 3000}), kFirst + 3000);
     EXPECT_TRUE(course.frozen()) << "a clock that comes back by itself is no sounder";
-    course.Accept({kNow - kHour, 4000});
+    course.Accept({kFirst - kHour, 4000});
     EXPECT_FALSE(course.frozen());
-    EXPECT_EQ(course.Advance({kNow - kHour + 5, 4005}), kNow - kHour + 5);
+    EXPECT_EQ(course.Advance({kFirst - kHour + 5, 4005}), kFirst - kHour + 5);
   }
-  ClockCourse small({kNow, 0}, 0, false);
-  (void)small.Advance({kNow + kClockStep, 0});
+  ClockCourse small({kFirst, 0}, 0, false);
+  (void)small.Advance({kFirst + kClockStep, 0});
   EXPECT_FALSE(small.frozen());
 }
 
 // Many small steps are one big one.
 TEST(ClockCourse, Q10_StepsAddUp) {
-  ClockCourse course({kNow, 0}, 0, false);
-  Millis host = kNow;
+  ClockCourse course({kFirst, 0}, 0, false);
+  Millis host = kFirst;
   int taken = 0;
   while (!course.frozen() && taken < 100) {
     host += 1000 - 4000;  // a second passes, four go back
@@ -51,13 +51,13 @@ TEST(ClockCourse, Q10_StepsAddUp) {
 }
 
 TEST(ClockCourse, Q10_AStartBehindTheLedgerIsFrozenAndSoIsOneAfterAFreeze) {
-  EXPECT_TRUE(ClockCourse({kNow, 0}, kNow + kClockStep + 1, false).frozen());
-  EXPECT_FALSE(ClockCourse({kNow, 0}, kNow + kClockStep, false).frozen());
-  ClockCourse ahead({kNow, 0}, kNow + 5000, false);
-  EXPECT_EQ(ahead.Advance({kNow + 1, 1}), kNow + 5000) << "what the ledger has seen is not undone";
-  EXPECT_TRUE(ClockCourse({kNow, 0}, kNow - kHour, true).frozen()) << "a restart is no acceptance";
-  ClockCourse behind({kNow, 0}, kNow + kYear, false);
-  EXPECT_EQ(behind.Advance({kNow + 1000, 1000}), kNow + kYear + 1000);
+  EXPECT_TRUE(ClockCourse({kFirst, 0}, kFirst + kClockStep + 1, false).frozen());
+  EXPECT_FALSE(ClockCourse({kFirst, 0}, kFirst + kClockStep, false).frozen());
+  ClockCourse ahead({kFirst, 0}, kFirst + 5000, false);
+  EXPECT_EQ(ahead.Advance({kFirst + 1, 1}), kFirst + 5000) << "what the ledger has seen is not undone";
+  EXPECT_TRUE(ClockCourse({kFirst, 0}, kFirst - kHour, true).frozen()) << "a restart is no acceptance";
+  ClockCourse behind({kFirst, 0}, kFirst + kYear, false);
+  EXPECT_EQ(behind.Advance({kFirst + 1000, 1000}), kFirst + kYear + 1000);
 }
 
 class FrozenWorld : public tests::ClockWorld {};

@@ -12,7 +12,6 @@ namespace strongroom::appliance {
 namespace {
 
 using tests::World;
-constexpr Millis kHour = 3'600'000, kDay = 24 * kHour;
 
 class Mandates : public testing::Test {
  protected:

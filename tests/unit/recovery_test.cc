@@ -192,7 +192,7 @@ TEST_F(RecoveryTest, L10_BothKeysSignForTheOverlap) {
     EXPECT_TRUE(signs(log, first));
     EXPECT_TRUE(signs(log, second)) << "also of the log that has not grown";
   }
-  w_.clock.now += Millis{3} * 24 * 3600 * 1000;
+  w_.clock.now += 3 * kDay;
   (void)*w_.File("keyring.rotate", "install");
   ASSERT_TRUE(checkpointer->Now()) << checkpointer->Fault();
   EXPECT_TRUE(signs(Log::kControl, second));

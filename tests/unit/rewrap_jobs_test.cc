@@ -507,7 +507,7 @@ TEST_F(RewrapJobsTest, F14_ANewVersionWaitsForItsAttestation) {
   EXPECT_EQ(Slug(w_.File("rewrap.reverse", "install")), "version-state");
   EXPECT_EQ(Slug(w_.File("keyring.create", "org-c", {{"grants", "service-1"}})), "version-pending")
       << "it would be left behind";
-  w_.clock.now += Millis{31} * 24 * 3600 * 1000;
+  w_.clock.now += 31 * kDay;
   EXPECT_EQ(w_.governance->RunMandates().error().Slug(), "version-pending") << "a mandate makes no second one";
   const auto attest = [&](const char* keyring, std::uint64_t version, const char* statement = "tape 7 has it") {
     const auto done = w_.governance->Attest(keyring, version, "operator-1", statement);
@@ -536,7 +536,7 @@ TEST_F(RewrapJobsTest, F14_ANewVersionWaitsForItsAttestation) {
 TEST_F(RewrapJobsTest, F16_ACancelHoldsWhateverTheClockSays) {
   Fill("install", 20);
   ASSERT_EQ(Rotated("install"), "executed");
-  w_.clock.now -= Millis{400} * 24 * 3600 * 1000;
+  w_.clock.now -= 400 * kDay;
   const auto id = w_.governance->Snapshot()->jobs.begin()->first;
   ASSERT_TRUE(w_.governance->SwitchJob(id, JobState::kCancelled, "operator-1", {}));
   Finish();
@@ -588,7 +588,7 @@ TEST_F(RewrapJobsTest, F18_WhatIsStillUsedIsNeitherArchivedNorDestroyed) {
   EXPECT_EQ(attempt(), "census-quiet") << "the job has just used it";
   EXPECT_EQ(attempt({{"quiet-hours", "9000"}}), "invalid-request");
   EXPECT_EQ(attempt({{"waive", "Service 1"}}), "invalid-request");
-  w_.clock.now += Millis{25} * 3600 * 1000;
+  w_.clock.now += 25 * kHour;
   const auto approved = w_.Approved("version.destroy", "org-a", {{"version", "1"}});
   ASSERT_TRUE(approved) << approved.error().Line();
   // What comes between filing and execution counts.
