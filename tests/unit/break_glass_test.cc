@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "appliance/break_glass.h"
+#include "appliance/proposal_params.h"
 #include "tests/support/world.h"
 
 namespace strongroom::appliance {
 namespace {
 
 using tests::World;
-using Params = std::map<std::string, std::string, std::less<>>;
 constexpr const char* kScope = "token:fake-token";
 
 class BreakGlassTest : public testing::Test {

@@ -5,6 +5,7 @@
 
 #include "appliance/checkpointer.h"
 #include "appliance/keyring_decisions.h"
+#include "appliance/proposal_params.h"
 #include "crypto/custody.h"
 #include "tests/support/clock_world.h"
 #include "tests/support/made_up_roster.h"
@@ -14,7 +15,6 @@ namespace strongroom::appliance {
 namespace {
 
 using tests::World;
-using Params = std::map<std::string, std::string, std::less<>>;
 constexpr Millis kNow = 1'800'000'000'000;
 
 // A record that obeys a roster, and grants under it by the quorum fixture's custodians.

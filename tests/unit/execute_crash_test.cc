@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 
 #include "appliance/ledger_clock.h"
+#include "appliance/proposal_params.h"
 #include "tests/support/world.h"
 
 namespace strongroom::appliance {
 namespace {
 
 using tests::World;
-using Params = std::map<std::string, std::string, std::less<>>;
 
 // Passes everything on to the token; at what changes it, keeps a copy of the database as it is then, and perhaps does
 // not do it: the machine went down before or after.

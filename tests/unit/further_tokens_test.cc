@@ -4,6 +4,7 @@
 
 #include "appliance/broker.h"
 #include "appliance/further_watch.h"
+#include "appliance/proposal_params.h"
 #include "appliance/token_decisions.h"
 #include "crypto/custody.h"
 #include "hsm/token_set.h"
@@ -14,7 +15,6 @@ namespace {
 
 using tests::FakeKeyOps;
 using tests::World;
-using Params = std::map<std::string, std::string, std::less<>>;
 
 // A world with a main token, `w.token`, and a further one, `b`, which is connected and not enrolled.
 class FurtherTokens : public testing::Test {

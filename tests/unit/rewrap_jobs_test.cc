@@ -10,6 +10,7 @@
 #include <mutex>
 
 #include "appliance/broker.h"
+#include "appliance/proposal_params.h"
 #include "appliance/rewrap_decisions.h"
 #include "tests/support/world.h"
 
@@ -18,7 +19,6 @@ namespace {
 
 using tests::World;
 using namespace std::chrono_literals;
-using Params = std::map<std::string, std::string, std::less<>>;
 
 class RewrapJobsTest : public testing::Test {
  protected:

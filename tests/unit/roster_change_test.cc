@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "appliance/proposal_params.h"
 #include "crypto/custody.h"
 #include "provisioning/process.h"
 #include "tests/support/world.h"
@@ -10,7 +11,6 @@ namespace strongroom::appliance {
 namespace {
 
 using tests::World;
-using Params = std::map<std::string, std::string, std::less<>>;
 
 class RosterChange : public testing::Test {
  protected:
