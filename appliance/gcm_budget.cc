@@ -7,6 +7,10 @@ Result<std::uint64_t> GcmEncryptions(const ledger::Ledger& ledger, const Version
   return counters.wraps + counters.rewraps_to;
 }
 
+bool CountsForGcm(const Version& version) {
+  return version.suite == crypto::Suite::kGcm && version.custody.starts_with(kTokenPrefix);
+}
+
 Result<void> CheckGcmBudget(const ledger::Ledger& ledger, const Version& version, std::uint64_t more,
                             std::uint64_t refuse) {
   if (version.suite != crypto::Suite::kGcm) return {};
@@ -19,7 +23,7 @@ std::string GcmBudgetFault(const State& state, const ledger::Ledger& ledger, std
   std::string fault;
   for (const auto& [name, keyring] : state.keyrings) {
     const auto& primary = *keyring->Primary();
-    if (primary.suite != crypto::Suite::kGcm) continue;
+    if (!CountsForGcm(primary)) continue;
     const auto done = GcmEncryptions(ledger, primary);
     if (done && *done < warn) continue;
     fault += (fault.empty() ? "rotate: " : ", ") + name + " v" + std::to_string(primary.number) +

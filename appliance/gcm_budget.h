@@ -19,13 +19,16 @@ inline constexpr std::uint64_t kGcmRefuse = (std::uint64_t{1} << 31) - 65536;
 /// rewraps to it. It never tells less than was acknowledged. kIo, kIntegrity as the ledger says.
 Result<std::uint64_t> GcmEncryptions(const ledger::Ledger& ledger, const Version& version);
 
+/// CountsForGcm: a gcm version with a KEK of its own. One that goes with install's is counted, and rotated, there.
+bool CountsForGcm(const Version& version);
+
 /// CheckGcmBudget: a gcm version, with `more` encryptions on top of what its KEK has done, stays under `refuse`; others
 /// always do. kConflict (gcm-exhausted).
 Result<void> CheckGcmBudget(const ledger::Ledger& ledger, const Version& version, std::uint64_t more,
                             std::uint64_t refuse = kGcmRefuse);
 
-/// GcmBudgetFault tells a person which keyrings' primary versions are at `warn` or beyond, or that it cannot be told;
-/// empty when none is. It waits for nobody.
+/// GcmBudgetFault tells a person which keyrings' primary versions with KEKs of their own are at `warn` or beyond, or
+/// that it cannot be told; empty when none is. It waits for nobody.
 std::string GcmBudgetFault(const State& state, const ledger::Ledger& ledger, std::uint64_t warn = kGcmWarn);
 
 }  // namespace strongroom::appliance

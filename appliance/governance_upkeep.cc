@@ -9,7 +9,7 @@
 
 namespace strongroom::appliance {
 namespace {
-constexpr Millis kRetryAfter = Millis{3600} * 1000;
+constexpr Millis kRetryAfter = kHour;
 constexpr Millis kWatchFirst = kDay;
 }  // namespace
 

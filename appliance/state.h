@@ -32,8 +32,7 @@ enum class VersionState : std::uint8_t {
 };
 std::string_view ToString(VersionState state);
 
-/// kTokenPrefix is how the custody of a KEK begins that lies in a token.
-inline constexpr std::string_view kTokenPrefix = "token:";
+using crypto::kTokenPrefix;
 
 struct Version {
   std::uint32_t number = 0;

@@ -288,10 +288,9 @@ Result<LedgerRecord> ReleaseRecord(const LedgerRecord& record, const ProposalTex
     const auto at = proposal.params.find(name);
     return at == proposal.params.end() ? std::string() : at->second;
   };
-  constexpr std::string_view kToken = "token:";
   const auto keyring = FromHexArray<16>(get("keyring-id"));
   const auto custody = get("custody");
-  if (!keyring || !custody.starts_with(kToken)) return Invalid("the proposal names no keyring and no token");
+  if (!keyring || !custody.starts_with(kTokenPrefix)) return Invalid("the proposal names no keyring and no token");
   const auto days = ParseNumber(get("release-days"));
   if (!days || *days < 1 || *days > kMaxReleaseDays)
     return Invalid("release-days is 1 to " + std::to_string(kMaxReleaseDays));
@@ -300,7 +299,7 @@ Result<LedgerRecord> ReleaseRecord(const LedgerRecord& record, const ProposalTex
   std::erase_if(releases, [&](const Release& r) { return r.keyring == *keyring || r.until < now; });
   if (releases.size() >= kMaxMandates)
     return Overloaded("the token keeps " + std::to_string(kMaxMandates) + " releases", "overloaded");
-  releases.push_back({*keyring, custody.substr(kToken.size()), now + static_cast<Millis>(*days) * kDay});
+  releases.push_back({*keyring, custody.substr(kTokenPrefix.size()), now + static_cast<Millis>(*days) * kDay});
   return next;
 }
 

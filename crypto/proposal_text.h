@@ -13,6 +13,9 @@
 
 namespace strongroom::crypto {
 
+/// kTokenPrefix is how the custody of a KEK begins that lies in a token: "token:" and the token's serial number.
+inline constexpr std::string_view kTokenPrefix = "token:";
+
 /// PolicyPart says how many of some custodians must approve.
 struct PolicyPart {
   std::string label;  // a class, <organisation>/<class>, or a group that is required

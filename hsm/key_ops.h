@@ -240,7 +240,7 @@ inline Result<void> CheckGrantNamesKey(const crypto::ProposalText& proposal, con
   const auto custody = proposal.params.find("custody");
   const auto version = proposal.params.find("version");
   if (named != spec.ref.key || suite == proposal.params.end() || suite->second != crypto::ToString(spec.ref.suite) ||
-      custody == proposal.params.end() || custody->second != "token:" + spec.ref.token ||
+      custody == proposal.params.end() || custody->second != std::string(crypto::kTokenPrefix) + spec.ref.token ||
       spec.label != "strongroom " + proposal.keyring + " v" + version->second)
     return Forbidden("the votes are for another key than the one to generate", "grant-mismatch");
   return {};

@@ -73,7 +73,7 @@ void AddRotation(Families& out, const appliance::State& state, Millis now, const
   out.Add("strongroom_gcm_encryptions", "made by the primary version of a keyring of suite gcm; it stops at 2^31",
           Gauge);
   for (const auto& [name, k] : state.keyrings)
-    if (k->Primary()->suite == crypto::Suite::kGcm)
+    if (appliance::CountsForGcm(*k->Primary()))
       if (const auto done = appliance::GcmEncryptions(ledger, *k->Primary()))
         out.Put(static_cast<double>(*done), {{"keyring", name}});
   out.Add("strongroom_emergency_open", "1 for a compromised version whose emergency is open", Gauge);

@@ -175,7 +175,7 @@ Result<bool> ControlAudit::NeedsVotes(const ledger::ControlEntry& entry) {
     const auto name = state_.keyring_names.find(moved->keyring);
     const auto* keyring = name == state_.keyring_names.end() ? nullptr : state_.FindKeyring(name->second);
     const auto* version = keyring == nullptr ? nullptr : keyring->Find(moved->version);
-    if (version == nullptr || !version->custody.starts_with("token:"))
+    if (version == nullptr || !version->custody.starts_with(crypto::kTokenPrefix))
       return Integrity("it moves a version that goes with another one's KEK", "unvoted-change");
     if (moved->to == To::kDestroyed && (version->due == 0 || entry.time < version->due))
       return Integrity("it destroys a KEK before its time", "unvoted-change");

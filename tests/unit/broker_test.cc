@@ -199,6 +199,10 @@ TEST_F(BrokerTest, K4_AGcmVersionIsNamedBeforeItStops) {
   EXPECT_EQ(fault().find("install"), std::string::npos) << fault();
   ASSERT_EQ(*w.Done("keyring.rotate", "org-a"), "executed");
   EXPECT_EQ(fault(), "") << "the new version begins at nothing";
+  auto shared = *w.governance->Snapshot()->FindKeyring("org-a")->Primary();
+  EXPECT_TRUE(CountsForGcm(shared));
+  shared.custody = "keyring:install";
+  EXPECT_FALSE(CountsForGcm(shared)) << "it would be told to rotate what only goes with install";
 }
 
 TEST_F(BrokerTest, P4_AnExpiredRequestNeverReachesTheToken) {

@@ -10,7 +10,7 @@ namespace strongroom::appliance {
 namespace {
 
 using tests::World;
-constexpr Millis kFirst = 1'800'000'000'000, kYear = 365 * 24 * kHour;
+constexpr Millis kFirst = 1'800'000'000'000, kYear = 365 * kDay;
 
 TEST(ClockCourse, Q10_GoesWithTheHostsClockWhileThatIsSound) {
   ClockCourse course({kFirst, 500}, kFirst - 1000, false);
