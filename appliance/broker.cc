@@ -120,14 +120,23 @@ void Broker::RunGroup(Lane lane, std::vector<Pending> group) {
   }
   auto outputs = ops.empty() ? std::vector<Result<hsm::KeyOpOutput>>()
                              : (lane == Lane::kBulk ? token_.bulk : token_.interactive).Execute(ops);
+  const auto now = snapshot_();
+  for (auto& worked : all)
+    if (now->roster != state->roster && !worked.refused)
+      if (auto still = JudgeActor(*now, CallerOf(worked.pending.request), kServes); !still)
+        worked.revoked = std::move(still).error();
   ledger::Submission submission;
-  for (auto& worked : all) Collect(worked, outputs, submission);
+  std::vector<Claim> claims;
+  for (auto& worked : all) {
+    Collect(worked, outputs, submission);
+    std::move(worked.claims.begin(), worked.claims.end(), std::back_inserter(claims));
+  }
 
   // Token work is done and the session is back; only now is the disk waited for.
   Replies replies;
   for (auto& worked : all) {
-    if (worked.refused) {
-      replies.emplace_back(std::move(worked.pending.done), *worked.refused);
+    if (worked.refused || worked.revoked) {
+      replies.emplace_back(std::move(worked.pending.done), worked.refused ? *worked.refused : *worked.revoked);
       continue;
     }
     std::vector<Result<DataAnswer>> answers;
@@ -139,6 +148,7 @@ void Broker::RunGroup(Lane lane, std::vector<Pending> group) {
   submission.evidence.clear();  // of the bench's own daemon alone (B6)
 #endif
   if (submission.evidence.empty()) {  // nothing but suppressed refusals: nothing leaves that needs evidence
+    GiveBack(claims);
     for (auto& [done, reply] : replies) done(std::move(reply));
     return;
   }
@@ -150,12 +160,15 @@ void Broker::RunGroup(Lane lane, std::vector<Pending> group) {
   }
   // The worker goes on with the next group meanwhile; the ledger's writer lets these answers go.
   const auto held = std::make_shared<Replies>(std::move(replies));
-  const auto submitted =
-      ledger_.Submit(std::move(submission),
-                     [this, held, items](const ledger::Ticket& ticket, const Result<ledger::Committed>& committed) {
-                       Release(ledger::Staged(std::move(*held), ticket), committed, items);
-                     });
+  const auto claimed = std::make_shared<std::vector<Claim>>(std::move(claims));
+  const auto submitted = ledger_.Submit(
+      std::move(submission),
+      [this, held, items, claimed](const ledger::Ticket& ticket, const Result<ledger::Committed>& committed) {
+        GiveBack(*claimed);
+        Release(ledger::Staged(std::move(*held), ticket), committed, items);
+      });
   if (submitted) return;
+  GiveBack(*claimed);
   for (auto& [done, reply] : *held) done(submitted.error());
   Released(items);
 }

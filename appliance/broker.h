@@ -4,12 +4,14 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "appliance/admission.h"
+#include "appliance/caller.h"
 #include "appliance/gcm_budget.h"
 #include "appliance/refusal_meter.h"
 #include "appliance/state.h"
@@ -41,6 +43,7 @@ struct DataRequest {
   Lane lane = Lane::kInteractive;
   std::vector<DataItem> items;
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  crypto::Digest spki{};  // of the principal's key, by which he is judged
 };
 
 struct DataAnswer {
@@ -54,15 +57,23 @@ struct DataAnswer {
 /// DataReply is the whole request's refusal, or one result for each item in order.
 using DataReply = Result<std::vector<Result<DataAnswer>>>;
 
-/// Authorise decides whether a service may do this with this keyring. A keyring that is not granted to it at all and
-/// one that does not exist are the same answer (N5).
-Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
-                                                 std::string_view keyring, Operation operation);
+/// Authorise decides whether a service may do this with this keyring: the roster in force has its key, under its name,
+/// and the keyring's grants have the name. A keyring that is not granted to it at all and one that does not exist are
+/// the same answer (N5). kForbidden (unknown-principal, role-refused as JudgeActor says; operation-not-granted),
+/// kNotFound (keyring-not-found), kConflict (keyring-disabled).
+Result<std::shared_ptr<const Keyring>> Authorise(const State& state, const Caller& service, std::string_view keyring,
+                                                 Operation operation);
+
+/// CallerOf is who stands behind a request.
+inline Caller CallerOf(const DataRequest& request) { return {request.principal, request.spki}; }
 
 /// RefOf is a version's KEK, as the token is asked for it.
 hsm::KeyRef RefOf(const Version& version);
 /// EnvelopeOf is the wrapped DEK of a record of the inventory, as `version` of `keyring` makes it.
 crypto::Envelope EnvelopeOf(const State& state, const Keyring& keyring, const Version& version, Bytes blob);
+
+inline constexpr std::uint64_t kMaxKeyringDeks = 10'000'000;
+inline constexpr std::uint64_t kMaxOwnerBytes = std::uint64_t{2} << 30;
 
 /// Broker queues requests and brings them to the token in groups of one lane: one frame and one synced commit serve
 /// many requests. Each lane has its own way to the token, so that an interactive group waits there for one bulk frame
@@ -79,6 +90,10 @@ class Broker {
     // was done there can be recorded, and what is counted (K4) lags behind by no more.
     std::size_t unreleased_items = 8192;
     std::uint64_t gcm_refuse = kGcmRefuse;
+    // The inventory's bounds (Q18): how many DEKs a keyring may have, and how many bytes of ids and wrapped DEKs one
+    // service may own, of all keyrings together. What is under way at once may go beyond by as much.
+    std::uint64_t keyring_deks = kMaxKeyringDeks;
+    std::uint64_t owner_bytes = kMaxOwnerBytes;
     // Asked of each request as it goes to the token: the refusal, or the id of the break-glass that it goes by, empty
     // when it needs none. That use is an evidence entry of its own.
     std::function<Result<std::string>(const DataRequest&)> gate = nullptr;
@@ -130,13 +145,21 @@ class Broker {
   std::optional<Lane> NextLane() const REQUIRES(mutex_);
   void WorkLoop() EXCLUDES(mutex_);
   void RunGroup(Lane lane, std::vector<Pending> group);
+  // Claim is a DEK of the inventory that a change is under way for: until it is on disk nobody else changes it.
+  using Claim = std::pair<crypto::KeyringId, std::string>;
   void Release(ledger::Staged<Replies> staged, const Result<ledger::Committed>& committed, std::size_t items)
       EXCLUDES(mutex_);
   void Released(std::size_t items) EXCLUDES(mutex_);
+  Result<void> TakeClaim(const Claim& claim, const std::string& principal) EXCLUDES(claims_mutex_);
+  void GiveBack(const std::vector<Claim>& claims) EXCLUDES(claims_mutex_);
   void Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops);
   Result<hsm::KeyOp> PrepareItem(const Worked& worked, Operation operation, DataItem& item, DataAnswer& answer);
-  Result<ledger::DekWrite> PrepareChange(const Worked& worked, Operation operation, const DataItem& item,
-                                         DataAnswer& answer);
+  Result<std::optional<hsm::KeyOp>> PrepareChange(Worked& worked, Operation operation, const DataItem& item,
+                                                  DataAnswer& answer, std::optional<ledger::DekWrite>& change);
+  Result<hsm::KeyOp> PreparePut(Worked& worked, const DataItem& item, const std::optional<ledger::DekRecord>& former,
+                                DataAnswer& answer, ledger::DekWrite& write);
+  Result<void> MeasureInventory(Worked& worked) const;
+  Result<void> CheckOwner(const Worked& worked, const std::optional<ledger::DekRecord>& record) const;
   Result<crypto::Envelope> IncomingEnvelope(const Worked& worked, const DataItem& item);
   void Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outputs, ledger::Submission& submission);
 
@@ -154,6 +177,8 @@ class Broker {
   bool stopping_ GUARDED_BY(mutex_) = false;
   std::size_t unreleased_ GUARDED_BY(mutex_) = 0;  // items whose evidence is on its way to the disk
   CondVar released_;
+  Mutex claims_mutex_;
+  std::map<Claim, std::pair<std::string, unsigned>> claims_ GUARDED_BY(claims_mutex_);  // who, and how many of his
   Mutex meter_mutex_;
   RefusalMeter meter_ GUARDED_BY(meter_mutex_);
   std::vector<std::thread> workers_;

@@ -15,23 +15,14 @@ Result<void> MayProcess(const State& state, const Keyring& keyring, const Versio
                     slug);
   };
   if (version.state == kArchived) return refused("version-archived");
-  if (version.state == kCompromised &&
+  // While the token has not made the next version yet there is nowhere to move to: what is there is still opened.
+  const bool nowhere = operation == Operation::kUnwrap && version.number == keyring.primary;
+  if (version.state == kCompromised && !nowhere &&
       (operation != Operation::kRewrap || !state.EmergencyOpen(keyring.id, version.number)))
     return refused("version-compromised");
   if (version.state == kPendingDestruction) return refused("version-pending-destruction");
   if (version.state == kDestroyed) return refused("version-destroyed");
   return {};
-}
-
-// The version that an incoming wrapped DEK names, after every byte of its header has been compared (K5).
-Result<const Version*> VersionFor(const State& state, const Keyring& keyring, const crypto::Envelope& envelope,
-                                  Operation operation) {
-  const auto* version = keyring.Find(envelope.version);
-  if (envelope.instance != state.roster->instance() || envelope.keyring != keyring.id || version == nullptr ||
-      version->suite != envelope.suite || version->kek != envelope.kek || version->state == VersionState::kPreActive)
-    return UnwrapFailed();
-  TRY(MayProcess(state, keyring, *version, operation));
-  return version;
 }
 
 // What an item of a request was, for whoever compares it with what he has sent or got.
@@ -46,6 +37,17 @@ crypto::Digest DigestOf(Operation operation, const DataItem& asked, const DataAn
   return failed ? crypto::Digest{} : crypto::Sha256(AsBytes(answer.wrapped));
 }
 
+// A name that was given to another key meanwhile is not charged with what the former one asked for.
+std::string ChargedName(const State& state, const DataRequest& request) {
+  const auto* principal = state.roster ? state.roster->Find(request.principal) : nullptr;
+  return principal != nullptr && principal->spki != request.spki ? "-" : request.principal;
+}
+
+Result<std::optional<hsm::KeyOp>> OptionalOp(Result<hsm::KeyOp> op) {
+  if (!op) return std::move(op).error();
+  return std::optional(std::move(*op));
+}
+
 // Uses are summed by KEK and kind: a batch of a thousand is one line of evidence.
 void AddUse(std::vector<ledger::KekUse>& uses, const crypto::KeyId& kek, ledger::Use use) {
   for (auto& u : uses)
@@ -58,21 +60,33 @@ void AddUse(std::vector<ledger::KekUse>& uses, const crypto::KeyId& kek, ledger:
 
 }  // namespace
 
+// The version that an incoming wrapped DEK names, after every byte of its header has been compared (K5).
+Result<const Version*> VersionFor(const State& state, const Keyring& keyring, const crypto::Envelope& envelope,
+                                  Operation operation) {
+  const auto* version = keyring.Find(envelope.version);
+  if (envelope.instance != state.roster->instance() || envelope.keyring != keyring.id || version == nullptr ||
+      version->suite != envelope.suite || version->kek != envelope.kek || version->state == VersionState::kPreActive)
+    return UnwrapFailed();
+  TRY(MayProcess(state, keyring, *version, operation));
+  return version;
+}
+
 hsm::KeyRef RefOf(const Version& version) { return {version.token, version.kek, version.suite}; }
 
 crypto::Envelope EnvelopeOf(const State& state, const Keyring& keyring, const Version& version, Bytes blob) {
   return {version.suite, state.roster->instance(), keyring.id, version.number, version.kek, std::move(blob)};
 }
 
-Result<std::shared_ptr<const Keyring>> Authorise(const State& state, std::string_view principal,
-                                                 std::string_view keyring, Operation operation) {
+Result<std::shared_ptr<const Keyring>> Authorise(const State& state, const Caller& service, std::string_view keyring,
+                                                 Operation operation) {
+  TRY(JudgeActor(state, service, kServes));
+  const auto& principal = service.name;
   const auto at = state.keyrings.find(keyring);
   if (at == state.keyrings.end() || !at->second->grants.Knows(principal))
-    return NotFound("no keyring of this name is granted to " + std::string(principal), "keyring-not-found");
+    return NotFound("no keyring of this name is granted to " + principal, "keyring-not-found");
   if (!at->second->grants.Allows(principal, operation))
-    return Forbidden(
-        std::string(principal) + " may not " + std::string(ledger::ToString(operation)) + " with this keyring",
-        "operation-not-granted");
+    return Forbidden(principal + " may not " + std::string(ledger::ToString(operation)) + " with this keyring",
+                     "operation-not-granted");
   if (!at->second->enabled) return Conflict("keyring '" + std::string(keyring) + "' is disabled", "keyring-disabled");
   return at->second;
 }
@@ -83,7 +97,7 @@ void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {
     worked.refused = Unavailable("the request waited longer than its deadline", "deadline");
     return;
   }
-  auto keyring = Authorise(*worked.state, request.principal, request.keyring, request.operation);
+  auto keyring = Authorise(*worked.state, CallerOf(request), request.keyring, request.operation);
   if (!keyring) {
     worked.refused = keyring.error();
     return;
@@ -103,27 +117,28 @@ void Broker::Prepare(Worked& worked, std::vector<hsm::KeyOp>& ops) {
     }
     worked.break_glass = std::move(*passed);
   }
+  const bool changes = request.operation == Operation::kDekPut || request.operation == Operation::kDekDelete;
+  if (request.operation == Operation::kDekPut)
+    if (auto measured = MeasureInventory(worked); !measured) {
+      worked.refused = std::move(measured).error();
+      return;
+    }
   worked.items.resize(request.items.size());
   for (std::size_t i = 0; i < request.items.size(); ++i) {
     auto& item = worked.items[i];
-    if (request.operation == Operation::kDekPut || request.operation == Operation::kDekDelete) {
-      auto change = PrepareChange(worked, request.operation, request.items[i], item.answer);
-      if (change)
-        item.change = std::move(*change);
-      else
-        item.error = change.error();
-      continue;
-    }
-    auto op = PrepareItem(worked, request.operation, request.items[i], item.answer);
+    auto op = changes ? PrepareChange(worked, request.operation, request.items[i], item.answer, item.change)
+                      : OptionalOp(PrepareItem(worked, request.operation, request.items[i], item.answer));
     if (!op) {
       item.error = op.error();
+      item.change.reset();
       continue;
     }
     item.from = item.answer.from_version;
-    if (const auto* unwrap = std::get_if<hsm::UnwrapOp>(&*op)) item.rewraps = unwrap->rewrap_to.has_value();
-    hsm::DeadlineOf(*op) = request.deadline;
+    if (!*op) continue;  // a deletion asks no token
+    if (const auto* unwrap = std::get_if<hsm::UnwrapOp>(&**op)) item.rewraps = unwrap->rewrap_to.has_value();
+    hsm::DeadlineOf(**op) = request.deadline;
     item.op = static_cast<std::ptrdiff_t>(ops.size());
-    ops.push_back(std::move(*op));
+    ops.push_back(std::move(**op));
   }
 }
 
@@ -133,24 +148,24 @@ Result<hsm::KeyOp> Broker::PrepareItem(const Worked& worked, Operation operation
   const auto& keyring = *worked.keyring;
   const auto& primary = *keyring.Primary();
   if (item.aad.size() > crypto::kMaxAadBytes) return Invalid("AAD is at most 4096 bytes");
-  const auto context = crypto::ContextDigest(state.roster->instance(), keyring.id, item.aad);
+  hsm::Context context{state.roster->instance(), keyring.id, {item.aad.begin(), item.aad.end()}};
   if (operation != Operation::kUnwrap) TRY(worked.primary_budget);
   answer.kek_version = primary.number;
   switch (operation) {
     case Operation::kWrap:
       if (item.plaintext.size() < crypto::kMinDekBytes || item.plaintext.size() > crypto::kMaxDekBytes)
         return Invalid("a DEK is 16 to 512 bytes");
-      return hsm::KeyOp(hsm::WrapOp{RefOf(primary), std::move(item.plaintext), context});
+      return hsm::KeyOp(hsm::WrapOp{RefOf(primary), std::move(item.plaintext), std::move(context)});
     case Operation::kDataKey:
       if (item.bytes != 16 && item.bytes != 24 && item.bytes != 32 && item.bytes != 64)
         return Invalid("a data key has 16, 24, 32 or 64 bytes");
-      return hsm::KeyOp(hsm::DataKeyOp{RefOf(primary), item.bytes, context, item.want_plaintext});
+      return hsm::KeyOp(hsm::DataKeyOp{RefOf(primary), item.bytes, std::move(context), item.want_plaintext});
     case Operation::kUnwrap: {
       TRY_ASSIGN(auto envelope, IncomingEnvelope(worked, item));
       TRY_ASSIGN(const Version* version, VersionFor(state, keyring, envelope, operation));
       answer.kek_version = version->number;
       answer.from_version = version->number;
-      hsm::UnwrapOp op{RefOf(*version), std::move(envelope.blob), context, {}};
+      hsm::UnwrapOp op{RefOf(*version), std::move(envelope.blob), std::move(context), {}};
       // What lies in the inventory is moved there, by a job.
       if (version->number != keyring.primary && worked.primary_budget && item.dek.empty())
         op.rewrap_to = RefOf(primary);
@@ -165,6 +180,7 @@ Result<hsm::KeyOp> Broker::PrepareItem(const Worked& worked, Operation operation
     case Operation::kOther:
     case Operation::kDekPut:
     case Operation::kDekDelete:
+    case Operation::kBackup:
       break;
   }
   return Invalid("no such operation");
@@ -181,29 +197,6 @@ Result<crypto::Envelope> Broker::IncomingEnvelope(const Worked& worked, const Da
   return EnvelopeOf(*worked.state, *worked.keyring, *version, std::move(record->blob));
 }
 
-Result<ledger::DekWrite> Broker::PrepareChange(const Worked& worked, Operation operation, const DataItem& item,
-                                               DataAnswer& answer) {
-  if (item.refused) return *item.refused;
-  if (!ledger::IsDekId(item.dek))
-    return Invalid(
-        "the id of a DEK is 1 to 128 characters of A-Z, a-z, 0-9 and . _ - : @ +, the first a letter or digit",
-        "bad-dek-id");
-  const auto& keyring = *worked.keyring;
-  answer.dek = item.dek;
-  if (operation == Operation::kDekDelete) {
-    TRY_ASSIGN(const auto record, ledger_.Deks().Find(keyring.id, item.dek));
-    if (!record) return NotFound("the inventory has no DEK of this id", "dek-not-found");
-    answer.kek_version = record->version;
-    return ledger::DekWrite{keyring.id, item.dek, std::nullopt};
-  }
-  TRY_ASSIGN(auto envelope, crypto::ParseEnvelope(item.wrapped));
-  // What a compromised version has wrapped may still be moved to another: it is taken in.
-  TRY_ASSIGN(const Version* version, VersionFor(*worked.state, keyring, envelope, Operation::kRewrap));
-  answer.kek_version = version->number;
-  const auto now = clock_.Now() / 1000 * 1000;
-  return ledger::DekWrite{keyring.id, item.dek, ledger::DekRecord{version->number, now, {}, std::move(envelope.blob)}};
-}
-
 void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outputs, ledger::Submission& submission) {
   const auto& request = worked.pending.request;
   ledger::EvidenceEntry entry;
@@ -212,6 +205,7 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
   entry.principal = request.principal;
   entry.operation = request.operation;
   entry.keyring = request.keyring.substr(0, 64);
+  if (worked.refused || worked.revoked) entry.principal = ChargedName(*snapshot_(), request);
   if (worked.refused) {
     const MutexLock lock(meter_mutex_);
     if (!meter_.Take(entry.time, entry.suppressed)) return;
@@ -238,7 +232,7 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
         AddUse(entry.uses, came_in->kek, ledger::Use::kUnwrap);
         const bool refused = !output && output.error().code == Code::kUnwrapFailed;
         if (item.rewraps && !refused) AddUse(entry.uses, primary.kek, ledger::Use::kRewrapTo);
-      } else if (request.operation == Operation::kRewrap) {
+      } else if (request.operation == Operation::kRewrap || request.operation == Operation::kDekPut) {
         AddUse(entry.uses, came_in->kek, ledger::Use::kRewrapFrom);
         AddUse(entry.uses, primary.kek, ledger::Use::kRewrapTo);
       } else {
@@ -246,6 +240,9 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
       }
       if (!output) {
         item.error = output.error();
+        item.change.reset();  // what does not open replaces nothing
+      } else if (item.change) {
+        item.change->next->blob = std::move(output->blob);
       } else {
         std::string text =
             output->blob.empty()
@@ -255,6 +252,11 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
         item.answer.plaintext = std::move(output->plaintext);
       }
     }
+    if (worked.revoked) {
+      item.error = *worked.revoked;
+      item.answer = {};
+      item.change.reset();
+    }
     Append(digests, DigestOf(request.operation, asked, item.answer, item.error.has_value()));
     if (item.change) submission.deks.push_back(std::move(*item.change));
     if (item.error) {
@@ -262,6 +264,7 @@ void Broker::Collect(Worked& worked, std::vector<Result<hsm::KeyOpOutput>>& outp
       if (entry.items == 1) entry.outcome = item.error->Slug();
     }
   }
+  if (worked.revoked) entry.outcome = worked.revoked->Slug();
   entry.digest = crypto::Sha256(digests);
   if (!worked.break_glass.empty()) {
     auto use = entry;

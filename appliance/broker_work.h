@@ -5,14 +5,19 @@
 
 namespace strongroom::appliance {
 
+// VersionFor is the version that an incoming wrapped DEK names, if it still serves for the operation.
+Result<const Version*> VersionFor(const State& state, const Keyring& keyring, const crypto::Envelope& envelope,
+                                  Operation operation);
+
 // Worked is one request on its way through a group.
 struct Broker::Worked {
   Pending pending;
   std::shared_ptr<const State> state;
   std::shared_ptr<const Keyring> keyring;
   std::optional<Error> refused;
-  std::string break_glass;      // id of what it goes by, empty: nothing was overridden for it
-  Result<void> primary_budget;  // whether the primary may encrypt once more (K4), asked once a request
+  std::optional<Error> revoked;  // the principal was removed while the token worked: it was used, and nothing leaves
+  std::string break_glass;       // id of what it goes by, empty: nothing was overridden for it
+  Result<void> primary_budget;   // whether the primary may encrypt once more (K4), asked once a request
   struct Item {
     DataAnswer answer;
     std::optional<Error> error;
@@ -22,6 +27,9 @@ struct Broker::Worked {
     std::optional<ledger::DekWrite> change;  // of the inventory
   };
   std::vector<Item> items;
+  std::vector<Claim> claims;       // of what it changes in the inventory
+  std::uint64_t keyring_deks = 0;  // in the inventory, with what this request adds
+  std::uint64_t owner_bytes = 0;   // likewise what its principal owns
 };
 
 }  // namespace strongroom::appliance

@@ -1,6 +1,7 @@
 #include "appliance/checkpointer.h"
 
 #include <algorithm>
+#include "appliance/token_past.h"
 
 namespace strongroom::appliance {
 namespace {
@@ -227,6 +228,12 @@ Result<void> Checkpointer::Learn(const State& state) {
     const bool by_this_key = crypto::OpenNote(latest->note, std::span(keys.data(), 1)).has_value();
     if (by_this_key && head->origin == OriginOf(log, state)) noted = head->size;
   }
+  // A head that an older token signed now would hide that it is older.
+  NotedHeads signed_heads;
+  TRY_ASSIGN(const auto known_keys, KeysThatSigned(state, token_keys));
+  TRY_ASSIGN(signed_heads.control, KeptSize(ledger_, Log::kControl, state, known_keys));
+  TRY_ASSIGN(signed_heads.evidence, KeptSize(ledger_, Log::kEvidence, state, known_keys));
+  TRY(CheckTokenPast(state, record, signed_heads, clock_.Now()));
   numbers_.clear();
   for (const auto& key : token_keys) numbers_.push_back(key.number);
   keys_ = std::move(keys);

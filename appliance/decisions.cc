@@ -5,6 +5,7 @@
 #include "appliance/ledger_decisions.h"
 #include "appliance/policy_decisions.h"
 #include "appliance/proposal_params.h"
+#include "appliance/proposal_shares.h"
 #include "appliance/rewrap_decisions.h"
 #include "appliance/token_decisions.h"
 #include "crypto/custody.h"
@@ -95,6 +96,7 @@ Result<Params> DraftRotate(const State& state, const ProposalRequest& request) {
   params["from-version"] = std::to_string(primary.number);
   params["version"] = std::to_string(keyring->versions.size() + 1);
   params["moves"] = request.keyring == kInstall ? MovesText(WrappedByInstall(state)) : "none";
+  if (auto above = VersionAbove(*keyring); !above.empty()) params["above"] = std::move(above);
   return params;
 }
 
@@ -137,6 +139,7 @@ Result<Params> DraftRosterChange(const State& state, const ProposalRequest& requ
   for (const auto* own : {"new-roster", "token", "further-tokens"})
     if (asked.params.contains(own)) return Invalid(std::string("the appliance fills in ") + own, "unknown-parameter");
   TRY_ASSIGN(const auto next, crypto::RosterAfter(*state.roster, asked));
+  TRY(next.CheckKeys());
   for (const auto& [name, keyring] : state.keyrings)
     for (const auto& [service, mask] : keyring->grants.by_service())
       if (const auto* principal = next.Find(service); principal != nullptr && principal->role != crypto::Role::kService)
@@ -168,7 +171,8 @@ Result<Effect> EffectOfRotate(const State& state, const crypto::ProposalText& p)
   const auto next = static_cast<std::uint32_t>(keyring->versions.size() + 1);
   if (Get(p.params, "keyring-id", "") != ToHex(keyring->id) ||
       Get(p.params, "from-version", "") != std::to_string(keyring->primary) ||
-      Get(p.params, "version", "") != std::to_string(next))
+      Get(p.params, "version", "") != std::to_string(next) ||
+      (p.format != 1 && Get(p.params, "above", "") != VersionAbove(*keyring)))
     return Stale("keyring '" + p.keyring + "' has been rotated since");
   const auto moved = p.keyring == kInstall ? WrappedByInstall(state) : std::vector<std::string>();
   if (Get(p.params, "moves", "") != MovesText(moved))
@@ -180,6 +184,15 @@ Result<Effect> EffectOfRotate(const State& state, const crypto::ProposalText& p)
 }
 
 }  // namespace
+
+std::string VersionAbove(const Keyring& keyring) {
+  std::uint32_t highest = 0;
+  for (const auto& [number, version] : keyring.versions)
+    if (version.token == keyring.Primary()->token && version.kek == crypto::MakeKeyId(keyring.id, number) &&
+        version.state != VersionState::kDestroyed)
+      highest = std::max(highest, number);
+  return highest == keyring.versions.size() ? std::string() : std::to_string(highest);
+}
 
 std::string MovesText(const std::vector<std::string>& names) {
   if (names.empty()) return "none";
@@ -263,19 +276,12 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
                                            const ProposalRequest& asked, const Drawn& drawn) {
   if (!state.roster) return Unavailable("the appliance is uninitialised");
   auto request = asked;
-  TRY(crypto::ClassOf(request.operation));
+  TRY_ASSIGN(const auto policy_class, crypto::ClassOf(request.operation));
   const bool accepts = request.operation == "clock.accept" || request.operation == "ledger.adopt";
   if (!drawn.clock_fault.empty() && !accepts)
     return Unavailable("the clock is frozen: " + drawn.clock_fault, "clock-frozen");
   TRY_ASSIGN(const auto ceremony, TakeCeremony(request.params));
-  std::size_t open = 0;
-  for (const auto& [id, proposal] : state.proposals) {
-    const auto at = StateAt(state, *proposal, drawn.now);
-    open += at == "open" || at == "approved" ? 1 : 0;
-  }
-  if (open >= kMaxOpenProposals)
-    return Overloaded("there are " + std::to_string(open) + " open proposals: settle or withdraw some first",
-                      "too-many-proposals");
+  TRY(CheckShares(state, requester, policy_class, {drawn.now, drawn.host}));
   TRY_ASSIGN(auto params, DraftParams(state, request, drawn));
   if (!ceremony.empty()) params["ceremony"] = ceremony;
   crypto::ProposalText p;
@@ -295,6 +301,7 @@ Result<crypto::ProposalText> DraftProposal(const State& state, const std::string
   p.policy = crypto::PolicyOf(*state.roster, p);
   p.control_size = drawn.control.size;
   p.control_root = drawn.control.root;
+  p.epoch = state.ledger.epoch;
   TRY(p.Render());
   return p;
 }
@@ -317,6 +324,8 @@ std::string_view StateAt(const State& state, const Proposal& proposal, Millis no
       return "failed";
     case ProposalFate::kOutdated:
       return "stale";
+    case ProposalFate::kClosed:
+      return "rejected";
     case ProposalFate::kPending:
       break;
   }
@@ -326,9 +335,20 @@ std::string_view StateAt(const State& state, const Proposal& proposal, Millis no
                : "stale";
   const auto count = crypto::CountVotes(*state.roster, proposal.parsed, proposal.votes);
   if (count == crypto::Count::kRejected) return "rejected";
+  if (proposal.parsed.format != 1 && proposal.parsed.epoch != state.ledger.epoch) return "stale";
   const bool approved = count == crypto::Count::kApproved;
   if (now > (approved ? proposal.parsed.execute_by : proposal.parsed.approve_by)) return "expired";
   return approved ? "approved" : "open";
+}
+
+std::string_view StateNow(const State& state, const Proposal& proposal, Millis now) {
+  const auto at = StateAt(state, proposal, now);
+  return CheckLive(proposal) || (at != "open" && at != "approved") ? at : "stale";
+}
+
+Result<void> CheckLive(const Proposal& proposal) {
+  if (proposal.fate != ProposalFate::kPending) return {};
+  return crypto::CheckFormat(proposal.parsed);
 }
 
 Result<void> MayVote(const State& state, const Proposal& proposal, std::string_view custodian, crypto::Verdict verdict,
@@ -393,6 +413,7 @@ Result<crypto::ExecutionGrant> JudgeExecution(const State& state, const Proposal
   if (at == "open")
     return Forbidden(crypto::MissingVotes(*state.roster, proposal.parsed, proposal.votes), "quorum-missing");
   if (at == "expired") return Expired("the proposal has expired", "proposal-expired");
+  if (at == "stale") return Conflict("the proposal is stale: propose again", "stale");
   if (at != "approved")
     return Conflict("the proposal is " + std::string(at) + ": it cannot be executed",
                     at == "executed" || at == "executing" ? "already-executed" : "not-open");

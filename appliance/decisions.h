@@ -15,7 +15,6 @@ namespace strongroom::appliance {
 
 inline constexpr Millis kApproveWithin = kDay;
 inline constexpr Millis kExecuteWithin = 2 * kDay;
-inline constexpr std::size_t kMaxOpenProposals = 1000;
 
 /// ProposalRequest is what a person asks for. Parameters that she may give: keyring.create: suite (kwp, gcm), custody
 /// (token, keyring:install), grants; keyring.rotate: suite; ledger.rotate-key: overlap-days; roster.change:
@@ -30,9 +29,11 @@ struct ProposalRequest {
 
 /// Recovery is what an adoption has to know of token and database.
 struct Recovery {
-  bool rolled_back = false;                    // the database does not extend what the token has signed
-  std::optional<crypto::LedgerRecord> record;  // nullopt: the token has lost it
-  std::uint32_t key = 1;                       // number of the token's checkpoint key
+  bool rolled_back = false;     // the database does not extend what the token has signed, or the token's record is lost
+  bool behind = false;          // the token is older than the database (token_past.h)
+  crypto::LedgerRecord record;  // the one to go on from
+  hsm::AdoptedFrom from = hsm::AdoptedFrom::kInForce;
+  std::uint32_t key = 1;  // number of the token's checkpoint key
   std::vector<hsm::KeyRecord> keys;
   ledger::Head evidence;
   // How many entries of each log a checkpoint in the database signs: so much is known to be what was signed.
@@ -64,13 +65,18 @@ struct Drawn {
 };
 
 /// DraftProposal checks a request against the state and fills in every field that custodians will sign. Fails with
-/// kInvalid, kNotFound, kConflict (keyring-exists, no-own-kek) or kOverloaded (too many open proposals).
+/// kInvalid, kNotFound, kConflict (keyring-exists, no-own-kek) or kOverloaded (as CheckShares).
 Result<crypto::ProposalText> DraftProposal(const State& state, const std::string& requester,
                                            const ProposalRequest& request, const Drawn& drawn);
 
 /// StateAt names a proposal's state at a time: open, approved, rejected, expired, stale, withdrawn, executing,
 /// executed, failed.
 std::string_view StateAt(const State& state, const Proposal& proposal, Millis now);
+/// CheckLive refuses an open proposal that an earlier version has left, in a text that no token executes any more:
+/// kConflict (stale). Whoever reads the log judges what was done with such texts without it.
+Result<void> CheckLive(const Proposal& proposal);
+/// StateNow is StateAt as the appliance shows it: what CheckLive refuses is stale.
+std::string_view StateNow(const State& state, const Proposal& proposal, Millis now);
 /// Approvals counts the custodians who approved.
 std::uint64_t Approvals(const Proposal& proposal);
 
@@ -104,6 +110,9 @@ ledger::ControlBody AsProposed(ledger::ControlBody body);
 Effect RotationOf(const State& state, const Keyring& keyring, crypto::Suite suite, std::string_view custody);
 /// The same in the token that the keyring is in.
 Effect RotationOf(const State& state, const Keyring& keyring, crypto::Suite suite);
+/// VersionAbove says for a keyring's next version which one it follows in its token, where the numbers between are gone
+/// or lie elsewhere; empty when it follows at once. Rotations have it as parameter `above` (hsm/vote_checks.h).
+std::string VersionAbove(const Keyring& keyring);
 /// MovesText is how custodians read which keyrings move: names, or number and digest where there are too many.
 std::string MovesText(const std::vector<std::string>& names);
 /// EffectOf recomputes a proposal's effect on the state as it is now; kConflict (slug stale) when the state has moved

@@ -34,7 +34,7 @@ FurtherJudgement JudgeFurther(const State& state, const std::string& serial, con
   if (!findings.follows && Away(findings.follows.error()))
     return {TokenState::kVerifying, findings.follows.error().Line(), std::nullopt};
   const auto slug = findings.follows ? std::string() : std::string(findings.follows.error().Slug());
-  if (slug == "token-without-record" || slug == "anchor-missing" || slug == "anchor-damaged")
+  if (slug == "token-without-record" || slug == "record-missing" || slug == "record-damaged" || slug == "roots-differ")
     return {TokenState::kImpostor, findings.follows.error().Line(), false};
   if (!findings.follows) return {TokenState::kDegraded, findings.follows.error().Line(), true};
   return {links, findings.sweep, true};

@@ -10,6 +10,7 @@
 namespace strongroom::appliance {
 namespace {
 constexpr Millis kAcknowledgePause = 60'000;  // a service writes the control log no faster
+constexpr unsigned kMostUpkeep = 200;         // of one person within a day
 }  // namespace
 
 // Beside what the text says: is it this keyring's turn? Asked when it is filed, and again when it is executed.
@@ -104,19 +105,48 @@ Result<int> Governance::StartOwedJobsLocked() {
   return started;
 }
 
-Result<void> Governance::SwitchJob(const std::string& id, JobState to, const std::string& by,
-                                   const std::string& reason) {
+Result<void> Governance::SwitchJob(const std::string& id, JobState to, const Caller& by) {
   const MutexLock lock(mutex_);
+  TRY(JudgeActor(*Snapshot(), by, kGoverns));
+  return RecordSwitch(id, to, by.name, {});
+}
+
+Result<void> Governance::EndJob(const std::string& id, JobState to, const std::string& reason) {
+  const MutexLock lock(mutex_);
+  return RecordSwitch(id, to, {}, reason);
+}
+
+Result<void> Governance::RecordSwitch(const std::string& id, JobState to, const std::string& by,
+                                      const std::string& reason) {
   TRY(JudgeSwitch(*Snapshot(), id, to));
   if (to == JobState::kRunning) TRY(ledger_.CheckSpace());
+  // To and fro has no end of itself; a cancelled job is not switched again.
+  if (!by.empty() && to != JobState::kCancelled) TRY(TakeUpkeep(by));
   TRY_ASSIGN(const auto progress, ledger_.Deks().ProgressOf(id));
   return RecordBodies({ledger::JobSwitched{id, to, by, reason, progress.done, progress.quarantined}});
 }
 
-Result<void> Governance::Acknowledge(const std::string& service, std::string_view keyring, std::uint64_t version,
+Result<void> Governance::TakeUpkeep(const std::string& by) {
+  const auto now = clock_.Now();
+  auto& [since, count] = upkeep_[by];
+  if (now < since || now >= since + kDay) {
+    since = now;
+    count = 0;
+  }
+  if (count >= kMostUpkeep)
+    return Overloaded(by + " has recorded ceremonies or switched jobs " + std::to_string(count) +
+                          " times within a day: the next time may be at " + FormatTime(since + kDay),
+                      "too-many-filings");
+  ++count;
+  return {};
+}
+
+Result<void> Governance::Acknowledge(const Caller& caller, std::string_view keyring, std::uint64_t version,
                                      std::uint64_t count) {
   const MutexLock lock(mutex_);
   const auto state = Snapshot();
+  TRY(JudgeActor(*state, caller, kServes));
+  const auto& service = caller.name;
   TRY_ASSIGN(const Keyring* found, JudgeAcknowledgement(*state, service, keyring, version));
   TRY(ledger_.CheckSpace());
   if (const auto at = state->acknowledged.find({found->id, service}); at != state->acknowledged.end()) {
@@ -129,32 +159,34 @@ Result<void> Governance::Acknowledge(const std::string& service, std::string_vie
   return RecordBodies({ledger::CensusAcknowledged{found->id, static_cast<std::uint32_t>(version), service, count}});
 }
 
-Result<void> Governance::Attest(std::string_view keyring, std::uint64_t version, const std::string& by,
+Result<void> Governance::Attest(std::string_view keyring, std::uint64_t version, const Caller& by,
                                 const std::string& statement) {
   const MutexLock lock(mutex_);
   TRY(crypto::CheckSignedLine(statement, crypto::kMaxReasonBytes));
   TRY(ReconcileLocked(/*record_only=*/false));
   const auto state = Snapshot();
+  TRY(JudgeActor(*state, by, kGoverns));
   TRY_ASSIGN(auto bodies, JudgeAttestation(*state, keyring, version));
   bodies.insert(bodies.begin(), ledger::VersionAttested{state->FindKeyring(keyring)->id,
-                                                        static_cast<std::uint32_t>(version), by, statement});
+                                                        static_cast<std::uint32_t>(version), by.name, statement});
   TRY(ledger_.CheckSpace());
   TRY(RecordBodies(std::move(bodies)));
   (void)StartOwedJobsLocked();
   return {};
 }
 
-Result<void> Governance::CloseEmergency(std::string_view keyring, std::uint64_t version, const std::string& by,
+Result<void> Governance::CloseEmergency(std::string_view keyring, std::uint64_t version, const Caller& by,
                                         const std::string& report) {
   const MutexLock lock(mutex_);
   const auto state = Snapshot();
+  TRY(JudgeActor(*state, by, kGoverns));
   TRY_ASSIGN(const Keyring* found, JudgeEmergencyClose(*state, keyring, version));
   TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(found->id));
   if (const auto at = counts.find(static_cast<std::uint32_t>(version)); at != counts.end() && at->second.records > 0)
     return Conflict(std::to_string(at->second.records) + " wrapped DEKs of the inventory are under version " +
                         std::to_string(version) + " of '" + found->name + "'",
                     "census-inventory");
-  return RecordBodies({ledger::EmergencyClosed{found->id, static_cast<std::uint32_t>(version), by, report}});
+  return RecordBodies({ledger::EmergencyClosed{found->id, static_cast<std::uint32_t>(version), by.name, report}});
 }
 
 }  // namespace strongroom::appliance

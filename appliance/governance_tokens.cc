@@ -4,6 +4,7 @@
 #include "appliance/proposal_params.h"
 #include "appliance/token_decisions.h"
 #include "crypto/custody.h"
+#include "crypto/text_rules.h"
 
 namespace strongroom::appliance {
 namespace {
@@ -85,6 +86,8 @@ Result<void> Governance::RunEffect(const State& state, const Proposal& proposal,
                                   std::min(clock_.Now(), proposal.parsed.execute_by));
   };
   if (effect.changes_record) {
+    // An adoption is voted on under the database's roster: the token is shown by which votes its own has become that.
+    if (proposal.parsed.operation == "ledger.adopt") TRY(BringChain(state));
     TRY_ASSIGN(auto first, grant());
     TRY(key_ops_.Token(Get(proposal.parsed.params, "token")).ChangeLedgerRecord(std::move(first)));
   }
@@ -97,6 +100,56 @@ Result<void> Governance::RunEffect(const State& state, const Proposal& proposal,
   for (const auto& [serial, token] : state.tokens)
     if (auto each = grant()) (void)key_ops_.Token(serial).ChangeLedgerRecord(std::move(*each));
   return {};
+}
+
+Result<void> Governance::BringChain(const State& state) {
+  TRY_ASSIGN(const auto to, key_ops_.ReadRecordToAdopt());
+  const auto from = to.record.custody.roster_version;
+  if (from >= state.roster->version()) return {};
+  TRY_ASSIGN(const auto chain, ChainFrom(from));
+  return key_ops_.BringChain(chain);
+}
+
+Result<crypto::RosterChain> Governance::ChainFrom(std::uint64_t version) const {
+  TRY_ASSIGN(const auto first, RosterOfVersion(version));
+  crypto::RosterChain chain;
+  chain.first = first.text();
+  struct Filed {
+    std::string text, next;
+    std::vector<crypto::Vote> votes;
+  };
+  std::map<std::string, Filed> changes;  // by proposal
+  TRY(ledger_.Read(ledger::Log::kControl, 0, [&](std::uint64_t, ByteView bytes) {
+    const auto entry = ledger::DecodeControl(bytes);
+    if (!entry) return true;
+    if (const auto* filed = std::get_if<ledger::ProposalFiled>(&entry->body)) {
+      if (filed->text.find("\noperation: roster.change\n") == std::string::npos) return true;
+      if (const auto parsed = crypto::ProposalText::Parse(filed->text))
+        changes[crypto::ProposalId(filed->text)] = {filed->text, Get(parsed->params, "new-roster"), {}};
+      return true;
+    }
+    if (const auto* cast = std::get_if<ledger::VoteCast>(&entry->body)) {
+      const auto at = changes.find(cast->proposal);
+      if (at != changes.end()) at->second.votes.push_back(cast->vote);
+      return true;
+    }
+    std::string next;
+    if (const auto* changed = std::get_if<ledger::RosterChanged>(&entry->body)) {
+      if (const auto roster = crypto::Roster::Parse(changed->roster_text))
+        next = std::to_string(roster->version()) + " " + ToHex(roster->hash());
+    } else if (const auto* advanced = std::get_if<ledger::RosterAdvanced>(&entry->body)) {
+      next = std::to_string(advanced->version) + " " + ToHex(advanced->hash);
+    } else {
+      return true;
+    }
+    for (const auto& [id, change] : changes) {
+      const auto number = crypto::ParseNumber(next.substr(0, next.find(' ')));
+      if (change.next == next && number && *number > version) chain.steps.push_back({change.text, change.votes});
+    }
+    changes.clear();
+    return true;
+  }));
+  return chain;
 }
 
 Result<crypto::Roster> Governance::RosterOfVersion(std::uint64_t version) const {

@@ -6,6 +6,7 @@
 #include "appliance/policy_decisions.h"
 #include "appliance/rewrap_decisions.h"
 #include "crypto/custody.h"
+#include "hsm/vote_checks.h"
 
 namespace strongroom::appliance {
 namespace {
@@ -31,6 +32,11 @@ Result<int> Governance::RunMandates() {
     const auto done = RunMandate(*keyring);
     rotated += done ? 1 : 0;
     if (done) continue;
+    // The token counts in whole minutes, and in time that it has watched: it is asked again soon, and nobody alarmed.
+    if (done.error().Slug() == "mandate-not-due") {
+      mandate_retry_[keyring->id] = now + crypto::kMinute;
+      continue;
+    }
     stuck = done.error();
     if (!state->tokens.contains(keyring->Primary()->token)) break;  // a further token holds nobody else up
   }
@@ -46,9 +52,11 @@ Result<void> Governance::RunMandate(const Keyring& keyring) {
   const auto faults = JudgeInventory(*state, effect.generate->ref.token, records);
   if (!faults.empty()) return Conflict("the token's keys are not as recorded: " + faults.front(), "token-inventory");
   // What the token would refuse is not begun.
+  TRY(hsm::CheckMandateVersion(*effect.generate, records));
+  if (!state->tokens.contains(effect.generate->ref.token)) TRY(CheckTokenPresent());
   TRY_ASSIGN(const auto record, token.ReadLedgerRecord());
   TRY_ASSIGN(auto grant, crypto::GrantByMandate(record, keyring.name, effect.generate->ref.key,
-                                                effect.generate->ref.suite, clock_.Host()));
+                                                effect.generate->ref.suite, crypto::EstimateTime(record, clock_)));
   const auto version = static_cast<std::uint32_t>(keyring.versions.size() + 1);
   TRY(RecordBodies({ledger::MandateUsed{keyring.id, version}}));
   const auto made = key_ops_.GenerateByMandate(std::move(grant), *effect.generate);
@@ -148,7 +156,7 @@ Result<int> Governance::RunDueDestructions() {
 // By the token's own record, which it judges again.
 Result<void> Governance::EndAtToken(const hsm::KeyRef& key) {
   TRY_ASSIGN(const auto record, key_ops_.Token(key.token).ReadLedgerRecord());
-  TRY_ASSIGN(auto grant, crypto::GrantDestruction(record, key.key, clock_.Host(), clock_.Steady()));
+  TRY_ASSIGN(auto grant, crypto::GrantDestruction(record, key.key, crypto::EstimateTime(record, clock_)));
   return key_ops_.Destroy(std::move(grant), key);
 }
 

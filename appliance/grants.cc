@@ -6,12 +6,15 @@
 
 namespace strongroom::appliance {
 namespace {
-constexpr std::array<std::pair<std::string_view, ledger::Operation>, 4> kNames = {
+// In the order of their names, as the text has them. What is no operation of its own is `manage`.
+constexpr std::array<std::pair<std::string_view, ledger::Operation>, 5> kNames = {
     {{"datakey", ledger::Operation::kDataKey},
+     {"manage", ledger::Operation::kOther},
      {"rewrap", ledger::Operation::kRewrap},
      {"unwrap", ledger::Operation::kUnwrap},
      {"wrap", ledger::Operation::kWrap}}};
-constexpr unsigned kAll = 15;
+constexpr unsigned kManage = 1U << 1;
+constexpr unsigned kAll = 31U & ~kManage;
 }  // namespace
 
 Result<Grants> Grants::Parse(std::string_view text) {
@@ -29,7 +32,7 @@ Result<Grants> Grants::Parse(std::string_view text) {
           if (kNames[i].first == word) bit = 1U << i;
         if (bit == 0)
           return Invalid("'" + std::string(word.substr(0, 20)) +
-                         "' is not an operation to grant: wrap, unwrap, rewrap, datakey");
+                         "' is not an operation to grant: wrap, unwrap, rewrap, datakey, manage");
         mask |= bit;
       }
     }
@@ -58,12 +61,19 @@ std::string Grants::Text() const {
 bool Grants::Allows(std::string_view service, ledger::Operation operation) const {
   const auto at = by_service_.find(service);
   if (at == by_service_.end()) return false;
+  if (operation == ledger::Operation::kOther) return false;
   // Who may wrap may also leave what is wrapped here, and take it away again.
+  if (operation == ledger::Operation::kDekDelete && Manages(service)) return true;
   if (operation == ledger::Operation::kDekPut || operation == ledger::Operation::kDekDelete)
     operation = ledger::Operation::kWrap;
   for (std::size_t i = 0; i < kNames.size(); ++i)
     if (kNames[i].second == operation) return (at->second & 1U << i) != 0;
   return false;
+}
+
+bool Grants::Manages(std::string_view service) const {
+  const auto at = by_service_.find(service);
+  return at != by_service_.end() && (at->second & kManage) != 0;
 }
 
 }  // namespace strongroom::appliance

@@ -123,6 +123,7 @@ Result<Params> DraftEmergency(const State& state, const ProposalRequest& request
   params["from-version"] = std::to_string(primary.number);
   params["version"] = std::to_string(keyring.versions.size() + 1);
   params["moves"] = NamesOf(SharersOf(state, keyring, primary));
+  if (auto above = VersionAbove(keyring); !above.empty()) params["above"] = std::move(above);
   return params;
 }
 
@@ -161,7 +162,8 @@ Result<Effect> EffectOfEmergency(const State& state, const crypto::ProposalText&
   const auto& primary = *keyring.Primary();
   const auto suite = crypto::SuiteFromString(Get(p.params, "suite"));
   if (!suite || Get(p.params, "from-version") != std::to_string(primary.number) ||
-      Get(p.params, "version") != std::to_string(next) || Get(p.params, "custody") != primary.custody)
+      Get(p.params, "version") != std::to_string(next) || Get(p.params, "custody") != primary.custody ||
+      (p.format != 1 && Get(p.params, "above") != VersionAbove(keyring)))
     return Stale("keyring '" + keyring.name + "' has been rotated since");
   const auto sharers = SharersOf(state, keyring, primary);
   if (Get(p.params, "moves") != NamesOf(sharers)) return Stale("what the KEK wraps for has changed");

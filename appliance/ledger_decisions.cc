@@ -4,6 +4,7 @@
 
 #include "appliance/proposal_params.h"
 #include "appliance/token_decisions.h"
+#include "appliance/token_past.h"
 #include "crypto/anchor.h"
 #include "crypto/custody.h"
 #include "crypto/merkle.h"
@@ -18,6 +19,20 @@ constexpr Millis kTokenSlack = Millis{5} * 60 * 1000;
 constexpr std::size_t kKeysInParam = 30;
 constexpr std::size_t kMaxKeys = 500;  // what a proposal's text can hold
 constexpr const char* kDefaultOverlapDays = "30";
+
+// Whether every mandate that the token has is one that the database shows in force, too: an older token may have some
+// that were taken back since, and they do not come back.
+bool KeptAsRecorded(const State& state, const crypto::LedgerRecord& record) {
+  for (const auto& mandate : record.custody.mandates) {
+    const auto name = state.keyring_names.find(mandate.keyring);
+    const auto* keyring = name == state.keyring_names.end() ? nullptr : state.FindKeyring(name->second);
+    if (keyring == nullptr || static_cast<Millis>(keyring->policy.days) * kDay != mandate.interval ||
+        crypto::WholeMinutesDown(keyring->policy.until) != mandate.until)
+      return false;
+  }
+  // What is released is told by the token alone: who adopts an older one has the keyring moved again.
+  return record.custody.releases.empty();
+}
 
 std::string LostRange(std::uint64_t kept, const std::optional<crypto::Anchor>& anchor, std::uint64_t epoch) {
   if (!anchor) return "unknown: the token remembers nothing";
@@ -141,33 +156,30 @@ Result<Params> DraftAdoption(const State& state, const ProposalRequest& request,
     return Invalid("ledger.adopt has neither keyring nor parameters: the appliance fills them in");
   if (!drawn.recovery) return Unavailable("the token does not answer: what it remembers is part of the proposal");
   const auto& recovery = *drawn.recovery;
-  if (!recovery.rolled_back)
+  if (!recovery.rolled_back && !recovery.behind)
     return Conflict("there is nothing to adopt: the database extends what the token has signed", "not-rolled-back");
-  std::optional<crypto::Anchor> control, evidence;
-  std::uint64_t epoch = state.ledger.epoch;
-  if (recovery.record) {
-    control = crypto::AnchorOf(*recovery.record, true);
-    evidence = crypto::AnchorOf(*recovery.record, false);
-    TRY_ASSIGN(const auto known, crypto::EpochOf(*recovery.record));
-    epoch = std::max(epoch, known);
-  }
-  const auto ours = "strongroom/" + ToHex(state.roster->instance()) + "/";
-  for (const auto& anchor : {control, evidence})
-    if (anchor && !anchor->origin.starts_with(ours))
-      return Conflict("the token keeps the log " + anchor->origin + ", the database is of instance " +
-                          ToHex(state.roster->instance()) + ": this is another appliance's backup or token",
-                      "foreign-instance");
-  if (const auto& roster = *state.roster; recovery.record && recovery.record->custody.roster_version != 0 &&
-                                          recovery.record->custody.roster_hash != roster.hash())
-    return Conflict("the token obeys roster " + std::to_string(recovery.record->custody.roster_version) +
-                        ", the database has roster " + std::to_string(roster.version()) +
-                        ": restore a backup that has the token's",
+  const auto& record = recovery.record;
+  const auto control = crypto::AnchorOf(record, true), evidence = crypto::AnchorOf(record, false);
+  const auto epoch = std::max(state.ledger.epoch, record.epoch);
+  if (record.instance != state.roster->instance())
+    return Conflict("the token is of instance " + ToHex(record.instance) + ", the database of " +
+                        ToHex(state.roster->instance()) + ": this is another appliance's backup or token",
+                    "foreign-instance");
+  // An older roster is led on by votes; what the database has never heard of is in another backup.
+  const auto& c = record.custody;
+  if (c.roster_version > state.roster->version() ||
+      (c.roster_version == state.roster->version() && c.roster_hash != state.roster->hash()))
+    return Conflict("the token obeys roster " + std::to_string(c.roster_version) + ", the database has roster " +
+                        std::to_string(state.roster->version()) + ": restore a backup that has the token's",
                     "roster-not-enforced");
   TRY_ASSIGN(auto params, KeysToAdopt(state, drawn.token, recovery.keys));
   params["epoch"] = std::to_string(epoch + 1);
   params["clock"] = FormatTime(drawn.host);
   params["token"] = drawn.token;
   params["evidence-log"] = std::to_string(recovery.evidence.size) + " " + ToHex(recovery.evidence.root);
+  params["state"] = StateOfToken(recovery.from == hsm::AdoptedFrom::kLost, recovery.from == hsm::AdoptedFrom::kForked,
+                                 recovery.rolled_back, recovery.behind);
+  params["keep"] = KeptAsRecorded(state, record) ? crypto::KeptLine(record) : "none";
   params["token-control"] = crypto::AnchorLine(control);
   params["token-evidence"] = crypto::AnchorLine(evidence);
   params["lost-control"] = LostRange(recovery.kept_control, control, state.ledger.epoch);

@@ -234,13 +234,16 @@ Result<void> Lifecycle::LookAtAnchors() {
 void Lifecycle::LookAtKeys(const std::string& serial) {
   const auto settled = governance_.Reconcile();
   const auto faults = governance_.Sweep(serial);
+  // A token that was put back to an earlier time alarms, and stops what is governed (Q16).
+  const auto present = governance_.CheckTokenPresent();
   const MutexLock lock(mutex_);
   sweep_due_ = std::chrono::steady_clock::now() + schedule_.sweep;
   sweep_.clear();
   if (!settled) sweep_ = settled.error().Line();
+  if (!present) sweep_ = present.error().Line();
   if (!faults)
     sweep_ = faults.error().Line();
-  else if (!faults->empty())
+  else if (!faults->empty() && present)
     sweep_ = faults->front() + (faults->size() > 1 ? " (and " + std::to_string(faults->size() - 1) + " more)" : "");
   // Strange keys stop ceremonies (governance sweeps for itself), not services: contact and a completed sweep are
   // enough.
@@ -332,6 +335,7 @@ Status Lifecycle::Report() const {
   const auto opened = governance_.overrides().Open();
   const auto overdue = governance_.Overdue();
   const auto further = further_ ? further_() : std::string();
+  const auto unverifiable = governance_.Unverifiable();
   const auto state = governance_.Snapshot();
   const auto worn = GcmBudgetFault(*state, ledger_);
   const MutexLock lock(mutex_);
@@ -355,6 +359,7 @@ Status Lifecycle::Report() const {
   add("anchor", anchor_, "everything but reading");
   add("checkpoint", unsigned_why, "answers to what a quorum has executed");
   add("clock", clock, "approvals and executions, clock.accept excepted");
+  add("audit", unverifiable, "nothing more than what was refused; it is a fault to be reported");
   add("witness", "", "ceremonies, where a witness is required; none is");
   std::string late;
   for (const auto& name : overdue) late += (late.empty() ? "overdue: " : ", ") + name;

@@ -148,7 +148,7 @@ void RewrapJobs::RunPass(const std::shared_ptr<const Job>& job) {
   pass.target = pass.keyring->Find(job->target);
   const auto stand_still = [&](const std::string& why) { StandStill(job->id, why); };
   const auto fail = [&](const std::string& why) {
-    if (const auto switched = governance_.SwitchJob(job->id, JobState::kFailed, {}, why); !switched)
+    if (const auto switched = governance_.EndJob(job->id, JobState::kFailed, why); !switched)
       stand_still(switched.error().detail);
   };
   if (pass.keyring->primary != job->target || pass.target->state != VersionState::kActive)
@@ -192,7 +192,7 @@ void RewrapJobs::RunPass(const std::shared_ptr<const Job>& job) {
     if (number != job->target) quarantined += count.quarantined;
   const auto to = quarantined == 0 ? JobState::kComplete : JobState::kCompleteWithQuarantine;
   const auto why = quarantined == 0 ? std::string() : std::to_string(quarantined) + " records are quarantined";
-  if (const auto ended = governance_.SwitchJob(job->id, to, {}, why); !ended) stand_still(ended.error().detail);
+  if (const auto ended = governance_.EndJob(job->id, to, why); !ended) stand_still(ended.error().detail);
 }
 
 // While somebody waits for single answers a job makes do with little; an emergency does not.
@@ -399,8 +399,8 @@ std::vector<JobView> RewrapJobs::List() const {
   return all;
 }
 
-Result<JobView> RewrapJobs::Switch(const std::string& id, JobState to, const std::string& by) {
-  TRY(governance_.SwitchJob(id, to, by, {}));
+Result<JobView> RewrapJobs::Switch(const std::string& id, JobState to, const Caller& by) {
+  TRY(governance_.SwitchJob(id, to, by));
   {
     const MutexLock lock(mutex_);
     changed_.NotifyAll();

@@ -79,7 +79,7 @@ class RewrapJobs {
   Result<JobView> View(const std::string& id) const EXCLUDES(mutex_);
   std::vector<JobView> List() const EXCLUDES(mutex_);
   /// Switch is a person's pause, resume or cancel: it takes effect at the next batch.
-  Result<JobView> Switch(const std::string& id, JobState to, const std::string& by) EXCLUDES(mutex_);
+  Result<JobView> Switch(const std::string& id, JobState to, const Caller& by) EXCLUDES(mutex_);
   /// Plan is a dry run: a sample is rewrapped in the token to measure, and thrown away; that is an evidence entry.
   Result<PlanView> Plan(const std::string& keyring, const std::string& request_id, const std::string& principal) const;
   /// WaitIdle blocks until every job that is owed or running has ended or was paused; false when that is not so at

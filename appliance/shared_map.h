@@ -12,9 +12,9 @@
 namespace strongroom::appliance {
 
 /// SharedMap is a map that grows and is copied on every change: its entries lie in sorted chunks that copies share. A
-/// copy costs a pointer for each chunk, a change a copy of one chunk, a lookup two binary searches. Entries are never
-/// taken out. Iterators and references hold until the map that they are of is changed or goes; a copy of it keeps its
-/// own. Keys are compared by `<`, with any type that allows it. Not thread-safe; copies are independent.
+/// copy costs a pointer for each chunk, a change a copy of one chunk, a lookup two binary searches. Iterators
+/// and references hold until the map that they are of is changed or goes; a copy of it keeps its own. Keys are compared
+/// by `<`, with any type that allows it. Not thread-safe; copies are independent.
 template <class Key, class Value>
 class SharedMap {
  public:
@@ -109,6 +109,25 @@ class SharedMap {
     return true;
   }
   void insert_or_assign(Key key, Value value) { Put(std::move(key), std::move(value)); }
+  /// erase takes an entry out; false when there was none.
+  template <class K>
+  bool erase(const K& key) {
+    auto chunk = std::partition_point(chunks_.begin(), chunks_.end(),
+                                      [&](const auto& each) { return !(key < each->front().first); });
+    if (chunk == chunks_.begin()) return false;
+    --chunk;
+    Chunk entries = **chunk;
+    const auto at =
+        std::partition_point(entries.begin(), entries.end(), [&](const auto& entry) { return entry.first < key; });
+    if (at == entries.end() || key < at->first) return false;
+    entries.erase(at);
+    if (entries.empty())
+      chunks_.erase(chunk);
+    else
+      *chunk = std::make_shared<const Chunk>(std::move(entries));
+    --size_;
+    return true;
+  }
 
  private:
   // The first entry for which `before` does not hold.

@@ -1,5 +1,8 @@
 #include "appliance/state.h"
 
+#include <algorithm>
+
+#include "appliance/proposal_shares.h"
 #include "crypto/custody.h"
 #include "crypto/merkle.h"
 
@@ -45,6 +48,10 @@ struct Applier {
   Result<Changed> operator()(const ledger::ProposalFiled& e) const {
     auto proposal = std::make_shared<Proposal>();
     TRY_ASSIGN(proposal->parsed, crypto::ProposalText::Parse(e.text));
+    if (proposal->parsed.format != 1 && proposal->parsed.epoch != state.ledger.epoch)
+      return Misfit("a proposal of another epoch");
+    if (proposal->parsed.control_size < state.ledger.forgotten)
+      return Misfit("a proposal asked for before what has been forgotten: it may be one of that");
     proposal->id = crypto::ProposalId(e.text);
     proposal->text = e.text;
     const auto id = proposal->id;
@@ -68,6 +75,29 @@ struct Applier {
   Result<Changed> operator()(const ledger::ExecutionSettled& e) const {
     return Move(e.proposal, ProposalFate::kConsumed, e.ok ? ProposalFate::kExecuted : ProposalFate::kFailed, {},
                 e.ok ? "" : e.slug + ": " + e.detail);
+  }
+
+  Result<Changed> operator()(const ledger::ProposalsClosed& e) const {
+    Changed changed;
+    for (const auto& id : e.closed) {
+      const auto outcome = "closed: " + e.by + " rejected " + e.rejected;
+      TRY(Move(id, ProposalFate::kPending, ProposalFate::kClosed, {}, outcome));
+      changed.proposals.push_back(id);
+    }
+    return changed;
+  }
+  Result<Changed> operator()(const ledger::ProposalsForgotten& e) const {
+    if (e.before > time) return Misfit("proposals forgotten before their time");
+    // A text is filed once (Q5), also one that nobody remembers: filings make the log longer, so whatever is filed from
+    // here on names a longer one than these do.
+    for (const auto& [id, proposal] : state.proposals)
+      if (proposal->parsed.execute_by < e.before)
+        state.ledger.forgotten = std::max(state.ledger.forgotten, proposal->parsed.control_size + 1);
+    Changed changed;
+    changed.ledger = true;
+    changed.proposals = Forgettable(state, e.before);
+    for (const auto& id : changed.proposals) state.proposals.erase(id);
+    return changed;
   }
 
   Result<Changed> operator()(const ledger::EpochOpened& e) const {
@@ -450,52 +480,6 @@ struct Applier {
 };
 
 }  // namespace
-
-std::string_view ToString(VersionState state) {
-  switch (state) {
-    case VersionState::kPreActive:
-      return "pre-active";
-    case VersionState::kActive:
-      return "active";
-    case VersionState::kDeactivated:
-      return "deactivated";
-    case VersionState::kArchived:
-      return "archived";
-    case VersionState::kCompromised:
-      return "compromised";
-    case VersionState::kPendingDestruction:
-      return "pending-destruction";
-    case VersionState::kDestroyed:
-      return "destroyed";
-  }
-  return "unknown";
-}
-
-const Keyring* State::FindKeyring(std::string_view name) const {
-  const auto at = keyrings.find(name);
-  return at == keyrings.end() ? nullptr : at->second.get();
-}
-
-const Proposal* State::FindProposal(std::string_view id) const {
-  const auto at = proposals.find(id);
-  return at == proposals.end() ? nullptr : at->second.get();
-}
-
-const Keyring* State::FindKeyring(const crypto::KeyringId& id) const {
-  const auto name = keyring_names.find(id);
-  return name == keyring_names.end() ? nullptr : FindKeyring(name->second);
-}
-
-const Job* State::LiveJob(const crypto::KeyringId& keyring) const {
-  for (const auto& [id, job] : jobs)
-    if (job->keyring == keyring && job->Live()) return job.get();
-  return nullptr;
-}
-
-bool State::EmergencyOpen(const crypto::KeyringId& keyring, std::uint32_t version) const {
-  const auto at = emergencies.find({keyring, version});
-  return at != emergencies.end() && at->second.closed == 0;
-}
 
 Result<Changed> Apply(State& state, const ledger::ControlEntry& entry) {
   return std::visit(Applier{state, entry.time}, entry.body);

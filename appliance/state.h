@@ -88,7 +88,8 @@ enum class ProposalFate : std::uint8_t {
   kConsumed = 3,
   kExecuted = 4,
   kFailed = 5,
-  kOutdated = 6
+  kOutdated = 6,
+  kClosed = 7  // by a rejection of another one of its requester's (Q18)
 };
 
 struct Proposal {
@@ -169,6 +170,7 @@ struct LedgerFacts {
   std::vector<std::string> keys;  // all of them as verifier keys, oldest first; empty before a rotation
   std::set<Bytes> unused_keys;    // CKA_IDs that an adoption found and no keyring has
   std::uint64_t archived = 0;     // evidence entries before this are kept elsewhere
+  std::uint64_t forgotten = 0;    // what is filed names a control log at least so long: none that was forgotten does
   bool operator==(const LedgerFacts&) const = default;
 };
 
@@ -197,7 +199,7 @@ struct State {
   bool EmergencyOpen(const crypto::KeyringId& keyring, std::uint32_t version) const;
 };
 
-/// Changed names what an entry touched, so that its rows can be written.
+/// Changed names what an entry touched, so that its rows can be written; what is named and not there has left.
 struct Changed {
   bool roster = false;
   std::vector<std::string> keyrings;

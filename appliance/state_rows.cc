@@ -143,7 +143,7 @@ Result<Proposal> DecodeProposal(std::string_view key, ByteView bytes) {
     p.votes.push_back(crypto::GetVote(in));
   }
   const auto fate = in.U8();
-  if (fate < 1 || fate > 6) in.Fail();
+  if (fate < 1 || fate > 7) in.Fail();
   p.fate = static_cast<ProposalFate>(fate);
   p.executor = in.Text();
   p.outcome = in.Text();
@@ -163,7 +163,9 @@ ledger::Row LedgerRow(const State& state) {
   for (const auto& key : facts.keys) out.Text(key);
   out.U32(static_cast<std::uint32_t>(facts.unused_keys.size()));
   for (const auto& key : facts.unused_keys) out.Blob(key);
-  if (facts.archived != 0) out.U64(facts.archived);
+  // What most have not stands behind; rows of earlier versions end here.
+  if (facts.archived != 0 || facts.forgotten != 0) out.U64(facts.archived);
+  if (facts.forgotten != 0) out.U64(facts.forgotten);
   return {std::string(kLedger), std::move(out).Take()};
 }
 
@@ -179,6 +181,7 @@ Result<LedgerFacts> DecodeLedger(ByteView bytes) {
     facts.unused_keys.emplace(key.begin(), key.end());
   }
   if (in.ok() && in.remaining() > 0) facts.archived = in.U64();
+  if (in.ok() && in.remaining() > 0) facts.forgotten = in.U64();
   if (format != kFormat || !in.Complete()) return Damaged(kLedger);
   return facts;
 }
@@ -351,8 +354,11 @@ std::vector<ledger::Row> RowsOf(const State& state, const Changed& changed) {
   std::vector<ledger::Row> rows;
   for (const auto& name : changed.keyrings)
     rows.push_back({std::string(kKeyring) + name, EncodeKeyring(*state.FindKeyring(name))});
-  for (const auto& id : changed.proposals)
-    rows.push_back({std::string(kProposal) + id, EncodeProposal(*state.FindProposal(id))});
+  for (const auto& id : changed.proposals) {
+    const auto* proposal = state.FindProposal(id);
+    rows.push_back({std::string(kProposal) + id,
+                    proposal == nullptr ? std::nullopt : std::optional<Bytes>(EncodeProposal(*proposal))});
+  }
   for (const auto& id : changed.break_glass)
     rows.push_back({std::string(kBreakGlass) + id, EncodeBreakGlass(*state.break_glass.at(id))});
   for (const auto& id : changed.jobs) rows.push_back({std::string(kJob) + id, EncodeJob(*state.jobs.at(id))});

@@ -2,33 +2,14 @@
 
 #include <algorithm>
 
-#include "crypto/base/wire.h"
 #include "crypto/merkle.h"
 #include "crypto/text_rules.h"
 
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::uint8_t kRecordFormat = 6;
-constexpr std::size_t kMaxAnchors = 256;
+constexpr std::size_t kMaxNodes = 16;
 constexpr std::uint64_t kMaxOverlapDays = 400;
-
-struct Origin {
-  std::string_view instance;
-  std::string_view log;  // everything but the epoch
-  std::uint64_t epoch = 0;
-  bool control = false;
-};
-
-Result<Origin> ParseOrigin(std::string_view origin) {
-  const auto parts = SplitWords(origin, '/');
-  const bool control = parts.size() == 4 && parts[2] == "control";
-  const bool evidence = parts.size() == 5 && parts[2] == "evidence" && parts[3] == "node-1";  // the one node there is
-  const auto epoch = parts.empty() ? Result<std::uint64_t>(Invalid("")) : ParseNumber(parts.back());
-  if ((!control && !evidence) || parts[0] != "strongroom" || !FromHexArray<16>(parts[1]) || !epoch || *epoch == 0)
-    return Forbidden("'" + std::string(origin.substr(0, 100)) + "' is not the origin of a log", "foreign-origin");
-  return Origin{parts[1], origin.substr(0, origin.rfind('/')), *epoch, control};
-}
 
 Error Changed(const std::string& what) { return Conflict(what + ": propose again", "stale"); }
 
@@ -63,41 +44,45 @@ Result<std::optional<Anchor>> ParseAnchorLine(std::string_view line, const Insta
 
 }  // namespace
 
-std::string ControlOrigin(const InstanceId& instance, std::uint64_t epoch) {
-  return "strongroom/" + ToHex(instance) + "/control/" + std::to_string(epoch);
-}
-std::string EvidenceOrigin(const InstanceId& instance, std::uint64_t epoch) {
-  return "strongroom/" + ToHex(instance) + "/evidence/node-1/" + std::to_string(epoch);
-}
-
-Result<std::vector<Anchor>> AdvanceAnchors(std::span<const Anchor> anchors, const Checkpoint& head,
-                                           std::span<const Digest> proof) {
+Result<LedgerRecord> AdvanceAnchors(const LedgerRecord& record, const Checkpoint& head, std::span<const Digest> proof) {
   TRY_ASSIGN(const auto asked, ParseOrigin(head.origin));
+  if (asked.instance != record.instance)
+    return Forbidden("this token keeps the logs of instance " + ToHex(record.instance), "foreign-origin");
+  if (asked.epoch != record.epoch)
+    return Forbidden("this token keeps the logs in epoch " + std::to_string(record.epoch), "foreign-origin");
+  if (!asked.control && asked.node != record.node)
+    return Forbidden("this host signs for " + record.node + " alone", "foreign-origin");
   if (head.size == 0) return Forbidden("an empty log is not signed", "log-rewound");
-  std::vector<Anchor> next(anchors.begin(), anchors.end());
-  for (auto& anchor : next) {
-    TRY_ASSIGN(const auto known, ParseOrigin(anchor.origin));
-    if (known.instance != asked.instance)
-      return Forbidden("this token keeps the logs of instance " + std::string(known.instance), "foreign-origin");
-    if (anchor.origin != head.origin) {
-      if (known.log == asked.log || known.epoch != asked.epoch)
-        return Forbidden("this token keeps the logs in epoch " + std::to_string(known.epoch), "foreign-origin");
-      continue;
-    }
-    if (head.size < anchor.size)
-      return Forbidden("a head of " + std::to_string(head.size) + " entries is behind the " +
-                           std::to_string(anchor.size) + " that were signed for " + anchor.origin,
-                       "log-rewound");
-    if (!VerifyConsistency(anchor.size, head.size, anchor.root, head.root, proof))
-      return Forbidden("the head does not extend the one that was signed for " + anchor.origin + " at " +
-                           std::to_string(anchor.size),
-                       "log-forked");
-    anchor.size = head.size;
-    anchor.root = head.root;
+  auto next = record;
+  const auto at =
+      std::find_if(next.anchors.begin(), next.anchors.end(), [&](const Anchor& a) { return a.origin == head.origin; });
+  const std::uint64_t before = at == next.anchors.end() ? 0 : at->size;
+  if (head.size < before)
+    return Forbidden("a head of " + std::to_string(head.size) + " entries is behind the " + std::to_string(before) +
+                         " that were signed for " + head.origin,
+                     "log-rewound");
+  if (head.size - before > kMostGrowth)
+    return Forbidden("a head of " + std::to_string(head.size) + " entries is more than " + std::to_string(kMostGrowth) +
+                         " beyond the " + std::to_string(before) + " that were signed",
+                     "log-jumps");
+  if (at != next.anchors.end()) {
+    if (!VerifyConsistency(before, head.size, at->root, head.root, proof))
+      return Forbidden(
+          "the head does not extend the one that was signed for " + head.origin + " at " + std::to_string(before),
+          "log-forked");
+    at->size = head.size;
+    at->root = head.root;
     return next;
   }
-  if (next.size() >= kMaxAnchors) return Forbidden("this token keeps as many logs as it can", "foreign-origin");
-  next.push_back({head.origin, head.size, head.root});
+  const bool listed = std::find(next.nodes.begin(), next.nodes.end(), asked.node) != next.nodes.end();
+  if (listed)
+    return Integrity("the token should have the evidence head of " + asked.node + " and has not: propose ledger.adopt",
+                     "anchor-missing");
+  if (!asked.control) {
+    if (next.nodes.size() >= kMaxNodes) return Forbidden("this token keeps as many logs as it can", "foreign-origin");
+    next.nodes.insert(std::lower_bound(next.nodes.begin(), next.nodes.end(), asked.node), asked.node);
+  }
+  next.anchors.push_back({head.origin, head.size, head.root});
   return next;
 }
 
@@ -107,19 +92,14 @@ std::string AnchorLine(const std::optional<Anchor>& anchor) {
          " root " + ToHex(anchor->root);
 }
 
-std::optional<Anchor> AnchorOf(const LedgerRecord& record, bool control) {
-  for (const auto& anchor : record.anchors)
-    if (const auto origin = ParseOrigin(anchor.origin); origin && origin->control == control) return anchor;
-  return std::nullopt;
-}
-
-Result<std::uint64_t> EpochOf(const LedgerRecord& record) {
-  std::uint64_t epoch = 0;
-  for (const auto& anchor : record.anchors) {
-    TRY_ASSIGN(const auto origin, ParseOrigin(anchor.origin));
-    epoch = std::max(epoch, origin.epoch);
-  }
-  return epoch;
+std::string KeptLine(const LedgerRecord& record) {
+  const auto& c = record.custody;
+  if (c.mandates.empty() && c.releases.empty()) return "none";
+  // Those alone, as the record writes them: who reads the record can say what they are.
+  LedgerRecord kept;
+  kept.custody.mandates = c.mandates;
+  kept.custody.releases = c.releases;
+  return std::to_string(c.mandates.size() + c.releases.size()) + " " + ToHex(Sha256(EncodeRecord(kept)));
 }
 
 Result<Adoption> AdoptionOf(const ProposalText& proposal) {
@@ -141,28 +121,44 @@ Result<Adoption> AdoptionOf(const ProposalText& proposal) {
   TRY_ASSIGN(adoption.token_control, ParseAnchorLine(control_line, proposal.instance, true));
   TRY_ASSIGN(const auto evidence_line, Param(proposal, "token-evidence"));
   TRY_ASSIGN(adoption.token_evidence, ParseAnchorLine(evidence_line, proposal.instance, false));
+  TRY_ASSIGN(adoption.state, Param(proposal, "state"));
+  TRY_ASSIGN(adoption.keep, Param(proposal, "keep"));
   return adoption;
 }
 
-Result<LedgerRecord> AdoptRecord(const std::optional<LedgerRecord>& record, const Adoption& adoption) {
-  LedgerRecord next = record.value_or(LedgerRecord());
+Result<LedgerRecord> AdoptRecord(const LedgerRecord& record, const Adoption& adoption) {
   if (adoption.adopted.empty()) return Invalid("an adoption without any entry to go on from");
   TRY_ASSIGN(const auto adopted, ParseOrigin(adoption.adopted.front().origin));
-  for (const auto& anchor : next.anchors) {
-    TRY_ASSIGN(const auto known, ParseOrigin(anchor.origin));
-    if (known.instance != adopted.instance)
-      return Forbidden("this token keeps the logs of instance " + std::string(known.instance), "foreign-origin");
-  }
-  if (AnchorOf(next, true) != adoption.token_control || AnchorOf(next, false) != adoption.token_evidence)
+  if (adopted.instance != record.instance)
+    return Forbidden("this token keeps the logs of instance " + ToHex(record.instance), "foreign-origin");
+  if (AnchorOf(record, true) != adoption.token_control || AnchorOf(record, false) != adoption.token_evidence)
     return Changed("the token remembers other heads than the proposal names");
-  TRY_ASSIGN(const auto epoch, EpochOf(next));
   // Later than its own is enough: a token that has forgotten an adoption is behind its ledger by more than one.
-  if (adoption.epoch <= epoch)
-    return Changed("the token is in epoch " + std::to_string(epoch) + ", the proposal opens " +
+  if (adoption.epoch <= record.epoch || adoption.epoch - record.epoch > kMostEpochs)
+    return Changed("the token is in epoch " + std::to_string(record.epoch) + ", the proposal opens " +
                    std::to_string(adoption.epoch));
+  auto next = record;
+  next.epoch = adoption.epoch;
   next.anchors = adoption.adopted;
-  // What was given up in a log that is lost is asked for again.
-  next.custody.pending.clear();
+  next.nodes.clear();
+  auto& c = next.custody;
+  c.most = 0;
+  for (const auto& anchor : adoption.adopted) {
+    TRY_ASSIGN(const auto origin, ParseOrigin(anchor.origin));
+    if (origin.control) c.most = anchor.size;
+    if (!origin.control) next.nodes.push_back(origin.node);
+  }
+  std::sort(next.nodes.begin(), next.nodes.end());
+  // What was given up in a log that is lost is asked for again. The epoch does the floor's work.
+  c.pending.clear();
+  c.floor_set = false;
+  c.floor = 0;
+  if (adoption.keep == "none") {
+    c.mandates.clear();
+    c.releases.clear();
+  } else if (adoption.keep != KeptLine(record)) {
+    return Changed("the token has other mandates and releases than the proposal keeps");
+  }
   return next;
 }
 
@@ -182,12 +178,9 @@ Result<KeyRotation> KeyRotationOf(const ProposalText& proposal) {
 }
 
 Result<LedgerRecord> RotateRecord(const LedgerRecord& record, const KeyRotation& rotation, Millis now) {
+  if (rotation.instance != record.instance)
+    return Forbidden("this token keeps the logs of instance " + ToHex(record.instance), "foreign-origin");
   if (record.anchors.empty()) return Changed("the token has not signed anything yet");
-  for (const auto& anchor : record.anchors) {
-    TRY_ASSIGN(const auto known, ParseOrigin(anchor.origin));
-    if (known.instance != ToHex(rotation.instance))
-      return Forbidden("this token keeps the logs of instance " + std::string(known.instance), "foreign-origin");
-  }
   if (rotation.key != record.key + 1)
     return Changed("the token's checkpoint key is number " + std::to_string(record.key) + " by now");
   auto next = record;
@@ -198,144 +191,6 @@ Result<LedgerRecord> RotateRecord(const LedgerRecord& record, const KeyRotation&
 
 std::string KeyEndorsement(const NoteKey& former, const NoteKey& next) {
   return "strongroom checkpoint key\nformer: " + former.Text() + "\nnext: " + next.Text() + "\n";
-}
-
-Result<LedgerRecord> NewerRecord(const LedgerRecord& a, const LedgerRecord& b) {
-  if (a.serial != b.serial) return a.serial > b.serial ? a : b;
-  if (a.serial > 0) {
-    if (a == b) return a;
-    return Integrity("the token has two records with one serial number that differ", "anchor-damaged");
-  }
-  const auto covers = [](const LedgerRecord& newer, const LedgerRecord& older) {
-    if (newer.key < older.key || (newer.key == older.key && newer.former_until != older.former_until)) return false;
-    const auto new_epoch = EpochOf(newer), old_epoch = EpochOf(older);
-    if (!new_epoch || !old_epoch || *new_epoch < *old_epoch) return false;
-    if (*new_epoch > *old_epoch) return true;
-    return std::all_of(older.anchors.begin(), older.anchors.end(), [&](const Anchor& old) {
-      return std::any_of(newer.anchors.begin(), newer.anchors.end(),
-                         [&](const Anchor& n) { return n.origin == old.origin && (n.size > old.size || n == old); });
-    });
-  };
-  if (covers(a, b)) return a;
-  if (covers(b, a)) return b;
-  return Integrity("the token has two anchor records that contradict each other", "anchor-damaged");
-}
-
-Bytes EncodeRecord(const LedgerRecord& record) {
-  WireWriter out;
-  out.U8(kRecordFormat);
-  out.U16(static_cast<std::uint16_t>(record.anchors.size()));
-  for (const auto& anchor : record.anchors) {
-    out.Text(anchor.origin);
-    out.U64(anchor.size);
-    out.Raw(anchor.root);
-  }
-  out.U32(record.key);
-  out.U64(static_cast<std::uint64_t>(record.former_until));
-  out.U64(record.serial);
-  out.U64(record.custody.roster_version);
-  out.Raw(record.custody.roster_hash);
-  out.U64(static_cast<std::uint64_t>(record.custody.seen));
-  out.U16(static_cast<std::uint16_t>(record.custody.spent.size()));
-  for (const auto& spent : record.custody.spent) {
-    out.Raw(spent.id);
-    out.U64(static_cast<std::uint64_t>(spent.until));
-  }
-  out.U64(record.custody.control_floor);
-  out.U16(static_cast<std::uint16_t>(record.custody.pending.size()));
-  for (const auto& pending : record.custody.pending) {
-    out.Raw(pending.key);
-    out.U64(static_cast<std::uint64_t>(pending.due));
-  }
-  out.U16(static_cast<std::uint16_t>(record.custody.mandates.size()));
-  for (const auto& mandate : record.custody.mandates) {
-    out.Raw(mandate.keyring);
-    out.Text(mandate.name);
-    out.U8(static_cast<std::uint8_t>(mandate.suite));
-    for (const auto at : {mandate.interval, mandate.until, mandate.next}) out.U64(static_cast<std::uint64_t>(at));
-  }
-  out.U16(static_cast<std::uint16_t>(record.custody.releases.size()));
-  for (const auto& release : record.custody.releases) {
-    out.Raw(release.keyring);
-    out.Text(release.to);
-    out.U64(static_cast<std::uint64_t>(release.until));
-  }
-  out.U8(record.custody.further ? 1 : 0);
-  out.U16(static_cast<std::uint16_t>(record.custody.members.size()));
-  for (const auto& m : record.custody.members)
-    for (const auto* text : {&m.serial, &m.label, &m.model, &m.manufacturer, &m.group}) out.Text(*text);
-  return std::move(out).Take();
-}
-
-Result<LedgerRecord> DecodeRecord(ByteView bytes) {
-  WireReader in(bytes);
-  LedgerRecord record;
-  const auto format = in.U8();
-  const auto count = in.U16();
-  for (unsigned i = 0; i < count && in.ok(); ++i) {
-    Anchor anchor;
-    anchor.origin = in.Text();
-    anchor.size = in.U64();
-    anchor.root = in.Array<32>();
-    record.anchors.push_back(std::move(anchor));
-  }
-  if (format >= 2) {
-    record.key = in.U32();
-    record.former_until = static_cast<Millis>(in.U64());
-  }
-  if (format >= 3) {
-    record.serial = in.U64();
-    record.custody.roster_version = in.U64();
-    record.custody.roster_hash = in.Array<32>();
-    record.custody.seen = static_cast<Millis>(in.U64());
-    for (int n = in.U16(); n > 0 && in.ok(); --n) {
-      SpentProposal spent;
-      spent.id = in.Array<16>();
-      spent.until = static_cast<Millis>(in.U64());
-      record.custody.spent.push_back(spent);
-    }
-  }
-  if (format >= 4) {
-    record.custody.control_floor = in.U64();
-    for (int n = in.U16(); n > 0 && in.ok(); --n) {
-      PendingDestruction pending;
-      pending.key = in.Array<20>();
-      pending.due = static_cast<Millis>(in.U64());
-      record.custody.pending.push_back(pending);
-    }
-  }
-  if (format >= 5) {
-    for (int n = in.U16(); n > 0 && in.ok(); --n) {
-      Mandate mandate;
-      mandate.keyring = in.Array<16>();
-      mandate.name = in.Text();
-      const auto suite = in.U8();
-      if (suite < 1 || suite > 2) in.Fail();
-      mandate.suite = static_cast<Suite>(suite);
-      for (auto* at : {&mandate.interval, &mandate.until, &mandate.next}) *at = static_cast<Millis>(in.U64());
-      record.custody.mandates.push_back(mandate);
-    }
-  }
-  if (format >= 6) {
-    for (int n = in.U16(); n > 0 && in.ok(); --n) {
-      Release release;
-      release.keyring = in.Array<16>();
-      release.to = in.Text();
-      release.until = static_cast<Millis>(in.U64());
-      record.custody.releases.push_back(release);
-    }
-    const auto further = in.U8();
-    if (further > 1) in.Fail();
-    record.custody.further = further == 1;
-    for (int n = in.U16(); n > 0 && in.ok(); --n) {
-      Member m;
-      for (auto* text : {&m.serial, &m.label, &m.model, &m.manufacturer, &m.group}) *text = in.Text();
-      record.custody.members.push_back(std::move(m));
-    }
-  }
-  if (format < 1 || format > kRecordFormat || !in.Complete() || record.key == 0)
-    return Integrity("the anchor record in the token cannot be read", "anchor-damaged");
-  return record;
 }
 
 }  // namespace strongroom::crypto

@@ -9,6 +9,14 @@
 
 namespace strongroom::crypto {
 
+namespace {
+void WantHash(bool ok) {
+  if (ok) return;
+  (void)std::fputs("SHA-256 is not available\n", stderr);
+  std::abort();
+}
+}  // namespace
+
 Digest Sha256(std::initializer_list<ByteView> parts) {
   // One fetched algorithm and one context a thread: fetching by name costs more than hashing a short input.
   static EVP_MD* const algorithm = EVP_MD_fetch(nullptr, "SHA256", nullptr);
@@ -17,10 +25,17 @@ Digest Sha256(std::initializer_list<ByteView> parts) {
   bool ok = EVP_DigestInit_ex2(context.get(), algorithm, nullptr) == 1;
   for (const auto part : parts) ok = ok && EVP_DigestUpdate(context.get(), part.data(), part.size()) == 1;
   ok = ok && EVP_DigestFinal_ex(context.get(), digest.data(), nullptr) == 1;
-  if (!ok) {
-    (void)std::fputs("SHA-256 is not available\n", stderr);
-    std::abort();
-  }
+  WantHash(ok);
+  return digest;
+}
+
+Sha256Stream::Sha256Stream() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) {
+  WantHash(EVP_DigestInit_ex2(context_.get(), EVP_sha256(), nullptr) == 1);
+}
+void Sha256Stream::Add(ByteView bytes) { WantHash(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1); }
+Digest Sha256Stream::Finish() {
+  Digest digest{};
+  WantHash(EVP_DigestFinal_ex(context_.get(), digest.data(), nullptr) == 1);
   return digest;
 }
 

@@ -8,42 +8,15 @@
 namespace strongroom::crypto {
 namespace {
 
-constexpr std::string_view kProposalHeader = "strongroom proposal v1\n";
-
-// Each operation, the policy class that it falls under (Q8), and whether it is about one keyring. Who votes on a
-// keyring of an organisation is told by the keyring's name: nothing that is about the whole appliance may have one.
-struct OperationRule {
-  std::string_view name, policy_class;
-  bool about_a_keyring;
-};
-constexpr std::array<OperationRule, 20> kOperations = {{
-    {"break-glass.open", "break-glass", false},
-    {"clock.accept", "recovery", false},
-    {"grant.change", "ceremony", true},
-    {"keyring.create", "ceremony", true},
-    {"keyring.emergency-rotate", "emergency", true},
-    {"keyring.enable", "ceremony", true},
-    {"keyring.rotate", "rotation", true},
-    {"keyring.set-policy", "rotation", true},
-    {"ledger.adopt", "recovery", false},
-    {"ledger.archive", "destruction", false},
-    {"ledger.rotate-key", "rotation", false},
-    {"rekey.start", "ceremony", true},
-    {"rewrap.reverse", "rotation", true},
-    {"rewrap.start", "rotation", true},
-    {"roster.change", "roster", false},
-    {"token.enrol", "ceremony", false},
-    {"version.adopt", "rotation", true},
-    {"version.archive", "destruction", true},
-    {"version.destroy", "destruction", true},
-    {"version.restore", "ceremony", true},
-}};
+constexpr std::string_view kHeaderV1 = "strongroom proposal v1\n";
+constexpr std::string_view kHeaderV2 = "strongroom proposal v2\n";
 
 // Votes are for soon: nobody signs for what runs in a year.
-constexpr Millis kMostTime = 31 * kDay;
+constexpr Millis kMostTimeV1 = 31 * kDay;
+constexpr Millis kMostTime = 7 * kDay;
 
 std::string RenderUnchecked(const ProposalText& p) {
-  std::string text(kProposalHeader);
+  std::string text(p.format == 1 ? kHeaderV1 : kHeaderV2);
   const auto line = [&](std::string_view name, std::string_view value) {
     text += name;
     text += ": ";
@@ -67,29 +40,38 @@ std::string RenderUnchecked(const ProposalText& p) {
               std::to_string(part.of);
   line("policy", policy);
   line("control-log", std::to_string(p.control_size) + " " + ToHex(p.control_root));
+  if (p.format != 1) line("epoch", std::to_string(p.epoch));
   return text;
 }
 
+// The lines that somebody has written; `check` is one of text_rules.h.
+Result<void> CheckLines(const ProposalText& p, Result<void> (*check)(std::string_view, std::size_t)) {
+  for (const auto& [name, value] : p.params)
+    if (const auto line = check(value, kMaxParamBytes); !line)
+      return Invalid("parameter " + name.substr(0, 64) + ": " + line.error().detail);
+  if (const auto reason = check(p.reason, kMaxReasonBytes); !reason) return Invalid("reason: " + reason.error().detail);
+  return {};
+}
+
 Result<void> Check(const ProposalText& p) {
-  TRY_ASSIGN(const auto operation_class, ClassOf(p.operation));
+  TRY_ASSIGN(const auto operation, OperationOf(p));
+  const auto rule = RuleOf(operation);
+  if (p.format != 1 && p.format != kProposalFormat) return Invalid("a proposal's format is 1 or 2");
+  if ((p.format == 1) != (p.epoch == 0)) return Invalid("a proposal names its epoch, from 1");
   if (p.policy.empty()) return Invalid("a proposal names its policy");
   const auto& label = p.policy.front().label;
-  if (label.substr(label.find('/') + 1) != operation_class) return Invalid("operation and policy class disagree");
-  const auto* rule = std::find_if(kOperations.begin(), kOperations.end(),
-                                  [&](const OperationRule& r) { return r.name == p.operation; });
-  if (rule->about_a_keyring == p.keyring.empty())
+  if (label.substr(label.find('/') + 1) != rule.policy_class) return Invalid("operation and policy class disagree");
+  if (rule.about_a_keyring == p.keyring.empty())
     return Invalid(p.operation + (p.keyring.empty() ? " is about a keyring: name it" : " has no keyring"));
   if (!p.keyring.empty() && !IsName(p.keyring))
     return Invalid("'" + p.keyring.substr(0, 64) + "' is not a keyring name (a-z, 0-9, -, at most 64)");
-  for (const auto& [name, value] : p.params) {
+  for (const auto& [name, value] : p.params)
     if (!IsName(name)) return Invalid("a parameter's name is a-z, 0-9 and -");
-    TRY(CheckSignedLine(value, kMaxParamBytes));
-  }
-  if (const auto reason = CheckSignedLine(p.reason, kMaxReasonBytes); !reason)
-    return Invalid("reason: " + reason.error().detail);
+  TRY(CheckLines(p, CheckRecordedLine));
   if (!IsName(p.requester)) return Invalid("the requester is not a principal's name");
   if (p.created > p.approve_by || p.approve_by > p.execute_by) return Invalid("the deadlines are not in order");
-  if (p.execute_by - p.created > kMostTime) return Invalid("a proposal is executed within 31 days");
+  if (p.execute_by - p.created > (p.format == 1 ? kMostTimeV1 : kMostTime))
+    return Invalid(std::string("a proposal is executed within ") + (p.format == 1 ? "31" : "7") + " days");
   return {};
 }
 
@@ -149,16 +131,22 @@ Result<Millis> ParseDeadline(std::string_view text) {
 
 }  // namespace
 
+Result<void> ProposalText::CheckReadable() const { return CheckLines(*this, CheckSignedLine); }
+
 Result<std::string> ProposalText::Render() const {
   TRY(Check(*this));
+  TRY(CheckReadable());
   return RenderUnchecked(*this);
 }
 
 Result<ProposalText> ProposalText::Parse(std::string_view text) {
-  if (text.size() > 65536 || !text.starts_with(kProposalHeader)) return Invalid("not a 'strongroom proposal v1' text");
-  TRY_ASSIGN(auto lines, SplitLines(text.substr(kProposalHeader.size())));
+  const bool first = text.starts_with(kHeaderV1);
+  if (text.size() > kMaxTextBytes || (!first && !text.starts_with(kHeaderV2)))
+    return Invalid("not a 'strongroom proposal v2' text");
+  TRY_ASSIGN(auto lines, SplitLines(text.substr(kHeaderV2.size())));
   Cursor in(std::move(lines));
   ProposalText p;
+  p.format = first ? 1 : kProposalFormat;
   const auto instance = FromHexArray<16>(in.Take("instance"));
   p.operation = in.Take("operation");
   if (in.Next("keyring")) p.keyring = in.Take("keyring");
@@ -171,6 +159,7 @@ Result<ProposalText> ProposalText::Parse(std::string_view text) {
   const auto nonce = FromHexArray<16>(in.Take("nonce"));
   const auto created = in.Take("created"), approve_by = in.Take("approve-by"), execute_by = in.Take("execute-by");
   const auto roster = in.Take("roster"), policy = in.Take("policy"), control = in.Take("control-log");
+  const auto epoch = first ? std::string_view("0") : in.Take("epoch");
   if (!in.Complete() || !instance || !nonce) return Invalid("the proposal's lines are not the canonical ones");
   p.instance = *instance;
   p.nonce = *nonce;
@@ -179,6 +168,7 @@ Result<ProposalText> ProposalText::Parse(std::string_view text) {
   TRY_ASSIGN(p.execute_by, ParseDeadline(execute_by));
   TRY(ParseNumberAndHash(roster, p.roster_version, p.roster_hash));
   TRY(ParseNumberAndHash(control, p.control_size, p.control_root));
+  TRY_ASSIGN(p.epoch, ParseNumber(epoch));
   TRY_ASSIGN(p.policy, ParsePolicy(policy));
   TRY(Check(p));
   if (RenderUnchecked(p) != text) return Invalid("the proposal's text is not canonical");
@@ -223,15 +213,35 @@ Result<void> CheckMark(std::string_view mark) {
       "serial number, label, model and manufacturer of a token are 1 to 64 visible characters without , and /");
 }
 
-Result<std::string> ClassOf(std::string_view operation) {
+namespace {
+Result<Operation> KnownOperation(std::string_view name) {
+  if (const auto operation = OperationFromString(name)) return *operation;
   std::string known;
-  for (const auto& rule : kOperations) {
-    if (rule.name == operation) return std::string(rule.policy_class);
-    known += (known.empty() ? "" : ", ") + std::string(rule.name);
-  }
-  return Invalid(
-      "operation '" + std::string(operation.substr(0, 40)) + "' is not one that this version executes: " + known,
-      "unknown-operation");
+  for (std::size_t i = 0; i < kOperationCount; ++i)
+    known += (known.empty() ? "" : ", ") + std::string(ToString(static_cast<Operation>(i)));
+  return Invalid("operation '" + std::string(name.substr(0, 40)) + "' is not one that this version executes: " + known,
+                 "unknown-operation");
+}
+}  // namespace
+
+Result<std::string> ClassOf(std::string_view operation) {
+  TRY_ASSIGN(const auto known, KnownOperation(operation));
+  return std::string(RuleOf(known).policy_class);
+}
+
+Result<Operation> OperationOf(const ProposalText& proposal) { return KnownOperation(proposal.operation); }
+
+Result<void> CheckFormat(const ProposalText& proposal) {
+  if (proposal.format == kProposalFormat) return {};
+  return Conflict("it is a text of an earlier version, which names no epoch: propose again", "stale");
+}
+
+Result<void> CheckEpoch(std::uint64_t present, const ProposalText& proposal) {
+  const auto expected = present == 0 ? 1 : present;
+  if (proposal.operation == ToString(Operation::kLedgerAdopt) || proposal.epoch == expected) return {};
+  return Conflict("it was asked for in epoch " + std::to_string(proposal.epoch) + " of the logs, which are in epoch " +
+                      std::to_string(expected) + ": propose again",
+                  "stale");
 }
 
 }  // namespace strongroom::crypto

@@ -9,6 +9,7 @@
 
 #include "crypto/base/clock.h"
 #include "crypto/base/result.h"
+#include "crypto/custody/operation.h"
 #include "crypto/digest.h"
 
 namespace strongroom::crypto {
@@ -25,7 +26,7 @@ struct PolicyPart {
 };
 
 /// ProposalText holds every field that a vote binds. Canonical form, lines in this order, each ended by '\n':
-///   strongroom proposal v1
+///   strongroom proposal v2
 ///   instance: <32 hex>
 ///   operation: <name>
 ///   keyring: <name>                    only when the operation has one
@@ -39,7 +40,11 @@ struct PolicyPart {
 ///   roster: <version> <64 hex>
 ///   policy: <label> <needed> of <custodians>[; <label> <needed> of <custodians>]...   each must be met
 ///   control-log: <size> <64 hex root>
+///   epoch: <number>                    of the logs that it was asked for in, from 1
+/// Texts of format 1 begin with `strongroom proposal v1`, have no line `epoch` and up to 31 days in place of 7. They
+/// parse for ever, for the logs are full of them; none is filed or executed any more.
 struct ProposalText {
+  std::uint32_t format = 2;
   InstanceId instance{};
   std::string operation;
   std::string keyring;
@@ -55,16 +60,24 @@ struct ProposalText {
   std::vector<PolicyPart> policy;
   std::uint64_t control_size = 0;
   Digest control_root{};
+  std::uint64_t epoch = 1;  // 0 in format 1, which names none
 
-  /// Render returns the canonical text; kInvalid when a field may not stand in one (Parse would refuse it).
+  /// Render returns the canonical text; kInvalid when a field may not stand in one, or is not CheckReadable.
   Result<std::string> Render() const;
-  /// Parse accepts exactly what Render makes.
+  /// CheckReadable holds reason and parameters to CheckSignedLine (text_rules.h): what is filed, and what somebody is
+  /// about to sign. kInvalid.
+  Result<void> CheckReadable() const;
+  /// Parse accepts exactly what Render makes, and such texts of earlier builds as are not CheckReadable: they stand in
+  /// logs.
   static Result<ProposalText> Parse(std::string_view text);
   /// Class is the policy class of the operation; empty for an operation that does not exist.
   std::string Class() const;
   bool operator==(const ProposalText&) const = default;
 };
 
+/// kProposalFormat is what is filed and executed now.
+inline constexpr std::uint32_t kProposalFormat = 2;
+inline constexpr std::size_t kMaxTextBytes = 65536;  // of a whole text
 inline constexpr std::size_t kMaxReasonBytes = 1000;
 inline constexpr std::size_t kMaxParamBytes = 4096;
 
@@ -85,5 +98,13 @@ Result<void> CheckMark(std::string_view mark);
 
 /// ClassOf returns the policy class that an operation falls under; kInvalid for an operation that does not exist (yet).
 Result<std::string> ClassOf(std::string_view operation);
+/// OperationOf returns the operation of a proposal; kInvalid (unknown-operation), which no parsed text fails with.
+Result<Operation> OperationOf(const ProposalText& proposal);
+
+/// CheckFormat refuses texts that are not executed any more: kConflict (stale).
+Result<void> CheckFormat(const ProposalText& proposal);
+/// CheckEpoch tells whether a text was asked for in the logs' present epoch, or is the adoption that ends it.
+/// `present` is 0 where no epoch is known yet: then only the first counts. kConflict (stale).
+Result<void> CheckEpoch(std::uint64_t present, const ProposalText& proposal);
 
 }  // namespace strongroom::crypto

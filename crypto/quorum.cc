@@ -30,12 +30,12 @@ std::string VoteMessage(std::string_view proposal_text, Verdict verdict) {
 }
 
 bool OutlivesRejection(std::string_view policy_class) {
-  return policy_class == "roster" || policy_class == "emergency";
+  return policy_class == "roster" || policy_class == "emergency" || policy_class == "recovery";
 }
 
 namespace {
 
-constexpr std::string_view kRosterChange = "roster.change";
+constexpr std::string_view kRosterChange = ToString(Operation::kRosterChange);
 
 bool IsConcerned(const ProposalText& proposal, const std::string& custodian) {
   return proposal.operation == kRosterChange && proposal.params.contains("remove-" + custodian);
@@ -97,18 +97,20 @@ Count CountVotes(const Roster& roster, const ProposalText& proposal, const std::
   for (const auto& vote : votes) (vote.verdict == Verdict::kApprove ? approved : rejected).insert(vote.custodian);
   bool met = true, possible = true, was_rejected = false;
   for (const auto& need : NeedsOf(roster, proposal)) {
-    std::uint64_t yes = 0, may = 0;
+    // By keys, not by names: a roster of before Roster::CheckKeys may have one key under two (Q3).
+    std::set<std::string_view> yes, may;
     for (const auto& voter : need.voters) {
       // Who has said no has not also said yes, whatever else is presented.
       if (rejected.contains(voter)) {
         was_rejected = true;
         continue;
       }
-      ++may;
-      yes += approved.contains(voter) ? 1 : 0;
+      const std::string_view key = roster.RawKeyOf(voter);
+      may.insert(key);
+      if (approved.contains(voter)) yes.insert(key);
     }
-    met = met && yes >= need.needed;
-    possible = possible && may >= need.needed;
+    met = met && yes.size() >= need.needed;
+    possible = possible && may.size() >= need.needed;
   }
   if (was_rejected && (!possible || !OutlivesRejection(proposal.Class()))) return Count::kRejected;
   return met ? Count::kApproved : Count::kOpen;
@@ -117,12 +119,13 @@ Count CountVotes(const Roster& roster, const ProposalText& proposal, const std::
 std::string MissingVotes(const Roster& roster, const ProposalText& proposal, const std::vector<Vote>& votes) {
   std::string missing;
   for (const auto& need : NeedsOf(roster, proposal)) {
-    const auto yes = std::count_if(need.voters.begin(), need.voters.end(), [&](const std::string& voter) {
-      return std::any_of(votes.begin(), votes.end(), [&](const Vote& vote) {
-        return vote.custodian == voter && vote.verdict == Verdict::kApprove;
-      });
-    });
-    if (static_cast<std::uint64_t>(yes) >= need.needed) continue;
+    std::set<std::string_view> keys;
+    for (const auto& voter : need.voters)
+      if (std::any_of(votes.begin(), votes.end(),
+                      [&](const Vote& vote) { return vote.custodian == voter && vote.verdict == Verdict::kApprove; }))
+        keys.insert(roster.RawKeyOf(voter));
+    const auto yes = keys.size();
+    if (yes >= need.needed) continue;
     missing += (missing.empty() ? "needs " : ", and ") + std::to_string(need.needed) + " approvals (" + need.label +
                "), has " + std::to_string(yes);
   }
@@ -154,6 +157,20 @@ Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::
                             vote.signature);
 }
 
+Result<void> CheckVoteList(const Roster& roster, const std::vector<Vote>& votes) {
+  const auto custodians = roster.Custodians().size();
+  if (votes.size() > custodians)
+    return Invalid(std::to_string(votes.size()) + " votes were sent, the roster has " + std::to_string(custodians) +
+                       " custodians: send each one's vote once",
+                   "too-many-votes");
+  std::set<std::string_view> people;
+  for (const auto& vote : votes)
+    if (!people.insert(vote.custodian).second)
+      return Invalid("two votes were sent of '" + vote.custodian.substr(0, 64) + "': send each one's vote once",
+                     "too-many-votes");
+  return {};
+}
+
 Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view text, std::vector<Vote> votes,
                                       Millis now) {
   TRY_ASSIGN(auto proposal, ProposalText::Parse(text));
@@ -164,6 +181,7 @@ Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view tex
     return Conflict("the proposal states another policy than the roster's", "stale");
   if (now > proposal.execute_by)
     return Expired("the proposal was to be executed by " + FormatTime(proposal.execute_by), "proposal-expired");
+  TRY(CheckVoteList(roster, votes));
   for (const auto& vote : votes) TRY(CheckVote(roster, proposal, text, vote));
   switch (CountVotes(roster, proposal, votes)) {
     case Count::kRejected:

@@ -54,15 +54,15 @@ std::vector<Need> NeedsOf(const Roster& roster, const ProposalText& proposal);
 std::vector<PolicyPart> PolicyOf(const Roster& roster, const ProposalText& proposal);
 
 enum class Count : std::uint8_t { kOpen, kApproved, kRejected };
-/// CountVotes counts verified votes: each person once, and only those who may vote. A rejection ends a proposal, or for
-/// those that outlive it, ends it when one of its needs can no longer be met (Q4).
+/// CountVotes counts verified votes: each person and each key once, and only those who may vote. A rejection ends a
+/// proposal, or for those that outlive it, ends it when one of its needs can no longer be met (Q4).
 Count CountVotes(const Roster& roster, const ProposalText& proposal, const std::vector<Vote>& votes);
 
 /// MissingVotes says for a person what is not met yet; empty when all is.
 std::string MissingVotes(const Roster& roster, const ProposalText& proposal, const std::vector<Vote>& votes);
 
-/// OutlivesRejection tells whether one rejection does not end a proposal of this class: those of roster and emergency
-/// end when approval has become impossible (Q4).
+/// OutlivesRejection tells whether one rejection does not end a proposal of this class: those of roster, emergency and
+/// recovery end when approval has become impossible (Q4, Q18). One who says no to each at once stops none of them.
 bool OutlivesRejection(std::string_view policy_class);
 
 /// CheckVoter tells whether somebody may vote on a proposal at all; CheckVote's slugs but the last.
@@ -94,9 +94,14 @@ class ExecutionGrant {
   std::string roster_text_;
 };
 
+/// CheckVoteList refuses, unread, what nobody has to send: more votes than the roster has custodians, or two by one
+/// person. kInvalid (too-many-votes).
+Result<void> CheckVoteList(const Roster& roster, const std::vector<Vote>& votes);
+
 /// GrantExecution verifies text, roster binding, every vote and the execution deadline at `now`, and counts: each
-/// person once, the requester never, one rejection kills. Fails with kForbidden (slug "quorum-missing", "rejected" or
-/// CheckVote's), kConflict (slug "stale": another roster or instance) or kExpired.
+/// person and key once, the requester never, one rejection kills. No signature is verified before text, roster,
+/// deadline and list have been judged. Fails with kForbidden (slug "quorum-missing", "rejected" or CheckVote's),
+/// kConflict (slug "stale": another roster or instance), kExpired, or as CheckVoteList.
 Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view text, std::vector<Vote> votes, Millis now);
 
 }  // namespace strongroom::crypto

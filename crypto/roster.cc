@@ -165,6 +165,8 @@ Result<void> Roster::CheckPeople() {
       return Invalid(principal.name + ": this SSH key stands in the roster already");
     if (!by_spki_.emplace(principal.spki, by_spki_.size()).second)
       return Invalid(principal.name + ": this certificate key stands in the roster already");
+    if (principal.ssh_key.empty()) continue;
+    TRY_ASSIGN(raw_keys_[principal.name], RawKey(principal.ssh_key));
   }
   const auto all_custodians = [&](const std::vector<std::string>& names, const std::string& where) -> Result<void> {
     std::set<std::string, std::less<>> seen;
@@ -187,6 +189,20 @@ Result<void> Roster::CheckPeople() {
   for (const auto& [name, members] : parts_.groups) {
     if (!IsName(name)) return Invalid("a group's name is a-z, 0-9 and -");
     TRY(all_custodians(members, "group " + name));
+  }
+  return {};
+}
+
+Result<void> Roster::CheckKeys() const {
+  std::map<std::string_view, std::string_view> holders;
+  for (const auto& [name, raw] : raw_keys_) {
+    if (const auto [holder, first] = holders.emplace(raw, name); !first)
+      return Invalid(
+          name + " has the key of " + std::string(holder->second) + ", written in another form: a key counts once",
+          "shared-key");
+    if (const auto strong = CheckKeyStrength(Find(name)->ssh_key); !strong)
+      return Invalid("the key of " + name + " is refused: " + strong.error().detail,
+                     std::string(strong.error().Slug()));
   }
   return {};
 }
@@ -227,6 +243,12 @@ const Principal* Roster::Find(std::string_view name) const {
 const Principal* Roster::FindBySpki(const Digest& spki) const {
   const auto at = by_spki_.find(spki);
   return at == by_spki_.end() ? nullptr : &principals()[at->second];
+}
+
+const std::string& Roster::RawKeyOf(std::string_view custodian) const {
+  static const std::string kNone;
+  const auto at = raw_keys_.find(custodian);
+  return at == raw_keys_.end() ? kNone : at->second;
 }
 
 const std::string* Roster::OrganisationOf(std::string_view custodian) const {

@@ -65,8 +65,12 @@ class Roster {
 
   /// Parse accepts canonical text only and enforces the floors: at least 2 votes, fewer than there are custodians, more
   /// than half of them (Q3), for the appliance's custodians and for those of each organisation; nobody belongs to two
-  /// organisations; names, SPKIs and SSH keys unique. Fails with kInvalid.
+  /// organisations; names, SPKIs and texts of SSH keys unique. Fails with kInvalid. It takes what an earlier build has
+  /// recorded: whoever brings a new roster asks CheckKeys, too.
   static Result<Roster> Parse(std::string_view text);
+  /// CheckKeys holds a new roster to one key a custodian (Q3): kInvalid, slug `shared-key` when two custodians have one
+  /// private key in whatever form, `weak-key` for a key that others can sign with (crypto/sshsig.h).
+  Result<void> CheckKeys() const;
 
   const std::string& text() const { return text_; }
   const Digest& hash() const { return hash_; }
@@ -80,6 +84,9 @@ class Roster {
   const Principal* FindBySpki(const Digest& spki) const;
   /// Custodians are the appliance's: those that belong to no organisation. Sorted.
   const std::vector<std::string>& Custodians() const { return custodians_; }
+  /// RawKeyOf is the key of a custodian whatever form it is written in (RawKey); empty for anybody else. Votes are
+  /// counted by it: a key counts once (Q3).
+  const std::string& RawKeyOf(std::string_view custodian) const;
   /// OrganisationOf returns the organisation that a custodian belongs to, nullptr for the appliance's own.
   const std::string* OrganisationOf(std::string_view custodian) const;
   /// Needed is the number of approvals that a class asks of the appliance's custodians.
@@ -97,6 +104,7 @@ class Roster {
   RosterParts parts_;
   std::map<Digest, std::size_t> by_spki_;
   std::map<std::string, std::string, std::less<>> organisation_of_;
+  std::map<std::string, std::string, std::less<>> raw_keys_;  // by custodian
   std::vector<std::string> custodians_;
 };
 

@@ -6,6 +6,8 @@
 #include <openssl/evp.h>
 #include <openssl/param_build.h>
 
+#include <algorithm>
+#include <array>
 #include <memory>
 #include <optional>
 
@@ -22,6 +24,7 @@ using BnPtr = std::unique_ptr<BIGNUM, Freer<BN_free>>;
 using ParamBldPtr = std::unique_ptr<OSSL_PARAM_BLD, Freer<OSSL_PARAM_BLD_free>>;
 using ParamsPtr = std::unique_ptr<OSSL_PARAM, Freer<OSSL_PARAM_free>>;
 using MdCtxPtr = std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>>;
+using BnCtxPtr = std::unique_ptr<BN_CTX, Freer<BN_CTX_free>>;
 using SigPtr = std::unique_ptr<ECDSA_SIG, Freer<ECDSA_SIG_free>>;
 
 enum class KeyType : std::uint8_t { kEd25519, kEcdsaP256, kRsa };
@@ -29,6 +32,7 @@ struct PublicKey {
   KeyType type;
   PkeyPtr pkey;
   std::string application;  // of a FIDO security key; empty for a plain one
+  Bytes material;           // the point as it is written, or the modulus
 };
 
 constexpr std::string_view kSkEd25519 = "sk-ssh-ed25519@openssh.com";
@@ -76,7 +80,7 @@ Result<PublicKey> ParseKeyBlob(ByteView blob) {
     if (!in.Complete() || point.size() != 32) return Invalid("an ssh-ed25519 key is 32 bytes");
     PkeyPtr pkey(EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nullptr, point.data(), point.size()));
     if (!pkey) return Invalid("not an Ed25519 key");
-    return PublicKey{KeyType::kEd25519, std::move(pkey), std::move(application)};
+    return PublicKey{KeyType::kEd25519, std::move(pkey), std::move(application), Bytes(point.begin(), point.end())};
   }
   if (type == "ecdsa-sha2-nistp256" || type == kSkEcdsa) {
     const auto curve = in.Text();
@@ -89,7 +93,7 @@ Result<PublicKey> ParseKeyBlob(ByteView blob) {
     (void)OSSL_PARAM_BLD_push_octet_string(builder.get(), OSSL_PKEY_PARAM_PUB_KEY, point.data(), point.size());
     auto pkey = FromParams("EC", builder.get());
     if (!pkey) return Invalid("not a point of P-256");
-    return PublicKey{KeyType::kEcdsaP256, std::move(pkey), std::move(application)};
+    return PublicKey{KeyType::kEcdsaP256, std::move(pkey), std::move(application), Bytes(point.begin(), point.end())};
   }
   if (type == "ssh-rsa") {
     const auto e = PositiveMpint(in.Blob());
@@ -104,11 +108,71 @@ Result<PublicKey> ParseKeyBlob(ByteView blob) {
     (void)OSSL_PARAM_BLD_push_BN(builder.get(), OSSL_PKEY_PARAM_RSA_E, exponent.get());
     auto pkey = FromParams("RSA", builder.get());
     if (!pkey) return Invalid("not an RSA key");
-    return PublicKey{KeyType::kRsa, std::move(pkey), {}};
+    return PublicKey{KeyType::kRsa, std::move(pkey), {}, Bytes(n->begin(), n->end())};
   }
   return Invalid(
       "key type '" + std::string(type.substr(0, 40)) +
       "' is not accepted: use ssh-ed25519, ecdsa-sha2-nistp256, ssh-rsa or a FIDO key (ed25519-sk, ecdsa-sk)");
+}
+
+// An Ed25519 point's y without the sign of x, big-endian (RFC 8032 section 5.1.2).
+Bytes EdwardsY(ByteView point) {
+  Bytes y(point.rbegin(), point.rend());
+  y.front() &= 0x7F;
+  return y;
+}
+
+// Why an Ed25519 key is none that one person alone can sign with; nullptr when it is one. The y of the eight points of
+// small order are 0, 1, -1 and the two of order 8; anybody makes signatures that fit them.
+const char* EdwardsWeakness(ByteView point) {
+  constexpr const char* kPrime = "7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFED";
+  constexpr const char* kD = "52036CEE2B6FFE738CC740797779E89800700A4D4141D8AB75EB4DCA135978A3";
+  constexpr std::array<std::string_view, 3> kOfOrder8And1 = {
+      "05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2c28f95e826",
+      "7a03ac9277fdc74ec6cc392cfa53202a0f67100d760b3cba4fd84d3d706a17c7",
+      "0000000000000000000000000000000000000000000000000000000000000001"};
+  BIGNUM* parsed_p = nullptr;
+  BIGNUM* parsed_d = nullptr;
+  if (BN_hex2bn(&parsed_p, kPrime) == 0 || BN_hex2bn(&parsed_d, kD) == 0) return "no memory";
+  const BnPtr p(parsed_p), d(parsed_d);
+  const BnCtxPtr context(BN_CTX_new());
+  const auto bytes = EdwardsY(point);
+  const auto y = ToBn(bytes), u = BnPtr(BN_new()), v = BnPtr(BN_new());
+  if (BN_cmp(y.get(), p.get()) >= 0) return "its point is written in another form than the one";
+  if (BN_is_zero(y.get()) == 1 || BN_sub(u.get(), p.get(), BN_value_one()) != 1 || BN_cmp(u.get(), y.get()) == 0 ||
+      std::find(kOfOrder8And1.begin(), kOfOrder8And1.end(), ToHex(bytes)) != kOfOrder8And1.end())
+    return "its point is of small order: anybody can sign for it";
+  // x^2 = (y^2 - 1) / (d y^2 + 1) has a root when numerator times denominator is a square.
+  if (BN_mod_sqr(u.get(), y.get(), p.get(), context.get()) != 1 ||
+      BN_mod_mul(v.get(), d.get(), u.get(), p.get(), context.get()) != 1 || BN_sub_word(u.get(), 1) != 1 ||
+      BN_add_word(v.get(), 1) != 1 || BN_mod_mul(u.get(), u.get(), v.get(), p.get(), context.get()) != 1 ||
+      BN_kronecker(u.get(), p.get(), context.get()) == -1)
+    return "it is no point of the curve: nobody can sign for it";
+  return nullptr;
+}
+
+// Small factors are what a made-up modulus has; whoever finds one can sign.
+const char* ModulusWeakness(ByteView bytes) {
+  constexpr BN_ULONG kTrialFactors = 4096;
+  const auto modulus = ToBn(bytes);
+  if (BN_is_odd(modulus.get()) != 1) return "its modulus is even";
+  for (BN_ULONG factor = 3; factor < kTrialFactors; factor += 2)
+    if (BN_mod_word(modulus.get(), factor) == 0) return "its modulus has a small factor";
+  return nullptr;
+}
+
+// What a signature is refused for, whoever the roster says has the key. OpenSSL has seen that a P-256 point is one of
+// the curve, and an uncompressed one is not the point at infinity.
+const char* Weakness(const PublicKey& key) {
+  switch (key.type) {
+    case KeyType::kEd25519:
+      return EdwardsWeakness(key.material);
+    case KeyType::kEcdsaP256:
+      return nullptr;
+    case KeyType::kRsa:
+      return ModulusWeakness(key.material);
+  }
+  return "it is of no known type";
 }
 
 struct KeyText {
@@ -213,6 +277,32 @@ Result<void> CheckSshPublicKey(std::string_view key) {
   return {};
 }
 
+Result<std::string> RawKey(std::string_view key) {
+  TRY_ASSIGN(const auto text, ParseKeyText(key));
+  TRY_ASSIGN(const auto parsed, ParseKeyBlob(text.blob));
+  const ByteView material = parsed.material;
+  switch (parsed.type) {
+    case KeyType::kEd25519:
+      return "ed25519 " + ToHex(EdwardsY(material));
+    case KeyType::kEcdsaP256:
+      return "p256 " + ToHex(material.subspan(1, 32));
+    case KeyType::kRsa:
+      break;
+  }
+  return "rsa " + ToHex(material);
+}
+
+Result<void> CheckKeyStrength(std::string_view key) {
+  TRY_ASSIGN(const auto text, ParseKeyText(key));
+  TRY_ASSIGN(const auto parsed, ParseKeyBlob(text.blob));
+  if (const auto* weakness = Weakness(parsed); weakness != nullptr) return Invalid(weakness, "weak-key");
+  if (parsed.type != KeyType::kRsa) return {};
+  const BnCtxPtr context(BN_CTX_new());
+  if (BN_check_prime(ToBn(parsed.material).get(), context.get(), nullptr) != 0)
+    return Invalid("its modulus is a prime number: anybody can sign for it", "weak-key");
+  return {};
+}
+
 Result<void> VerifySshSignature(std::string_view public_key, std::string_view name_space, ByteView message,
                                 std::string_view armored) {
   const auto blob = Dearmor(armored);
@@ -237,6 +327,8 @@ Result<void> VerifySshSignature(std::string_view public_key, std::string_view na
   if (!std::equal(signer.begin(), signer.end(), expected.blob.begin(), expected.blob.end()))
     return Bad("made with another key than the roster's");
   TRY_ASSIGN(const auto key, ParseKeyBlob(expected.blob));
+  if (const auto* weakness = Weakness(key); weakness != nullptr)
+    return Bad(std::string("the key is weak: ") + weakness, "weak-key");
   const EVP_MD* md = hash == "sha512" ? EVP_sha512() : hash == "sha256" ? EVP_sha256() : nullptr;
   if (md == nullptr) return Bad("its hash algorithm is neither sha512 nor sha256", "wrong-hash-algorithm");
   Bytes digest(static_cast<std::size_t>(EVP_MD_get_size(md)));

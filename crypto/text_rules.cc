@@ -1,7 +1,10 @@
 #include "crypto/text_rules.h"
 
+#include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdint>
+#include <cstdio>
 
 namespace strongroom::crypto {
 namespace {
@@ -45,6 +48,45 @@ bool Hides(long c) {
          c == 0xFFA0 || (c >= 0xFFF0 && c <= 0xFFFF) || c >= 0xE0000;
 }
 
+struct Range {
+  long first, last;
+};
+
+// What no new text may have beside what Hides: what takes no room or looks like a blank, format controls, marks that
+// lie over their neighbours, what is written from right to left and so moves the numbers beside it, and everything
+// beyond the first plane but Chinese characters: old scripts, notations and letters that only look like others. Sorted.
+// Unicode 15: General_Category, Bidi_Class, Default_Ignorable_Code_Point, Canonical_Combining_Class 1.
+constexpr std::array<Range, 19> kMisleading = {{{0x0334, 0x0338},    // overlays
+                                                {0x0488, 0x0489},    // enclosing
+                                                {0x0590, 0x08FF},    // Hebrew, Arabic, Syriac, Thaana, N'Ko and others
+                                                {0x1AB0, 0x1AFF},    // combining, of phonetics
+                                                {0x1CD0, 0x1CFF},    // Vedic marks
+                                                {0x1DC0, 0x1DFF},    // combining, of phonetics
+                                                {0x2000, 0x200F},    //
+                                                {0x2028, 0x202F},    //
+                                                {0x205F, 0x206F},    //
+                                                {0x20D0, 0x20FF},    // combining, for symbols
+                                                {0x2D7F, 0x2D7F},    // a joiner
+                                                {0x2DE0, 0x2DFF},    // letters over letters
+                                                {0xA670, 0xA672},    // enclosing
+                                                {0xD7B0, 0xF8FF},    // old Hangul, surrogates, private use
+                                                {0xFB1D, 0xFDFF},    // presentation forms
+                                                {0xFE00, 0xFE2F},    // selectors and half marks
+                                                {0xFE70, 0xFEFF},    // presentation forms
+                                                {0x10000, 0x1FFFF},  //
+                                                {0x323B0, 0x10FFFF}}};
+
+bool Misleads(long c) {
+  const auto* at =
+      std::lower_bound(kMisleading.begin(), kMisleading.end(), c, [](const Range& r, long x) { return r.last < x; });
+  return Hides(c) || (at != kMisleading.end() && at->first <= c);
+}
+
+// A mark that goes onto the character before it.
+bool Combines(long c) {
+  return (c >= 0x0300 && c <= 0x036F) || (c >= 0x0483 && c <= 0x0489) || c == 0x3099 || c == 0x309A;
+}
+
 }  // namespace
 
 bool IsName(std::string_view text) {
@@ -60,19 +102,62 @@ bool IsUtf8(std::string_view text) {
   return true;
 }
 
-Result<void> CheckSignedLine(std::string_view text, std::size_t max_bytes) {
+namespace {
+
+// `judge` says what is wrong with a character behind the two before it; nullptr for nothing.
+using JudgeCharacter = const char* (*)(long c, long before, long before_that);
+Result<void> CheckLine(std::string_view text, std::size_t max_bytes, JudgeCharacter judge) {
   if (text.empty()) return Invalid("the text is empty");
   if (text.size() > max_bytes) return Invalid("the text is longer than " + std::to_string(max_bytes) + " bytes");
   if (text.front() == ' ' || text.back() == ' ') return Invalid("the text begins or ends with a blank");
+  long before = ' ', before_that = 'x';
   for (std::size_t at = 0; at < text.size();) {
     const auto start = at;
     const long c = NextCharacter(text, at);
     if (c < 0) return Invalid("the text is not UTF-8 at byte " + std::to_string(start));
-    if (Hides(c))
-      return Invalid("the text has a character at byte " + std::to_string(start) +
-                     " that hides or breaks what is seen");
+    if (const char* wrong = judge(c, before, before_that); wrong != nullptr)
+      return Invalid("the text has " + std::string(wrong) + " at byte " + std::to_string(start));
+    before_that = before;
+    before = c;
   }
   return {};
+}
+
+}  // namespace
+
+Result<void> CheckSignedLine(std::string_view text, std::size_t max_bytes) {
+  return CheckLine(text, max_bytes, [](long c, long before, long before_that) -> const char* {
+    if (Misleads(c)) return "a character that hides, moves or covers what is seen";
+    if (c == ' ' && before == ' ') return "two blanks in a row";
+    if (Combines(c) && (before == ' ' || (Combines(before) && Combines(before_that))))
+      return "a mark that is on no letter, or the third one on a letter,";
+    return nullptr;
+  });
+}
+
+Result<void> CheckRecordedLine(std::string_view text, std::size_t max_bytes) {
+  return CheckLine(text, max_bytes, [](long c, long, long) -> const char* {
+    return Hides(c) ? "a character that hides or breaks what is seen" : nullptr;
+  });
+}
+
+std::string Printable(std::string_view text, bool lines) {
+  std::string out;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto start = at;
+    const long c = NextCharacter(text, at);
+    if (c >= 0 && (!Misleads(c) || (lines && c == '\n'))) {
+      out += text.substr(start, at - start);
+      continue;
+    }
+    if (c < 0) at = start + 1;
+    std::array<char, 16> escaped{};
+    const auto size = c < 0 ? std::snprintf(escaped.data(), escaped.size(), "\\x%02X",
+                                            static_cast<unsigned>(static_cast<unsigned char>(text[start])))
+                            : std::snprintf(escaped.data(), escaped.size(), "\\u{%lX}", static_cast<unsigned long>(c));
+    out.append(escaped.data(), static_cast<std::size_t>(size));
+  }
+  return out;
 }
 
 Result<std::vector<std::pair<std::string_view, std::string_view>>> SplitLines(std::string_view text) {

@@ -1,4 +1,5 @@
 #pragma once
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -14,10 +15,20 @@ bool IsName(std::string_view text);
 bool IsUtf8(std::string_view text);
 
 /// CheckSignedLine holds a free text that people will sign to one visible line: well-formed UTF-8 of at most
-/// `max_bytes`, not empty, no leading or trailing blank, and no character that hides, reorders or breaks lines
-/// (controls, U+0085, U+2028/9, zero-width, bidirectional controls, U+FEFF, tag characters). Fails with kInvalid naming
-/// the character's place.
+/// `max_bytes`, not empty, no blank at its ends and no two in a row (they make up further lines on a terminal), no mark
+/// that is on no letter or the third one on it. No character that hides, covers, moves or breaks what is seen: controls
+/// and format characters, what takes no room or looks like a blank, overlays, letters that are written from right to
+/// left (they move the numbers beside them), and beyond the first plane Chinese characters alone. Fails with kInvalid
+/// naming the character's place.
 Result<void> CheckSignedLine(std::string_view text, std::size_t max_bytes);
+
+/// CheckRecordedLine is the rule of the first builds, for what stands in a log already: what is filed is held to
+/// CheckSignedLine. It knows controls, zero-width and bidirectional characters, fillers and tags. kInvalid.
+Result<void> CheckRecordedLine(std::string_view text, std::size_t max_bytes);
+
+/// Printable is a text as a terminal may be given it, whoever has written it: what CheckSignedLine's characters do not
+/// allow stands as \u{HEX}, a byte that is no UTF-8 as \xHH. Line ends stay when `lines` is set.
+std::string Printable(std::string_view text, bool lines = false);
 
 /// SplitLines cuts a text into its lines, each `name: value`. Fails with kInvalid unless every line, the last too, ends
 /// with one '\n' and has a name and a value. Views point into `text`.

@@ -3,11 +3,13 @@
 #include <array>
 
 #include "hsm/ckr.h"
+#include "hsm/find_objects.h"
 
 namespace strongroom::hsm {
 namespace {
 
 constexpr std::size_t kMaxValue = 64U << 10;
+constexpr std::size_t kMostLabelled = 256;  // keys, or records that cut-off writes have left
 // OID prime256v1, DER; and everything of a P-256 SubjectPublicKeyInfo that stands before the point.
 constexpr std::array<std::uint8_t, 10> kP256 = {0x06, 0x08, 0x2A, 0x86, 0x48, 0xCE, 0x3D, 0x03, 0x01, 0x07};
 constexpr std::array<std::uint8_t, 26> kSpkiHead = {0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2A, 0x86, 0x48,
@@ -23,29 +25,16 @@ Attribute TextAttribute(CK_ATTRIBUTE_TYPE type, std::string_view text) {
 }
 
 Result<Bytes> ReadValue(const Module& module, const Session& session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type) {
-  Bytes value(kMaxValue);
-  CK_ATTRIBUTE attribute{type, value.data(), value.size()};
-  if (const CK_RV rv = module.fn().C_GetAttributeValue(session.handle(), object, &attribute, 1); rv != CKR_OK)
-    return TokenError(rv, "C_GetAttributeValue");
-  value.resize(attribute.ulValueLen);
-  return value;
+  TRY_ASSIGN(auto value, ReadAttribute(module, session, object, type, kMaxValue));
+  if (!value) return TokenLies("does not tell " + AttributeName(type) + " of an object of ours", "C_GetAttributeValue");
+  return std::move(*value);
 }
 
 Result<std::vector<CK_OBJECT_HANDLE>> FindLabelled(const Module& module, const Session& session,
                                                    CK_OBJECT_CLASS object_class, const char* label) {
   std::vector<Attribute> pattern = {UlongAttribute(CKA_CLASS, object_class), BoolAttribute(CKA_TOKEN, true),
                                     TextAttribute(CKA_LABEL, label)};
-  auto ck = ToCk(pattern);
-  auto& fn = module.fn();
-  if (const CK_RV rv = fn.C_FindObjectsInit(session.handle(), ck.data(), ck.size()); rv != CKR_OK)
-    return TokenError(rv, "C_FindObjectsInit");
-  std::vector<CK_OBJECT_HANDLE> found(16);
-  CK_ULONG count = 0;
-  const CK_RV rv = fn.C_FindObjects(session.handle(), found.data(), found.size(), &count);
-  (void)fn.C_FindObjectsFinal(session.handle());
-  if (rv != CKR_OK) return TokenError(rv, "C_FindObjects");
-  found.resize(count);
-  return found;
+  return FindAll(module, session, std::move(pattern), kMostLabelled);
 }
 
 Result<void> GenerateEcKey(const Module& module, const Session& session, const char* label, const Bytes& id) {
@@ -78,7 +67,10 @@ Result<void> GenerateEcKey(const Module& module, const Session& session, const c
                                                      private_ck.data(), private_ck.size(), &public_key, &private_key);
       rv != CKR_OK)
     return TokenError(rv, "C_GenerateKeyPair");
-  return {};
+  auto sensitive = CheckSensitive(module, session, private_key);
+  if (sensitive) return {};
+  for (const auto object : {private_key, public_key}) (void)module.fn().C_DestroyObject(session.handle(), object);
+  return sensitive;
 }
 
 Result<Bytes> EcSpki(const Module& module, const Session& session, CK_OBJECT_HANDLE public_key) {

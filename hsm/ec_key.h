@@ -11,11 +11,11 @@ namespace strongroom::hsm {
 /// TextAttribute is an attribute whose value is a text.
 Attribute TextAttribute(CK_ATTRIBUTE_TYPE type, std::string_view text);
 
-/// FindLabelled finds the token objects of one class with a label; at most 16.
+/// FindLabelled finds the token objects of one class with a label; kTokenFault (too-many-objects) for more than 256.
 Result<std::vector<CK_OBJECT_HANDLE>> FindLabelled(const Module& module, const Session& session,
                                                    CK_OBJECT_CLASS object_class, const char* label);
 
-/// ReadValue reads one attribute of at most 64 KiB.
+/// ReadValue reads one attribute of at most 64 KiB, which must be there; fails as ReadAttribute does.
 Result<Bytes> ReadValue(const Module& module, const Session& session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);
 
 /// GenerateEcKey makes a P-256 pair for ECDSA alone, sensitive and not extractable, with label and CKA_ID, on a session

@@ -1,11 +1,13 @@
 #include "hsm/frame.h"
 
+#include <algorithm>
+
 #include "crypto/base/wire.h"
 
 namespace strongroom::hsm {
 namespace {
 
-using Writer = BasicWireWriter<ScratchBytes>;
+using Writer = BasicWireWriter<Frame>;
 enum Kind : std::uint8_t {
   kNotice = 0,
   kExecute = 1,
@@ -18,21 +20,24 @@ enum Kind : std::uint8_t {
   kRecord = 8,
   kChangeRecord = 9,
   kEndDestruction = 10,
-  kMandate = 11
+  kMandate = 11,
+  kChain = 12
 };
 constexpr unsigned kMaxCheckpointKeys = 2;
 constexpr unsigned kMaxProof = 128;  // hashes: two for each level of a tree
 constexpr std::uint64_t kNoDeadline = ~std::uint64_t{0};
-enum OpKind : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4, kRelease = 5 };
+enum OpKind : std::uint8_t { kWrap = 1, kUnwrap = 2, kRewrap = 3, kDataKey = 4, kRelease = 5, kAdmit = 6 };
 
-Writer Begin(std::uint64_t id, Kind kind) {
-  Writer out;
+Writer Begin(std::uint64_t id, Kind kind, Frame::Place place = Frame::Place::kHeap, std::size_t size = 0) {
+  Writer out{Frame(place)};
+  if (size > 0) out.Reserve(size);
   out.U32(0);
   out.U64(id);
   out.U8(kind);
   return out;
 }
-ScratchBytes Finish(Writer&& out) {
+Frame Finish(Writer&& out) {
+  if (!out.bytes().ok()) return {};
   out.PatchU32(0, static_cast<std::uint32_t>(out.bytes().size() - 4));
   return std::move(out).Take();
 }
@@ -74,17 +79,34 @@ OpDeadline GetDeadline(WireReader& in) {
   return OpDeadline(std::chrono::milliseconds(millis));
 }
 
+void Put(Writer& out, const Context& context) {
+  out.Raw(context.instance);
+  out.Raw(context.keyring);
+  out.Blob(context.aad);
+}
+Bytes GetBytes(WireReader& in) {
+  const auto view = in.Blob();
+  return {view.begin(), view.end()};
+}
+Context GetContext(WireReader& in) {
+  Context context;
+  context.instance = in.Array<16>();
+  context.keyring = in.Array<16>();
+  context.aad = GetBytes(in);
+  return context;
+}
+
 void Put(Writer& out, const KeyOp& op) {
   if (const auto* wrap = std::get_if<WrapOp>(&op)) {
     out.U8(kWrap);
     Put(out, wrap->key);
     out.Blob(wrap->dek.Read(SecretAccess()));
-    out.Raw(wrap->context);
+    Put(out, wrap->context);
   } else if (const auto* unwrap = std::get_if<UnwrapOp>(&op)) {
     out.U8(kUnwrap);
     Put(out, unwrap->key);
     out.Blob(unwrap->blob);
-    out.Raw(unwrap->context);
+    Put(out, unwrap->context);
     out.U8(unwrap->rewrap_to ? 1 : 0);
     if (unwrap->rewrap_to) Put(out, *unwrap->rewrap_to);
   } else if (const auto* rewrap = std::get_if<RewrapOp>(&op)) {
@@ -96,13 +118,18 @@ void Put(Writer& out, const KeyOp& op) {
     out.U8(kDataKey);
     Put(out, datakey->key);
     out.U16(datakey->bytes);
-    out.Raw(datakey->context);
+    Put(out, datakey->context);
     out.U8(datakey->want_plaintext ? 1 : 0);
   } else if (const auto* release = std::get_if<ReleaseOp>(&op)) {
     out.U8(kRelease);
     Put(out, release->key);
     out.Text(release->to);
     out.Blob(release->blob);
+  } else if (const auto* admit = std::get_if<AdmitOp>(&op)) {
+    out.U8(kAdmit);
+    Put(out, admit->key);
+    out.Blob(admit->dek.Read(SecretAccess()));
+    out.Raw(admit->context);
   }
   Put(out, DeadlineOf(op));
 }
@@ -112,15 +139,18 @@ bool GetFlag(WireReader& in) {
   if (flag > 1) in.Fail();
   return flag == 1;
 }
-Bytes GetBytes(WireReader& in) {
-  const auto view = in.Blob();
-  return {view.begin(), view.end()};
-}
 
 Result<KeyOp> GetOpBody(WireReader& in) {
   switch (in.U8()) {
     case kWrap: {
       WrapOp op;
+      op.key = GetRef(in);
+      TRY_ASSIGN(op.dek, SecretBytes::CopyOf(in.Blob()));
+      op.context = GetContext(in);
+      return KeyOp(std::move(op));
+    }
+    case kAdmit: {
+      AdmitOp op;
       op.key = GetRef(in);
       TRY_ASSIGN(op.dek, SecretBytes::CopyOf(in.Blob()));
       op.context = in.Array<32>();
@@ -130,7 +160,7 @@ Result<KeyOp> GetOpBody(WireReader& in) {
       UnwrapOp op;
       op.key = GetRef(in);
       op.blob = GetBytes(in);
-      op.context = in.Array<32>();
+      op.context = GetContext(in);
       if (GetFlag(in)) op.rewrap_to = GetRef(in);
       return KeyOp(std::move(op));
     }
@@ -145,7 +175,7 @@ Result<KeyOp> GetOpBody(WireReader& in) {
       DataKeyOp op;
       op.key = GetRef(in);
       op.bytes = in.U16();
-      op.context = in.Array<32>();
+      op.context = GetContext(in);
       op.want_plaintext = GetFlag(in);
       return KeyOp(std::move(op));
     }
@@ -180,6 +210,39 @@ ApprovedText GetApproved(WireReader& in) {
   const auto count = in.U16();
   for (unsigned i = 0; i < count && in.ok(); ++i) approved.votes.push_back(crypto::GetVote(in));
   return approved;
+}
+
+Result<ChainRequest> GetChainRequest(WireReader& in) {
+  ChainRequest chain;
+  const auto what = in.U8();
+  if (what < 1 || what > 3) return Invalid("a chain of rosters is begun, added to or read");
+  chain.what = static_cast<ChainRequest::What>(what);
+  if (chain.what == ChainRequest::What::kBegin) chain.roster = in.Text();
+  if (chain.what == ChainRequest::What::kRead) chain.from = in.U32();
+  if (chain.what == ChainRequest::What::kStep) {
+    TRY_ASSIGN(chain.step, crypto::DecodeRosterStep(in.Blob()));
+  }
+  return chain;
+}
+
+// A record with the evidence head of its node, which is an object of its own in the token.
+void PutRecord(Writer& out, const RecordToAdopt& to) {
+  out.U8(static_cast<std::uint8_t>(to.from));
+  out.Blob(crypto::EncodeRecord(to.record));
+  const auto head = crypto::HeadOfNode(to.record);
+  out.Blob(head ? crypto::EncodeNodeHead(*head) : Bytes());
+}
+Result<RecordToAdopt> GetRecord(WireReader& in) {
+  RecordToAdopt to;
+  const auto from = in.U8();
+  if (from > 2) in.Fail();
+  to.from = static_cast<AdoptedFrom>(from);
+  TRY_ASSIGN(to.record, crypto::DecodeRecord(in.Blob()));
+  const auto head = in.Blob();
+  if (head.empty()) return to;
+  TRY_ASSIGN(const auto of_node, crypto::DecodeNodeHead(head));
+  crypto::PutNodeHead(to.record, of_node);
+  return to;
 }
 
 void PutStatus(Writer& out, const std::optional<Error>& error) {
@@ -217,15 +280,49 @@ Result<void> GetVoid(WireReader& in) {
 
 }  // namespace
 
-ScratchBytes EncodeExecute(std::uint64_t id, std::span<const KeyOp> ops) {
-  auto out = Begin(id, kExecute);
-  out.Reserve(64 + ops.size() * 256);
+std::size_t EncodedSize(const KeyOp& op) {
+  const auto ref = [](const KeyRef& key) { return key.token.size() + 32; };
+  const auto context = [](const Context& bound) { return bound.aad.size() + 40; };
+  constexpr std::size_t kRest = 64;  // kind, lengths, digest, flags, deadline
+  if (const auto* wrap = std::get_if<WrapOp>(&op))
+    return kRest + ref(wrap->key) + wrap->dek.size() + context(wrap->context);
+  if (const auto* unwrap = std::get_if<UnwrapOp>(&op))
+    return kRest + ref(unwrap->key) + unwrap->blob.size() + context(unwrap->context) +
+           (unwrap->rewrap_to ? ref(*unwrap->rewrap_to) : 0);
+  if (const auto* rewrap = std::get_if<RewrapOp>(&op))
+    return kRest + ref(rewrap->from) + ref(rewrap->to) + rewrap->blob.size();
+  if (const auto* datakey = std::get_if<DataKeyOp>(&op)) return kRest + ref(datakey->key) + context(datakey->context);
+  if (const auto* release = std::get_if<ReleaseOp>(&op))
+    return kRest + ref(release->key) + release->to.size() + release->blob.size();
+  const auto& admit = std::get<AdmitOp>(op);
+  return kRest + ref(admit.key) + admit.dek.size();
+}
+
+bool IsOfOperations(ByteView frame) { return frame.size() > 8 && frame[8] == kExecute; }
+
+Result<Response> Refusal(ByteView frame, const Error& error) {
+  WireReader in(frame.first(std::min(frame.size(), kFrameHead)));
+  Response response;
+  response.id = in.U64();
+  const bool operations = in.U8() == kExecute;
+  const auto count = in.U16();
+  if (!in.Complete() || !operations || count > kMaxOpsInFrame) return Invalid("a frame is not of operations");
+  ExecuteResponse results;
+  for (unsigned i = 0; i < count; ++i) results.emplace_back(error);
+  response.body = std::move(results);
+  return response;
+}
+
+Frame EncodeExecute(std::uint64_t id, std::span<const KeyOp> ops) {
+  std::size_t size = 64;
+  for (const auto& op : ops) size += EncodedSize(op);
+  auto out = Begin(id, kExecute, Frame::Place::kLocked, size);
   out.U16(static_cast<std::uint16_t>(ops.size()));
   for (const auto& op : ops) Put(out, op);
   return Finish(std::move(out));
 }
 
-ScratchBytes EncodeRequest(const Request& request) {
+Frame EncodeRequest(const Request& request) {
   if (const auto* execute = std::get_if<ExecuteRequest>(&request.body)) return EncodeExecute(request.id, execute->ops);
   if (const auto* generate = std::get_if<GenerateRequest>(&request.body)) {
     auto out = Begin(request.id, kGenerate);
@@ -237,6 +334,20 @@ ScratchBytes EncodeRequest(const Request& request) {
   if (const auto* change = std::get_if<ChangeRecordRequest>(&request.body)) {
     auto out = Begin(request.id, kChangeRecord);
     Put(out, change->approved);
+    out.U8(change->judge_only ? 1 : 0);
+    return Finish(std::move(out));
+  }
+  if (const auto* record = std::get_if<RecordRequest>(&request.body)) {
+    auto out = Begin(request.id, kRecord);
+    out.U8(record->to_adopt ? 1 : 0);
+    return Finish(std::move(out));
+  }
+  if (const auto* chain = std::get_if<ChainRequest>(&request.body)) {
+    auto out = Begin(request.id, kChain);
+    out.U8(static_cast<std::uint8_t>(chain->what));
+    if (chain->what == ChainRequest::What::kBegin) out.Text(chain->roster);
+    if (chain->what == ChainRequest::What::kStep) out.Blob(crypto::EncodeRosterStep(chain->step));
+    if (chain->what == ChainRequest::What::kRead) out.U32(chain->from);
     return Finish(std::move(out));
   }
   if (const auto* end = std::get_if<EndDestructionRequest>(&request.body)) {
@@ -263,7 +374,6 @@ ScratchBytes EncodeRequest(const Request& request) {
   const Kind kind = std::holds_alternative<InventoryRequest>(request.body)        ? kInventory
                     : std::holds_alternative<SelfTestRequest>(request.body)       ? kSelfTest
                     : std::holds_alternative<CheckpointKeysRequest>(request.body) ? kCheckpointKeys
-                    : std::holds_alternative<RecordRequest>(request.body)         ? kRecord
                                                                                   : kIdentity;
   return Finish(Begin(request.id, kind));
 }
@@ -293,9 +403,12 @@ Result<Request> DecodeRequest(ByteView frame) {
       request.body = std::move(generate);
       break;
     }
-    case kChangeRecord:
-      request.body = ChangeRecordRequest{GetApproved(in)};
-      break;
+    case kChangeRecord: {
+      ChangeRecordRequest change;
+      change.approved = GetApproved(in);
+      change.judge_only = GetFlag(in);
+      request.body = std::move(change);
+    } break;
     case kMandate: {
       MandateRequest mandate;
       mandate.spec.ref = GetRef(in);
@@ -336,8 +449,13 @@ Result<Request> DecodeRequest(ByteView frame) {
       request.body = CheckpointKeysRequest();
       break;
     case kRecord:
-      request.body = RecordRequest();
+      request.body = RecordRequest{GetFlag(in)};
       break;
+    case kChain: {
+      TRY_ASSIGN(auto chain, GetChainRequest(in));
+      request.body = std::move(chain);
+      break;
+    }
     default:
       return Invalid("a frame has an unknown kind");
   }
@@ -345,25 +463,40 @@ Result<Request> DecodeRequest(ByteView frame) {
   return request;
 }
 
-ScratchBytes EncodeResponse(const Response& response) {
+namespace {
+// Only where a DEK is among them is there anything to lock, so a refusal always finds room.
+Frame EncodeResults(std::uint64_t id, const ExecuteResponse& results) {
+  std::size_t size = 64;
+  bool secret = false;
+  for (const auto& result : results) {
+    secret = secret || (result && !result->plaintext.empty());
+    size += 32 + (result ? result->blob.size() + result->plaintext.size()
+                         : result.error().detail.size() + result.error().slug.size());
+  }
+  auto out = Begin(id, kExecute, secret ? Frame::Place::kLocked : Frame::Place::kHeap, size);
+  out.U16(static_cast<std::uint16_t>(results.size()));
+  for (const auto& result : results) {
+    PutStatus(out, ErrorOf(result));
+    if (!result) continue;
+    out.Blob(result->blob);
+    out.Blob(result->plaintext.Read(SecretAccess()));
+  }
+  if (out.bytes().ok()) return Finish(std::move(out));
+  ExecuteResponse lost;
+  for (std::size_t i = 0; i < results.size(); ++i)
+    lost.emplace_back(Unavailable("the token host's locked memory has no room for the answer: come again"));
+  return EncodeResults(id, lost);
+}
+}  // namespace
+
+Frame EncodeResponse(const Response& response) {
   if (const auto* notice = std::get_if<Notice>(&response.body)) {
     auto out = Begin(0, kNotice);
     out.U16(notice->version);
     out.U8(static_cast<std::uint8_t>(notice->word));
     return Finish(std::move(out));
   }
-  if (const auto* results = std::get_if<ExecuteResponse>(&response.body)) {
-    auto out = Begin(response.id, kExecute);
-    out.Reserve(64 + results->size() * 256);
-    out.U16(static_cast<std::uint16_t>(results->size()));
-    for (const auto& result : *results) {
-      PutStatus(out, ErrorOf(result));
-      if (!result) continue;
-      out.Blob(result->blob);
-      out.Blob(result->plaintext.Read(SecretAccess()));
-    }
-    return Finish(std::move(out));
-  }
+  if (const auto* results = std::get_if<ExecuteResponse>(&response.body)) return EncodeResults(response.id, *results);
   if (const auto* inventory = std::get_if<InventoryResponse>(&response.body)) {
     auto out = Begin(response.id, kInventory);
     PutStatus(out, ErrorOf(inventory->outcome));
@@ -417,7 +550,17 @@ ScratchBytes EncodeResponse(const Response& response) {
   if (const auto* record = std::get_if<RecordResponse>(&response.body)) {
     auto out = Begin(response.id, kRecord);
     PutStatus(out, ErrorOf(record->outcome));
-    if (record->outcome) out.Blob(crypto::EncodeRecord(*record->outcome));
+    if (record->outcome) PutRecord(out, *record->outcome);
+    return Finish(std::move(out));
+  }
+  if (const auto* chain = std::get_if<ChainResponse>(&response.body)) {
+    auto out = Begin(response.id, kChain);
+    PutStatus(out, ErrorOf(chain->outcome));
+    if (chain->outcome) {
+      out.Text(chain->outcome->first);
+      out.U32(static_cast<std::uint32_t>(chain->outcome->steps.size()));
+      for (const auto& step : chain->outcome->steps) out.Blob(crypto::EncodeRosterStep(step));
+    }
     return Finish(std::move(out));
   }
   const auto plain = [&](Kind kind, const Result<void>& outcome) {
@@ -539,7 +682,22 @@ Result<Response> DecodeResponse(ByteView frame) {
       if (GetFailure(in, error))
         response.body = RecordResponse{error};
       else
-        response.body = RecordResponse{crypto::DecodeRecord(in.Blob())};
+        response.body = RecordResponse{GetRecord(in)};
+      break;
+    }
+    case kChain: {
+      if (GetFailure(in, error)) {
+        response.body = ChainResponse{error};
+        break;
+      }
+      crypto::RosterChain chain;
+      chain.first = in.Text();
+      const auto count = in.U32();
+      for (std::uint32_t i = 0; i < count && in.ok(); ++i) {
+        TRY_ASSIGN(auto step, crypto::DecodeRosterStep(in.Blob()));
+        chain.steps.push_back(std::move(step));
+      }
+      response.body = ChainResponse{std::move(chain)};
       break;
     }
     case kMandate:

@@ -6,6 +6,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -34,6 +36,19 @@ Result<void> ReadAll(int fd, std::span<std::uint8_t> out) {
     out = out.subspan(static_cast<std::size_t>(n));
   }
   return {};
+}
+
+// Reads what there is no room for, so that what comes after it is a frame again.
+Result<void> Discard(int fd, std::size_t size) {
+  std::array<std::uint8_t, 4096> scrap{};
+  auto read = Result<void>();
+  while (size > 0 && read) {
+    const auto part = std::span(scrap).first(std::min(size, scrap.size()));
+    read = ReadAll(fd, part);
+    size -= part.size();
+  }
+  Zeroise(scrap.data(), scrap.size());
+  return read;
 }
 
 }  // namespace
@@ -95,14 +110,30 @@ Result<void> WriteFrame(int fd, ByteView frame) {
   return {};
 }
 
-Result<void> ReadFrame(int fd, ScratchBytes& frame) {
-  std::array<std::uint8_t, 4> head{};
-  TRY(ReadAll(fd, head));
-  const std::size_t size = static_cast<std::size_t>(head[0]) << 24 | static_cast<std::size_t>(head[1]) << 16 |
-                           static_cast<std::size_t>(head[2]) << 8 | head[3];
+Result<void> ReadFrame(int fd, Frame& frame) {
+  frame = Frame();
+  std::array<std::uint8_t, 4> length{};
+  TRY(ReadAll(fd, length));
+  const std::size_t size = static_cast<std::size_t>(length[0]) << 24 | static_cast<std::size_t>(length[1]) << 16 |
+                           static_cast<std::size_t>(length[2]) << 8 | length[3];
   if (size == 0 || size > kMaxFrame) return Invalid("a frame of " + std::to_string(size) + " bytes");
-  frame.resize(size);
-  return ReadAll(fd, frame);
+  // Where the rest is to lie is told by the first bytes, in which there is no secret.
+  std::array<std::uint8_t, kFrameHead> start{};
+  const auto head = std::span(start).first(std::min(size, start.size()));
+  TRY(ReadAll(fd, head));
+  const bool operations = IsOfOperations(head);
+  if (operations && size > kMaxExecuteFrame) return Invalid("a frame of " + std::to_string(size) + " bytes");
+  Frame read(operations ? Frame::Place::kLocked : Frame::Place::kHeap);
+  auto room = read.Resize(size);
+  if (!room) {
+    TRY(Discard(fd, size - head.size()));
+    frame.insert(nullptr, ByteView(head).begin(), ByteView(head).end());
+    return std::move(room).error();
+  }
+  std::copy(head.begin(), head.end(), room->begin());
+  TRY(ReadAll(fd, room->subspan(head.size())));
+  frame = std::move(read);
+  return {};
 }
 
 }  // namespace strongroom::hsm

@@ -8,6 +8,7 @@
 
 #include "crypto/base/result.h"
 #include "crypto/base/secret.h"
+#include "hsm/frame_bytes.h"
 
 namespace strongroom::hsm {
 
@@ -50,8 +51,10 @@ void SetSendTimeout(int fd, int milliseconds);
 
 /// WriteFrame sends a whole encoded frame; kUnavailable when the peer is gone.
 Result<void> WriteFrame(int fd, ByteView frame);
-/// ReadFrame reads one frame (without its length) into `frame`; kUnavailable at end of stream, kInvalid for a length
-/// over kMaxFrame.
-Result<void> ReadFrame(int fd, ScratchBytes& frame);
+/// ReadFrame reads one frame (without its length); kUnavailable at end of stream, kInvalid for a length over kMaxFrame,
+/// or over kMaxExecuteFrame for one of operations. kOverloaded when such a one finds no room in the locked arena: it
+/// was read and thrown away, `frame` is its first kFrameHead bytes, and the connection can go on. After any other
+/// failure `frame` is empty: nothing of what came is kept.
+Result<void> ReadFrame(int fd, Frame& frame);
 
 }  // namespace strongroom::hsm

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "crypto/base/mutex.h"
+#include "hsm/vote_checks.h"
 
 namespace strongroom::hsm {
 namespace {
@@ -23,36 +24,118 @@ constexpr std::size_t kMaxConnections = 64;
 constexpr auto kLeaveBound = std::chrono::seconds(5);
 constexpr std::size_t kMostUnderWay = 1024;  // operations of a connection; while there are more it is not read
 
-Result<crypto::ExecutionGrant> Count(const Clock& clock, ApprovedText approved) {
-  TRY_ASSIGN(const auto roster, crypto::Roster::Parse(approved.roster));
-  return crypto::GrantExecution(roster, approved.proposal, std::move(approved.votes), clock.Now());
+// Unread is what was presented, judged as far as nothing costs more than its bytes do: the roster's hash is compared
+// before the roster is parsed, and both before any signature is verified.
+struct Unread {
+  crypto::ProposalText proposal;
+  crypto::Roster roster;
+};
+
+// Whether votes were counted under the roster that the token obeys, or that an adoption's chain has led to.
+Result<void> CheckRosterHash(KeyOps& ops, const crypto::ProposalText& proposal, std::string_view roster) {
+  const bool adopts = proposal.operation == crypto::ToString(crypto::Operation::kLedgerAdopt);
+  crypto::RosterMark mark;
+  if (adopts) {
+    TRY_ASSIGN(mark, ops.AdoptionRoster());
+  } else {
+    TRY_ASSIGN(const auto record, ops.ReadLedgerRecord());
+    mark = {record.custody.roster_version, record.custody.roster_hash};
+  }
+  const auto hash = crypto::Sha256(AsBytes(roster));
+  if (mark.hash != hash)
+    return Forbidden("the token enforces roster " + std::to_string(mark.version) +
+                         ", the votes were counted under another: restore a database that has that roster",
+                     "roster-not-enforced");
+  if (proposal.roster_hash != hash) return Conflict("the proposal was made under another roster", "stale");
+  return {};
 }
+
+// What may be asked about is what may be asked for, one way or the other.
+Result<void> CheckMayAsk(const crypto::ProposalText& proposal) {
+  if (CheckMayGenerate(proposal)) return {};
+  return CheckMayChange(proposal);
+}
+
+using MayCall = Result<void> (*)(const crypto::ProposalText&);
+Result<Unread> ReadApproved(KeyOps& ops, const ApprovedText& approved, MayCall may_call) {
+  TRY_ASSIGN(auto proposal, crypto::ProposalText::Parse(approved.proposal));
+  TRY(crypto::CheckFormat(proposal));
+  TRY(CheckRosterHash(ops, proposal, approved.roster));
+  TRY_ASSIGN(auto roster, crypto::Roster::Parse(approved.roster));
+  TRY(crypto::CheckVoteList(roster, approved.votes));
+  TRY(may_call(proposal));
+  return Unread{std::move(proposal), std::move(roster)};
+}
+
+// The record judges a text's deadline by its own clock; votes are counted as of a time that is within it.
+Millis CountedAt(const Clock& clock, const crypto::ProposalText& proposal) {
+  return std::min(clock.Now(), proposal.execute_by);
+}
+
 Result<void> CountAndGenerate(KeyOps& ops, const Clock& clock, GenerateRequest request) {
-  TRY_ASSIGN(auto grant, Count(clock, std::move(request.approved)));
+  auto& approved = request.approved;
+  TRY_ASSIGN(const auto read, ReadApproved(ops, approved, CheckMayGenerate));
+  TRY_ASSIGN(auto grant, crypto::GrantExecution(read.roster, approved.proposal, std::move(approved.votes),
+                                                CountedAt(clock, read.proposal)));
   return ops.Generate(std::move(grant), request.spec);
 }
 // The standing grants are made of the token's own record, whatever the front end has made its of.
 Result<void> GenerateStanding(KeyOps& ops, const Clock& clock, const KeySpec& spec) {
   TRY_ASSIGN(const auto record, ops.ReadLedgerRecord());
   TRY_ASSIGN(const auto keyring, KeyringOfLabel(spec));
-  TRY_ASSIGN(auto grant, crypto::GrantByMandate(record, keyring, spec.ref.key, spec.ref.suite, clock.Now()));
+  TRY_ASSIGN(auto grant, crypto::GrantByMandate(record, keyring, spec.ref.key, spec.ref.suite,
+                                                crypto::EstimateTime(record, clock)));
   return ops.GenerateByMandate(std::move(grant), spec);
 }
 Result<void> EndDestruction(KeyOps& ops, const Clock& clock, const EndDestructionRequest& request) {
   if (request.end == DestructionEnd::kCancel) return ops.CancelDestruction(request.key);
   TRY_ASSIGN(const auto record, ops.ReadLedgerRecord());
-  TRY_ASSIGN(auto grant, crypto::GrantDestruction(record, request.key.key, clock.Now(), clock.Steady()));
+  TRY_ASSIGN(auto grant, crypto::GrantDestruction(record, request.key.key, crypto::EstimateTime(record, clock)));
   return ops.Destroy(std::move(grant), request.key);
 }
 
 // Votes count for as long as their text says; whether a roster may come later is for the record to say.
 Result<void> CountAndChange(KeyOps& ops, const Clock& clock, ChangeRecordRequest request) {
-  TRY_ASSIGN(const auto roster, crypto::Roster::Parse(request.approved.roster));
-  TRY_ASSIGN(const auto proposal, crypto::ProposalText::Parse(request.approved.proposal));
-  const auto now = proposal.operation == "roster.change" ? std::min(clock.Now(), proposal.execute_by) : clock.Now();
-  TRY_ASSIGN(auto grant,
-             crypto::GrantExecution(roster, request.approved.proposal, std::move(request.approved.votes), now));
+  auto& approved = request.approved;
+  const auto may_call = request.judge_only ? CheckMayAsk : CheckMayChange;
+  TRY_ASSIGN(const auto read, ReadApproved(ops, approved, may_call));
+  TRY_ASSIGN(auto grant, crypto::GrantExecution(read.roster, approved.proposal, std::move(approved.votes),
+                                                CountedAt(clock, read.proposal)));
+  if (request.judge_only) return ops.JudgeProposal(std::move(grant));
   return ops.ChangeLedgerRecord(std::move(grant));
+}
+
+Result<RecordToAdopt> ReadRecord(KeyOps& ops, bool to_adopt) {
+  if (to_adopt) return ops.ReadRecordToAdopt();
+  TRY_ASSIGN(auto record, ops.ReadLedgerRecord());
+  return RecordToAdopt{std::move(record), AdoptedFrom::kInForce};
+}
+
+// Of the host's own copy as many steps as a frame takes.
+Result<crypto::RosterChain> ServeChain(KeyOps& ops, const ChainRequest& request) {
+  constexpr std::size_t kMostOfAFrame = kMaxFrame / 2;
+  crypto::RosterChain answer;
+  switch (request.what) {
+    case ChainRequest::What::kBegin: {
+      TRY(ops.BeginChain(request.roster));
+      return answer;
+    }
+    case ChainRequest::What::kStep: {
+      TRY(ops.AddChainStep(request.step));
+      return answer;
+    }
+    case ChainRequest::What::kRead:
+      break;
+  }
+  TRY_ASSIGN(auto chain, ops.ReadChain());
+  if (request.from == 0) answer.first = std::move(chain.first);
+  std::size_t bytes = answer.first.size();
+  for (std::size_t i = request.from; i < chain.steps.size(); ++i) {
+    bytes += crypto::EncodeRosterStep(chain.steps[i]).size();
+    if (!answer.steps.empty() && bytes > kMostOfAFrame) break;
+    answer.steps.push_back(std::move(chain.steps[i]));
+  }
+  return answer;
 }
 
 // Connection is one peer. Answers may be written by any thread, whole.
@@ -109,15 +192,19 @@ class UnderWay {
 
 // Reads one frame and answers it, now or when its operations have ended; false when the connection is to be closed.
 bool ServeOne(const std::shared_ptr<Connection>& connection, KeyOps& ops, const Clock& clock, const HostDuties& duties,
-              UnderWay& under_way, ScratchBytes& frame) {
-  if (const auto read = ReadFrame(connection->fd.get(), frame); !read) {
-    if (read.error().code != Code::kUnavailable) spdlog::warn("connection closed: {}", read.error().Line());
-    return false;
+              UnderWay& under_way) {
+  Frame frame;
+  const auto read = ReadFrame(connection->fd.get(), frame);
+  auto request = read ? DecodeRequest(frame) : Result<Request>(read.error());
+  if (!request && request.error().code == Code::kOverloaded) {
+    // The arena is full: its operations have not begun, and the next frame may find room (P11).
+    const auto refused = Refusal(frame, request.error());
+    frame.Reset();
+    return refused && connection->Write(EncodeResponse(*refused)).has_value();
   }
-  auto request = DecodeRequest(frame);
-  Zeroise(frame.data(), frame.size());
+  frame.Reset();
   if (!request) {
-    spdlog::warn("connection closed: {}", request.error().Line());
+    if (request.error().code != Code::kUnavailable) spdlog::warn("connection closed: {}", request.error().Line());
     return false;
   }
   duties.begin();
@@ -178,6 +265,10 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
     response.body = MandateResponse{elsewhere};
     return response;
   }
+  if (!custody && std::holds_alternative<ChainRequest>(request.body)) {
+    response.body = ChainResponse{elsewhere};
+    return response;
+  }
   if (!custody && std::holds_alternative<EndDestructionRequest>(request.body)) {
     response.body = EndDestructionResponse{elsewhere};
     return response;
@@ -192,8 +283,10 @@ Response Answer(KeyOps& ops, const Clock& clock, Request request, bool custody) 
     response.body = SignResponse{ops.SignCheckpoint(sign->head, sign->proof)};
   else if (std::holds_alternative<CheckpointKeysRequest>(request.body))
     response.body = CheckpointKeysResponse{ops.CheckpointKeys()};
-  else if (std::holds_alternative<RecordRequest>(request.body))
-    response.body = RecordResponse{ops.ReadLedgerRecord()};
+  else if (const auto* record = std::get_if<RecordRequest>(&request.body))
+    response.body = RecordResponse{ReadRecord(ops, record->to_adopt)};
+  else if (const auto* chain = std::get_if<ChainRequest>(&request.body))
+    response.body = ChainResponse{ServeChain(ops, *chain)};
   else if (auto* change = std::get_if<ChangeRecordRequest>(&request.body))
     response.body = ChangeRecordResponse{CountAndChange(ops, clock, std::move(*change))};
   else if (const auto* mandate = std::get_if<MandateRequest>(&request.body))
@@ -210,7 +303,6 @@ HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_u
   using Now = std::chrono::steady_clock;
   UnderWay under_way(duties);
   std::vector<std::shared_ptr<Connection>> connections;
-  ScratchBytes frame;
   std::optional<Now::time_point> leave_by;
   const auto end = [&](HostExit how) {
     under_way.AwaitNone();
@@ -231,7 +323,7 @@ HostExit ServeFrames(int listener, int stop_fd, const std::set<uid_t>& allowed_u
     if (duties.broken()) return end(kHostBroken);
     std::vector<std::shared_ptr<Connection>> kept;
     for (std::size_t i = 0; i < connections.size(); ++i) {
-      if (polls[i + 3].revents == 0 || ServeOne(connections[i], ops, clock, duties, under_way, frame))
+      if (polls[i + 3].revents == 0 || ServeOne(connections[i], ops, clock, duties, under_way))
         kept.push_back(std::move(connections[i]));
       if (duties.broken()) return end(kHostBroken);
     }

@@ -18,6 +18,7 @@ enum HostExit : int {
   kHostRefused = 10,      // configuration or token refused: starting it again will not help
   kHostPinRejected = 11,  // the PIN was refused: latch, never start again by itself
   kHostBroken = 12,       // the token failed: start a new host
+  kHostSuperseded = 13,   // another host writes the custody record: start none that does until somebody says so
 };
 
 /// Answer runs one request against the token. Votes that come with a Generate are counted here, by this process's own

@@ -43,6 +43,12 @@ Result<std::vector<CheckpointSignature>> HostPool::SignCheckpoint(const crypto::
 }
 Result<std::vector<CheckpointKey>> HostPool::CheckpointKeys() { return lanes_[0]->ops->CheckpointKeys(); }
 Result<crypto::LedgerRecord> HostPool::ReadLedgerRecord() { return lanes_[0]->ops->ReadLedgerRecord(); }
+Result<RecordToAdopt> HostPool::ReadRecordToAdopt() { return lanes_[0]->ops->ReadRecordToAdopt(); }
+Result<void> HostPool::JudgeProposal(crypto::ExecutionGrant grant) {
+  return lanes_[0]->ops->JudgeProposal(std::move(grant));
+}
+Result<void> HostPool::BringChain(const crypto::RosterChain& chain) { return lanes_[0]->ops->BringChain(chain); }
+Result<crypto::RosterChain> HostPool::ReadChain() { return lanes_[0]->ops->ReadChain(); }
 Result<void> HostPool::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   return lanes_[0]->ops->ChangeLedgerRecord(std::move(grant));
 }

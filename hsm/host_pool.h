@@ -30,6 +30,10 @@ class HostPool final : public KeyOps {
                                                           std::span<const crypto::Digest> proof) override;
   Result<std::vector<CheckpointKey>> CheckpointKeys() override;
   Result<crypto::LedgerRecord> ReadLedgerRecord() override;
+  Result<RecordToAdopt> ReadRecordToAdopt() override;
+  Result<void> JudgeProposal(crypto::ExecutionGrant grant) override;
+  Result<void> BringChain(const crypto::RosterChain& chain) override;
+  Result<crypto::RosterChain> ReadChain() override;
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
   Result<void> GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) override;
   Result<void> Destroy(crypto::StandingGrant grant, const KeyRef& key) override;

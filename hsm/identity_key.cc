@@ -1,5 +1,6 @@
 #include "hsm/identity_key.h"
 
+#include <dlfcn.h>
 #include <libp11.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -111,6 +112,9 @@ struct IdentityKey::Loaded {
 
 Result<std::unique_ptr<IdentityKey::Loaded>> IdentityKey::Load(const TokenUri& uri) {
   auto loaded = std::make_unique<Loaded>();
+  // libp11 unloads a module with its context. What the module has left behind with other libraries would then be code
+  // that is gone: it is kept.
+  (void)dlopen(uri.module_path().c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (PKCS11_CTX_load(loaded->context, uri.module_path().c_str()) != 0)
     return P11Error("the module " + uri.module_path() + " cannot be loaded");
   loaded->module = true;

@@ -14,6 +14,7 @@
 #include "crypto/base/result.h"
 #include "crypto/base/secret.h"
 #include "crypto/custody.h"
+#include "crypto/custody/chain.h"
 #include "crypto/digest.h"
 #include "crypto/envelope.h"
 #include "crypto/quorum.h"
@@ -32,22 +33,34 @@ struct KeyRef {
 /// clock is CLOCK_MONOTONIC, one for all processes of a machine.
 using OpDeadline = std::chrono::steady_clock::time_point;
 
-/// WrapOp wraps a DEK of 16 to 512 bytes, bound to a context digest. Yields `blob`.
+/// Context is what a DEK is bound to (K4). The token side itself makes the digest of it: whoever has read a digest, and
+/// does not know what it is of, opens nothing (K11). The keyring is named, for several may share one KEK.
+struct Context {
+  crypto::InstanceId instance{};
+  crypto::KeyringId keyring{};
+  Bytes aad;  // at most crypto::kMaxAadBytes, else kInvalid
+  bool operator==(const Context&) const = default;
+};
+
+/// WrapOp wraps a DEK of 16 to 512 bytes, bound to its context. Yields `blob`.
 struct WrapOp {
   KeyRef key;
   SecretBytes dek;
-  crypto::Digest context{};
+  Context context;
   OpDeadline deadline = OpDeadline::max();
 };
-/// UnwrapOp yields `plaintext`; with `rewrap_to` also `blob`, the same DEK freshly wrapped under that key.
+/// UnwrapOp yields `plaintext`; with `rewrap_to` also `blob`, the same DEK freshly wrapped under that key, which is one
+/// of the same keyring, else kForbidden (other-keyring). When that key is in another token, `blob` is what AdmitOp
+/// needs there, as ReleaseOp yields it, and empty when the custody record does not allow the DEK to go there.
 struct UnwrapOp {
   KeyRef key;
   Bytes blob;
-  crypto::Digest context{};
+  Context context;
   std::optional<KeyRef> rewrap_to = std::nullopt;
   OpDeadline deadline = OpDeadline::max();
 };
-/// RewrapOp moves a blob from one KEK to another and yields `blob`. kwp to kwp stays inside the token (K6).
+/// RewrapOp moves a blob from one KEK to another of the same keyring and token, else kForbidden (other-keyring) or
+/// kNotFound, and yields `blob`. kwp to kwp stays inside the token (K6).
 struct RewrapOp {
   KeyRef from;
   KeyRef to;
@@ -58,7 +71,7 @@ struct RewrapOp {
 struct DataKeyOp {
   KeyRef key;
   std::uint16_t bytes = 32;
-  crypto::Digest context{};
+  Context context;
   bool want_plaintext = false;
   OpDeadline deadline = OpDeadline::max();
 };
@@ -70,7 +83,15 @@ struct ReleaseOp {
   Bytes blob;
   OpDeadline deadline = OpDeadline::max();
 };
-using KeyOp = std::variant<WrapOp, UnwrapOp, RewrapOp, DataKeyOp, ReleaseOp>;
+/// AdmitOp wraps a DEK that another token has released, bound to the digest that came with it. Yields `blob`. A wrap
+/// opens nothing: whoever has a DEK in plaintext may bind it to whatever he likes.
+struct AdmitOp {
+  KeyRef key;
+  SecretBytes dek;
+  crypto::Digest context{};
+  OpDeadline deadline = OpDeadline::max();
+};
+using KeyOp = std::variant<WrapOp, UnwrapOp, RewrapOp, DataKeyOp, ReleaseOp, AdmitOp>;
 
 struct KeyOpOutput {
   Bytes blob;
@@ -115,6 +136,14 @@ struct CheckpointSignature {
   Bytes der;
 };
 
+/// RecordToAdopt is the record that an adoption goes on from: the one in force; the root's first one, when it is lost;
+/// the merge of those that contradict each other.
+enum class AdoptedFrom : std::uint8_t { kInForce = 0, kLost = 1, kForked = 2 };
+struct RecordToAdopt {
+  crypto::LedgerRecord record;
+  AdoptedFrom from = AdoptedFrom::kInForce;
+};
+
 enum class DestructionEnd : std::uint8_t { kDestroy = 1, kCancel = 2 };
 
 /// LinkState says how a token host can be reached. In the process itself it is always kUp.
@@ -140,7 +169,8 @@ class KeyOps {
   using Done = std::function<void(std::vector<Result<KeyOpOutput>>)>;
   virtual void Start(std::uint64_t /*source*/, std::vector<KeyOp> ops, Done done) { done(Execute(ops)); }
   /// Generate makes one KEK, non-exportable, reads it back and destroys it again if any attribute differs (K2). The
-  /// grant's proposal must name this key and suite, its roster must be the one that the token obeys, and it works once
+  /// grant's proposal must be of an operation that makes KEKs and name this key and suite, and the version that may be
+  /// made next (hsm/vote_checks.h); its roster must be the one that the token obeys, and it works once
   /// (crypto/custody.h). An id that exists already is kConflict.
   virtual Result<void> Generate(crypto::ExecutionGrant grant, const KeySpec& spec) = 0;
   /// GenerateByMandate makes the next KEK of a keyring that a standing mandate lets be rotated (`keyring.set-policy`):
@@ -160,16 +190,44 @@ class KeyOps {
                                                                   std::span<const crypto::Digest> proof) = 0;
   /// CheckpointKeys returns the keys that sign now, the one in force first.
   virtual Result<std::vector<CheckpointKey>> CheckpointKeys() = 0;
-  /// ReadLedgerRecord returns what the token remembers of the ledger. kIntegrity, slugs `anchor-missing` and
-  /// `anchor-damaged`, when it should and does not.
+  /// ReadLedgerRecord returns what the token remembers of the ledger and of custody. kIntegrity when it should and does
+  /// not: record-missing, record-damaged, record-newer, record-too-long, custody-forked, root-missing, roots-differ;
+  /// kConflict: token-without-root.
   virtual Result<crypto::LedgerRecord> ReadLedgerRecord() = 0;
+  /// ReadRecordToAdopt returns the record that a `ledger.adopt` goes on from; fails as ReadLedgerRecord for what no
+  /// adoption mends.
+  virtual Result<RecordToAdopt> ReadRecordToAdopt() = 0;
   /// ChangeLedgerRecord carries out an approved `ledger.adopt`, `ledger.rotate-key`, or one of crypto::ChangedRecord's
   /// operations. kConflict (stale) when the record is not what the proposal says: so each works once.
   virtual Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) = 0;
+  /// JudgeProposal says what the host would say of an approved proposal, by its own record, clock and room, and changes
+  /// nothing: asked before a proposal is consumed, so that what the token would refuse changes nothing.
+  virtual Result<void> JudgeProposal(crypto::ExecutionGrant grant) = 0;
+  /// BringChain shows the host by which votes the roster that it obeys, or its root names, has become the one that an
+  /// adoption is voted on under: the next `ledger.adopt` within ten minutes may be under the chain's last one.
+  /// kForbidden (roster-not-enforced) when it does not begin there; a step fails as crypto::ChainWalk::Step.
+  virtual Result<void> BringChain(const crypto::RosterChain& chain) = 0;
+  /// BeginChain and AddChainStep are BringChain in parts: how it comes over a socket. Where a chain is brought whole
+  /// they are kInvalid.
+  virtual Result<void> BeginChain(const std::string& /*roster*/) { return Invalid("a chain is brought whole here"); }
+  virtual Result<void> AddChainStep(const crypto::RosterStep& /*step*/) {
+    return Invalid("a chain is brought whole here");
+  }
+  /// ReadChain returns the token side's own copy of the chain, from the root's roster on. It needs no protection:
+  /// hashes and votes prove it. kNotFound (no-chain) where none is kept.
+  virtual Result<crypto::RosterChain> ReadChain() = 0;
+  /// AdoptionRoster is the roster that an adoption's votes must be under: the end of a chain that was brought, else the
+  /// record's, else the root's.
+  virtual Result<crypto::RosterMark> AdoptionRoster() {
+    TRY_ASSIGN(const auto to, ReadRecordToAdopt());
+    return crypto::RosterMark{to.record.custody.roster_version, to.record.custody.roster_hash};
+  }
   /// Destroy ends a KEK whose waiting period is over by the host's own clock and record. kForbidden:
-  /// destruction-not-pending, destruction-not-due, grant-mismatch. A KEK that is gone already is no failure.
+  /// destruction-not-pending, destruction-not-due, grant-mismatch. A KEK that is gone already is no failure. From its
+  /// beginning on it is only finished.
   virtual Result<void> Destroy(crypto::StandingGrant grant, const KeyRef& key) = 0;
-  /// CancelDestruction takes back that a KEK may go: always safe. kForbidden: destruction-not-pending.
+  /// CancelDestruction takes back that a KEK may go: always safe. kForbidden: destruction-not-pending; kConflict:
+  /// destruction-under-way.
   virtual Result<void> CancelDestruction(const KeyRef& key) = 0;
   /// Token is the way to one of several tokens, by its serial number; it answers kUnavailable (token-not-connected)
   /// when there is none. Where only one can be reached it is that, whatever it is asked for.
@@ -195,6 +253,27 @@ inline OpDeadline& DeadlineOf(KeyOp& op) {
 }
 inline OpDeadline DeadlineOf(const KeyOp& op) {
   return std::visit([](const auto& o) { return o.deadline; }, op);
+}
+
+/// KeyringIdOf is the id of the keyring that a KEK was made for: its CKA_ID begins with it.
+inline crypto::KeyringId KeyringIdOf(const KeyRef& key) {
+  crypto::KeyringId id{};
+  std::copy_n(key.key.begin(), id.size(), id.begin());
+  return id;
+}
+
+/// DigestOf makes the digest of a context; kInvalid when the AAD is too long.
+inline Result<crypto::Digest> DigestOf(const Context& context) {
+  if (context.aad.size() > crypto::kMaxAadBytes) return Invalid("AAD is at most 4096 bytes");
+  return crypto::ContextDigest(context.instance, context.keyring, context.aad);
+}
+
+/// CheckOneKeyring: no operation spans two keyrings (K11). kForbidden (other-keyring).
+inline Result<void> CheckOneKeyring(const KeyRef& from, const KeyRef& to) {
+  if (KeyringIdOf(from) == KeyringIdOf(to)) return {};
+  return Forbidden(
+      "KEK " + ToHex(to.key) + " is another keyring's than KEK " + ToHex(from.key) + ": a DEK stays in its keyring",
+      "other-keyring");
 }
 
 /// KekLabel is the CKA_LABEL of a KEK; it cannot be changed, so it tells for good whose key it is.
@@ -270,32 +349,6 @@ inline Result<void> CheckEnrolment(const crypto::ProposalText& proposal, const T
       is("manufacturer", identity.manufacturer))
     return {};
   return Forbidden("the votes are for another token than " + identity.serial, "grant-mismatch");
-}
-
-/// CheckChangeNamesKeyring: an approved change of the record that is about a keyring's KEKs (`version.destroy`,
-/// `rewrap.reverse`, `version.adopt`, `keyring.set-policy`, `rekey.start`) must name the keyring that they belong to,
-/// and the first three a KEK that is there; one that is adopted must be as K1 and K2 want it.
-inline Result<void> CheckChangeNamesKeyring(const crypto::ProposalText& proposal,
-                                            const std::vector<KeyRecord>& records) {
-  const bool adopts = proposal.operation == "version.adopt";
-  const bool about_a_kek = adopts || proposal.operation == "version.destroy" || proposal.operation == "rewrap.reverse";
-  if (!about_a_kek && proposal.operation != "keyring.set-policy" && proposal.operation != "rekey.start") return {};
-  const auto param = proposal.params.find("keyring-id");
-  const auto id = param == proposal.params.end() ? std::nullopt : FromHexArray<16>(param->second);
-  if (!id) return Invalid("the proposal names no keyring id");
-  TRY(CheckSeries(proposal.keyring, *id, records));
-  if (!about_a_kek) return {};
-  TRY_ASSIGN(const auto key, crypto::NamedKey(proposal));
-  for (const auto& record : records) {
-    if (record.id.size() != key.size() || !std::equal(key.begin(), key.end(), record.id.begin())) continue;
-    const auto suite = proposal.params.find("suite");
-    if (adopts && !record.fault.empty())
-      return Integrity("KEK " + ToHex(key) + " cannot be adopted: " + record.fault, "key-drift");
-    if (adopts && (suite == proposal.params.end() || suite->second != crypto::ToString(record.suite)))
-      return Forbidden("KEK " + ToHex(key) + " is of another suite", "grant-mismatch");
-    return {};
-  }
-  return NotFound("the token has no KEK " + ToHex(key), "key-missing");
 }
 
 }  // namespace strongroom::hsm

@@ -11,15 +11,19 @@
 #include "hsm/ckr.h"
 
 namespace strongroom::hsm {
+namespace {
+constexpr CK_ULONG kMostSlots = 4096;
+}  // namespace
 
 Result<std::unique_ptr<Module>> Module::Load(const std::string& path) {
   std::unique_ptr<Module> module(new Module());
-  module->library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  module->library_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL | RTLD_NODELETE);
   if (module->library_ == nullptr)
     return Io("cannot load the PKCS#11 module " + path + ": is the vendor's package installed?", "token-module");
   const auto get_list = reinterpret_cast<CK_C_GetFunctionList>(dlsym(module->library_, "C_GetFunctionList"));
   if (get_list == nullptr) return Io(path + " is not a PKCS#11 module", "token-module");
   if (const CK_RV rv = get_list(&module->functions_); rv != CKR_OK) return TokenError(rv, "C_GetFunctionList");
+  if (module->functions_ == nullptr) return Io(path + " has no functions", "token-module");
   CK_C_INITIALIZE_ARGS arguments{};
   arguments.flags = CKF_OS_LOCKING_OK;
   if (const CK_RV rv = module->fn().C_Initialize(&arguments); rv != CKR_OK) return TokenError(rv, "C_Initialize");
@@ -29,16 +33,17 @@ Result<std::unique_ptr<Module>> Module::Load(const std::string& path) {
 
 Module::~Module() {
   if (initialised_) (void)functions_->C_Finalize(nullptr);
-  if (library_ != nullptr) (void)dlclose(library_);
 }
 
 Result<std::vector<CK_SLOT_ID>> Module::SlotsWithToken() const {
   CK_ULONG count = 0;
   if (const CK_RV rv = fn().C_GetSlotList(CK_TRUE, nullptr, &count); rv != CKR_OK)
     return TokenError(rv, "C_GetSlotList");
+  if (count > kMostSlots) return TokenLies("'s module tells of " + std::to_string(count) + " slots", "C_GetSlotList");
   std::vector<CK_SLOT_ID> slots(count);
   if (const CK_RV rv = fn().C_GetSlotList(CK_TRUE, slots.data(), &count); rv != CKR_OK)
     return TokenError(rv, "C_GetSlotList");
+  if (count > slots.size()) return TokenLies("'s module tells of more slots than it was asked for", "C_GetSlotList");
   slots.resize(count);
   return slots;
 }

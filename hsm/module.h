@@ -12,8 +12,8 @@
 
 namespace strongroom::hsm {
 
-/// Module is a loaded and initialised PKCS#11 module. The destructor finalises and unloads it: no call may be under
-/// way.
+/// Module is a loaded and initialised PKCS#11 module. The destructor finalises it: no call may be under way. It is
+/// never unloaded: what a module leaves behind with other libraries at exit would be code that is gone.
 class Module {
  public:
   /// Load opens the shared object and calls C_Initialize with OS locking. Fails with kTokenFault or kIo.

@@ -24,7 +24,8 @@ struct VendorProfile {
   std::vector<Absent> absent;
   std::string plaintext_in;    // "object": C_CreateObject of a secret key; "none": only gcm is offered
   std::string custody_record;  // "token", "host-disk" or "none"
-  bool guard_token_object;     // SoftHSM rewrites token.object in place at login: see softhsm_guard.h
+  std::size_t record_bytes;    // of an object that holds the custody record, at most
+  bool guard_token_object;     // SoftHSM's files want a hand: see softhsm_guard.h
 };
 
 /// ProfileFor picks the profile by what the token says of itself; kInvalid (slug no-profile) for a token that nobody

@@ -74,12 +74,16 @@ void RemoteKeyOps::ReadLoop() {
 }
 
 void RemoteKeyOps::Serve(Wire& wire) {
-  ScratchBytes frame;
   // The first word comes when a host accepts; until then the connection waits in the supervisor's backlog.
   bool greeted = false;
-  while (ReadFrame(wire.fd.get(), frame)) {
-    auto response = DecodeResponse(frame);
-    Zeroise(frame.data(), frame.size());
+  while (true) {
+    Frame frame;
+    const auto read = ReadFrame(wire.fd.get(), frame);
+    if (!read && read.error().code != Code::kOverloaded) return;
+    // What was done is not known to whoever asked, for the arena had no room for the answer.
+    auto response = read ? DecodeResponse(frame)
+                         : Refusal(frame, Unavailable("locked memory has no room for the token's answer: come again"));
+    frame.Reset();
     if (!response) return;
     if (const auto* notice = std::get_if<Notice>(&response->body)) {
       if (notice->version != kProtocolVersion) return;
@@ -148,7 +152,13 @@ Result<ResponseBody> RemoteKeyOps::Call(Encode encode) {
       pending_.emplace(id, pending);
     }
     const auto until = std::chrono::steady_clock::now() + options_.deadline;
-    if (!Send(*wire, encode(id))) {
+    const Frame frame = encode(id);
+    if (frame.empty()) {
+      const MutexLock lock(mutex_);
+      pending_.erase(id);
+      return Overloaded("locked memory has no room for these operations: come again");
+    }
+    if (!Send(*wire, frame)) {
       // Nothing of it has left this process, so the next host may have it.
       const MutexLock lock(mutex_);
       pending_.erase(id);
@@ -171,8 +181,13 @@ std::vector<Result<KeyOpOutput>> RemoteKeyOps::Execute(std::span<const KeyOp> op
   std::vector<Result<KeyOpOutput>> results;
   results.reserve(ops.size());
   for (std::size_t at = 0; at < ops.size();) {
-    const auto part = ops.subspan(at, std::min(kMaxOpsInFrame, ops.size() - at));
-    at += part.size();
+    std::size_t count = 0;
+    for (std::size_t size = 0; at + count < ops.size() && count < kMaxOpsInFrame; ++count) {
+      size += EncodedSize(ops[at + count]);
+      if (count > 0 && size > kExecutePart) break;
+    }
+    const auto part = ops.subspan(at, count);
+    at += count;
     auto body = Call([&](std::uint64_t id) { return EncodeExecute(id, part); });
     auto* answers = body ? std::get_if<ExecuteResponse>(&*body) : nullptr;
     if (answers != nullptr && answers->size() == part.size()) {
@@ -233,18 +248,58 @@ Result<std::vector<CheckpointKey>> RemoteKeyOps::CheckpointKeys() {
   return std::move(response.outcome);
 }
 
-Result<crypto::LedgerRecord> RemoteKeyOps::ReadLedgerRecord() {
-  TRY_ASSIGN(auto response, Expect<RecordResponse>(Call([](std::uint64_t id) {
-               return EncodeRequest({id, RecordRequest()});
+Result<RecordToAdopt> RemoteKeyOps::AskRecord(bool to_adopt) {
+  TRY_ASSIGN(auto response, Expect<RecordResponse>(Call([&](std::uint64_t id) {
+               return EncodeRequest({id, RecordRequest{to_adopt}});
              })));
   return std::move(response.outcome);
 }
 
-Result<void> RemoteKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
-  const auto used = std::move(grant);
-  TRY_ASSIGN(const auto response, Expect<ChangeRecordResponse>(Call([&](std::uint64_t id) {
-               return EncodeRequest({id, ChangeRecordRequest{{used.text(), used.votes(), used.roster_text()}}});
+Result<crypto::LedgerRecord> RemoteKeyOps::ReadLedgerRecord() {
+  TRY_ASSIGN(auto to, AskRecord(false));
+  return std::move(to.record);
+}
+
+Result<RecordToAdopt> RemoteKeyOps::ReadRecordToAdopt() { return AskRecord(true); }
+
+Result<crypto::RosterChain> RemoteKeyOps::AskChain(const ChainRequest& request) {
+  TRY_ASSIGN(auto response, Expect<ChainResponse>(Call([&](std::uint64_t id) {
+               return EncodeRequest({id, request});
              })));
+  return std::move(response.outcome);
+}
+
+// Each step is a frame of its own: none comes near what a host may take for one.
+Result<void> RemoteKeyOps::BringChain(const crypto::RosterChain& chain) {
+  TRY(AskChain({ChainRequest::What::kBegin, chain.first, {}, 0}));
+  for (const auto& step : chain.steps) TRY(AskChain({ChainRequest::What::kStep, {}, step, 0}));
+  return {};
+}
+
+Result<crypto::RosterChain> RemoteKeyOps::ReadChain() {
+  crypto::RosterChain chain;
+  while (true) {
+    const auto from = static_cast<std::uint32_t>(chain.steps.size());
+    TRY_ASSIGN(auto part, AskChain({ChainRequest::What::kRead, {}, {}, from}));
+    if (from == 0) chain.first = std::move(part.first);
+    if (part.steps.empty()) return chain;
+    if (chain.steps.size() + part.steps.size() > crypto::kMaxChainSteps)
+      return Integrity("the token side's chain of rosters does not end", "no-chain");
+    std::move(part.steps.begin(), part.steps.end(), std::back_inserter(chain.steps));
+  }
+}
+
+Result<void> RemoteKeyOps::JudgeProposal(crypto::ExecutionGrant grant) { return SendApproved(std::move(grant), true); }
+Result<void> RemoteKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
+  return SendApproved(std::move(grant), false);
+}
+
+Result<void> RemoteKeyOps::SendApproved(crypto::ExecutionGrant grant, bool judge_only) {
+  const auto used = std::move(grant);
+  TRY_ASSIGN(
+      const auto response, Expect<ChangeRecordResponse>(Call([&](std::uint64_t id) {
+        return EncodeRequest({id, ChangeRecordRequest{{used.text(), used.votes(), used.roster_text()}, judge_only}});
+      })));
   return response.outcome;
 }
 

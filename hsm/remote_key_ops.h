@@ -40,6 +40,10 @@ class RemoteKeyOps final : public KeyOps {
                                                           std::span<const crypto::Digest> proof) override;
   Result<std::vector<CheckpointKey>> CheckpointKeys() override;
   Result<crypto::LedgerRecord> ReadLedgerRecord() override;
+  Result<RecordToAdopt> ReadRecordToAdopt() override;
+  Result<void> JudgeProposal(crypto::ExecutionGrant grant) override;
+  Result<void> BringChain(const crypto::RosterChain& chain) override;
+  Result<crypto::RosterChain> ReadChain() override;
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
   Result<void> GenerateByMandate(crypto::StandingGrant grant, const KeySpec& spec) override;
   Result<void> Destroy(crypto::StandingGrant grant, const KeyRef& key) override;
@@ -49,6 +53,9 @@ class RemoteKeyOps final : public KeyOps {
   LinkState Link() const EXCLUDES(mutex_);
 
  private:
+  Result<RecordToAdopt> AskRecord(bool to_adopt);
+  Result<void> SendApproved(crypto::ExecutionGrant grant, bool judge_only);
+  Result<crypto::RosterChain> AskChain(const ChainRequest& request);
   struct Pending {
     CondVar ready;
     bool done = false;

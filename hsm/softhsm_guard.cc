@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -52,6 +54,26 @@ Result<std::string> SoftHsmTokenDir(const std::string& softhsm_conf) {
     return line.substr(at, line.find_last_not_of(" \t\r") + 1 - at);
   }
   return Invalid("no directories.tokendir in " + softhsm_conf);
+}
+
+Result<void> SeeOthersObjects(const std::string& softhsm_conf) {
+  const auto token_dir = softhsm_conf.empty() ? Result<std::string>(std::string()) : SoftHsmTokenDir(softhsm_conf);
+  if (!token_dir || token_dir->empty()) return {};
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(*token_dir, error)) {
+    const auto path = entry.path() / "generation";
+    const UniqueFd file(open(path.c_str(), O_RDWR | O_CLOEXEC));
+    if (!file && errno == ENOENT) continue;
+    struct flock whole {};
+    whole.l_type = F_WRLCK;
+    std::array<std::uint8_t, 8> count{};  // big-endian
+    if (!file || fcntl(file.get(), F_SETLKW, &whole) != 0) return Io("cannot lock " + path.string());
+    if (pread(file.get(), count.data(), count.size(), 0) != static_cast<ssize_t>(count.size())) continue;
+    for (auto byte = count.rbegin(); byte != count.rend() && ++*byte == 0;) ++byte;
+    if (pwrite(file.get(), count.data(), count.size(), 0) != static_cast<ssize_t>(count.size()))
+      return Io("cannot write " + path.string());
+  }
+  return {};
 }
 
 Result<int> GuardTokenObjects(const std::string& softhsm_conf, const std::string& guard_dir) {

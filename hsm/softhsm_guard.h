@@ -11,6 +11,12 @@ namespace strongroom::hsm {
 /// put back. Fails with kIo.
 Result<int> GuardTokenObjects(const std::string& softhsm_conf, const std::string& guard_dir);
 
+/// SeeOthersObjects makes this process's SoftHSM look at its tokens' files again at its next search. SoftHSM 2.6.1
+/// counts changes in a file `generation` and looks again when another process has counted; a process that writes counts
+/// on from what stands there and never looks at what was written just before. Here it is counted on as another process
+/// would. Without a configuration, or for another store than files, nothing is done. Fails with kIo.
+Result<void> SeeOthersObjects(const std::string& softhsm_conf);
+
 /// SoftHsmTokenDir reads directories.tokendir from a softhsm2.conf; kInvalid when it has none.
 Result<std::string> SoftHsmTokenDir(const std::string& softhsm_conf);
 

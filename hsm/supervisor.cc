@@ -29,6 +29,7 @@
 #include "hsm/host_watch.h"
 #include "hsm/softhsm_guard.h"
 #include "hsm/token_key_ops.h"
+#include "hsm/token_lock.h"
 
 namespace strongroom::hsm {
 namespace {
@@ -101,13 +102,18 @@ struct Slot {
   std::chrono::milliseconds pause{0};
   int tries = 0;
   bool leaving = false;
+  bool superseded = false;  // another host writes the custody record: none is started here until somebody says so
   bool starting() const { return pid > 0 && static_cast<bool>(ready); }
 };
 
 class Supervisor {
  public:
-  Supervisor(const TokendConfig& config, std::string config_path, std::string self)
-      : config_(config), config_path_(std::move(config_path)), self_(std::move(self)), signals_(BlockedSignals()) {}
+  Supervisor(const TokendConfig& config, std::string config_path, std::string self, bool take_token)
+      : config_(config),
+        config_path_(std::move(config_path)),
+        self_(std::move(self)),
+        signals_(BlockedSignals()),
+        take_token_(take_token) {}
 
   int Run() {
     for (unsigned i = 0; i < config_.hosts; ++i) {
@@ -153,7 +159,8 @@ class Supervisor {
 
   // A worn host leaves in order, one at a time, and not while another starts.
   void LetOneLeave() {
-    if (std::any_of(slots_.begin(), slots_.end(), [](const Slot& s) { return s.pid < 0 || s.starting() || s.leaving; }))
+    if (std::any_of(slots_.begin(), slots_.end(),
+                    [](const Slot& s) { return (s.pid < 0 && !s.superseded) || s.starting() || s.leaving; }))
       return;
     const auto worn = std::find_if(slots_.begin(), slots_.end(), [](const Slot& s) { return s.watch->AsksToLeave(); });
     if (worn == slots_.end()) return;
@@ -166,7 +173,7 @@ class Supervisor {
   void StartNext() {
     if (std::any_of(slots_.begin(), slots_.end(), [](const Slot& s) { return s.starting(); })) return;
     for (auto& slot : slots_) {
-      if (slot.pid > 0 || Steady::now() < slot.not_before) continue;
+      if (slot.pid > 0 || slot.superseded || Steady::now() < slot.not_before) continue;
       if (const auto started = StartHost(slot); !started) {
         if (!served_) {
           exit_status_ = Complain(started.error());
@@ -206,10 +213,14 @@ class Supervisor {
       for (const int fd : {a, b, c}) (void)close(fd);
       if (!config_.softhsm_conf.empty()) (void)setenv("SOFTHSM2_CONF", config_.softhsm_conf.c_str(), 1);
       const auto number = std::to_string(slot.number);
-      (void)execl(self_.c_str(), self_.c_str(), "--config", config_path_.c_str(), "--host", number.c_str(),
-                  pin_retry ? "--pin-retry" : nullptr, static_cast<char*>(nullptr));
+      std::vector<const char*> argv = {self_.c_str(), "--config", config_path_.c_str(), "--host", number.c_str()};
+      if (pin_retry) argv.push_back("--pin-retry");
+      if (take_token_ && slot.number == 0) argv.push_back("--take-token");
+      argv.push_back(nullptr);
+      (void)execv(self_.c_str(), const_cast<char* const*>(argv.data()));
       _exit(1);
     }
+    if (slot.number == 0) take_token_ = false;
     if (pin_retry) std::filesystem::remove(RetryPath(config_), ignored);
     slot.pid = pid;
     slot.leaving = false;
@@ -238,7 +249,8 @@ class Supervisor {
     auto until = Steady::now() + std::chrono::milliseconds(500);
     for (auto& slot : slots_) {
       if (slot.starting()) starting = &slot;
-      if (slot.pid < 0 && !latched_) until = std::min(until, std::max(slot.not_before, Steady::now()));
+      if (slot.pid < 0 && !slot.superseded && !latched_)
+        until = std::min(until, std::max(slot.not_before, Steady::now()));
     }
     if (starting != nullptr) {
       polls.push_back({starting->ready.get(), POLLIN, 0});
@@ -294,7 +306,14 @@ class Supervisor {
       EnterLatch();
       return;
     }
-    if (!served_ && (code == kHostRefused || slot.tries >= kFirstStartTries)) {
+    if (code == kHostSuperseded && served_) {
+      spdlog::error(
+          "host {}: the token's custody is another host's: none is started until this supervisor is restarted",
+          slot.number);
+      slot.superseded = true;
+      return;
+    }
+    if (!served_ && (code == kHostRefused || code == kHostSuperseded || slot.tries >= kFirstStartTries)) {
       exit_status_ = 1;  // the host has said why
       return;
     }
@@ -336,6 +355,7 @@ class Supervisor {
   const std::string config_path_, self_;
   const UniqueFd signals_;
   std::vector<Slot> slots_;
+  bool take_token_;  // for one start of the first host
   bool served_ = false;
   bool latched_ = false;
   std::optional<int> exit_status_;
@@ -343,7 +363,8 @@ class Supervisor {
 
 }  // namespace
 
-int RunSupervisor(const TokendConfig& config, const std::string& config_path, const std::string& self) {
+int RunSupervisor(const TokendConfig& config, const std::string& config_path, const std::string& self,
+                  bool take_token) {
   std::error_code error;
   std::filesystem::create_directories(config.state_dir, error);
   const UniqueFd lock(open((config.state_dir + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
@@ -351,10 +372,10 @@ int RunSupervisor(const TokendConfig& config, const std::string& config_path, co
   if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0)
     return Complain(
         Conflict("another strongroom-tokend serves this token (" + config.state_dir + "/lock)", "already-running"));
-  return Supervisor(config, config_path, self).Run();
+  return Supervisor(config, config_path, self, take_token).Run();
 }
 
-int RunHost(const TokendConfig& config, bool pin_retry, bool custody) {
+int RunHost(const TokendConfig& config, bool pin_retry, bool custody, bool take_token) {
   (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
   sigset_t set;
   sigemptyset(&set);
@@ -376,12 +397,30 @@ int RunHost(const TokendConfig& config, bool pin_retry, bool custody) {
   options.pin_count_may_be_low = pin_retry;
   options.sessions = config.sessions;
   options.watch = {[&](unsigned lane) { watch->Begin(lane + 1); }, [&](unsigned lane) { watch->End(lane + 1); }};
+  UniqueFd token_lock;  // for as long as this process lives
+  options.custody = custody;
+  options.store.take_token = take_token;
+  options.chain_file = ChainFile(config);
+  if (custody) {
+    auto installation = Installation(config.state_dir);
+    if (!installation) {
+      (void)Complain(installation.error());
+      return kHostRefused;
+    }
+    options.store.installation = *installation;
+    options.before_claim = [&](const TokenIdentity& identity) -> Result<void> {
+      TRY_ASSIGN(token_lock, LockToken(identity));
+      return {};
+    };
+  }
   auto ops = uri ? TokenKeyOps::Open(std::move(*uri), clock, std::move(options))
                  : Result<std::unique_ptr<TokenKeyOps>>(uri.error());
   if (!ops) {
     // The supervisor reports a refused PIN itself, with the latch that it writes; a PIN that was not even tried has its
     // own reason.
     if (ops.error().code != Code::kPinRejected || ops.error().ck_rv == 0) (void)Complain(ops.error());
+    if (ops.error().Slug() == "custody-superseded" || ops.error().Slug() == "token-in-use")
+      return token_lock ? kHostSuperseded : kHostRefused;
     switch (ops.error().code) {
       case Code::kPinRejected:
         return kHostPinRejected;
@@ -403,7 +442,8 @@ int RunHost(const TokendConfig& config, bool pin_retry, bool custody) {
   duties.after = [&] {
     if ((*ops)->Operations() >= config.recycle_operations) watch->AskToLeave();
   };
-  return ServeFrames(listener.get(), stop.get(), config.allowed_uids, **ops, clock, duties);
+  const auto how = ServeFrames(listener.get(), stop.get(), config.allowed_uids, **ops, clock, duties);
+  return (*ops)->Superseded() ? kHostSuperseded : how;
 }
 
 Result<void> ClearPinLatch(const TokendConfig& config) {

@@ -1,5 +1,8 @@
 #include "hsm/token_key_ops.h"
 
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
 #include <algorithm>
 
 #include "hsm/ckr.h"
@@ -56,32 +59,45 @@ Result<std::unique_ptr<TokenKeyOps>> TokenKeyOps::Open(TokenUri uri, const Clock
     workers.push_back(std::move(worker));
   }
   const auto identity = IdentityOf(info, profile);
+  auto store_options = options.store;
+  store_options.max_bytes = profile.record_bytes;
+  CustodyStore store(*module, clock, identity.serial, store_options);
+  if (options.before_claim) TRY(options.before_claim(identity));
+  if (options.custody) {
+    const auto claimed = store.Claim(control);
+    if (!claimed && (claimed.error().ck_rv != 0 || store.ended() || claimed.error().Slug() == "token-in-use"))
+      return claimed.error();
+    // Claimed or not, what was made for it is on disk before anything follows from it.
+    if (claimed) sync();
+    if (!claimed) spdlog::warn("custody: {}", claimed.error().Line());
+  }
   // A token without a record is in no group; whatever else is wrong with it shows where the record is asked for.
   std::string group;
-  if (const auto record = CheckpointSigner(*module).Record(control))
+  if (const auto record = store.Read(control))
     for (const auto& member : record->custody.members)
-      if (IsMember(member, identity)) group = member.group;
+      if (IsMember(member, identity)) group = record->token;
   std::unique_ptr<TokenKeyOps> ops(new TokenKeyOps(std::move(module), std::move(uri), slot, profile, identity,
                                                    std::move(group), std::move(keeper), std::move(control),
-                                                   std::move(workers), clock, std::move(options.watch)));
+                                                   std::move(workers), std::move(store), std::move(options.chain_file),
+                                                   clock, std::move(options.watch)));
   TRY(ops->SelfTest());
   return ops;
 }
 
 TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile,
                          TokenIdentity identity, std::string group, std::optional<Session> keeper, Session control,
-                         std::vector<Session> workers, const Clock& clock, SessionLanes::Watch watch)
+                         std::vector<Session> workers, CustodyStore store, std::string chain_file, const Clock& clock,
+                         SessionLanes::Watch watch)
     : module_(std::move(module)),
       uri_(std::move(uri)),
       token_{*module_, slot, std::move(profile), std::move(identity), std::move(group)},
       clock_(clock),
-      began_host_(clock.Now()),
-      began_steady_(clock.Steady()),
       keeper_(std::move(keeper)),
       control_(
           token_, shared_, std::move(control), [](const KeyRef&) { return Result<void>(); },
           [](const KeyRef&, const std::string&) { return Result<void>(Invalid("not on this session")); }),
-      signer_(*module_) {
+      signer_(*module_, std::move(store)),
+      chain_file_(std::move(chain_file)) {
   const auto probe = [this](const KeyRef& key) -> Result<void> {
     const MutexLock lock(mutex_);
     return control_.Has(key);
@@ -133,6 +149,8 @@ Result<void> TokenKeyOps::SelfTest() {
     return Integrity("the token in the slot is another one than at start", "impostor");
   }
   auto known = control_.KnownAnswers();
+  // Asked for every few seconds: the record's clock moves on at least hourly, also where nothing is signed.
+  if (const auto ticked = signer_.Tick(control_.session()); !ticked) return SignerFault(ticked.error());
   // A module that answers wrongly is loaded anew; until it answers rightly nobody uses it. A session that was lost
   // meanwhile, and replaced, is no answer.
   if (!known && known.error().code != Code::kUnavailable) shared_.Break();

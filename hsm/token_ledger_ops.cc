@@ -3,14 +3,21 @@
 #include <unistd.h>
 
 #include "hsm/token_key_ops.h"
+#include "hsm/vote_checks.h"
 
 namespace strongroom::hsm {
 namespace {
-constexpr Millis kMostStep = 15'000;
-constexpr Millis kKnownFor = 2'000;  // another host may have changed the record
+constexpr Millis kChainFor = 10 * crypto::kMinute;  // of our own time
+constexpr Millis kKnownFor = 2'000;                 // another host may have changed the record
 }  // namespace
 
 Error TokenKeyOps::SignerFault(Error error) {
+  // A write whose fate is not known, or another writer: this host does nothing more.
+  if (signer_.store().ended()) {
+    superseded_ = signer_.store().superseded();
+    shared_.Break();
+    return error;
+  }
   if (error.ck_rv == CKR_OK) return error;
   return control_.Fault(error.ck_rv, error.where, nullptr);
 }
@@ -28,13 +35,12 @@ Result<std::vector<CheckpointSignature>> TokenKeyOps::SignCheckpoint(const crypt
                                                                      std::span<const crypto::Digest> proof) {
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) {
     shared_.Count();  // it makes and destroys objects like any other
-    return signer_.Sign(control_.session(), head, proof, clock_.Now());
+    return signer_.Sign(control_.session(), head, proof);
   });
 }
 
 Result<std::vector<CheckpointKey>> TokenKeyOps::CheckpointKeys() {
-  return OnLedgerRecord(
-      [&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Keys(control_.session(), clock_.Now()); });
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Keys(control_.session()); });
 }
 
 Result<crypto::LedgerRecord> TokenKeyOps::ReadLedgerRecord() {
@@ -43,17 +49,13 @@ Result<crypto::LedgerRecord> TokenKeyOps::ReadLedgerRecord() {
 
 Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   const auto used = std::move(grant);
+  TRY(CheckMayChange(used.proposal()));
   if (!crypto::NamesToken(used.proposal(), token_.identity.serial) &&
       (token_.group.empty() || !crypto::NamesToken(used.proposal(), token_.group)))
     return Forbidden("the votes are for another token than " + token_.identity.serial, "grant-mismatch");
   TRY(CheckEnrolment(used.proposal(), token_.identity));
+  TRY_ASSIGN(const auto operation, crypto::OperationOf(used.proposal()));
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
-    if (clock_.Now() > used.proposal().execute_by) {
-      const Error expired = Expired("the proposal's time for execution has passed", "proposal-expired");
-      if (used.proposal().operation != "roster.change") return expired;
-      TRY_ASSIGN(const auto record, signer_.Record(control_.session()));
-      if (!crypto::MayComeLate(record, used.proposal(), clock_.Now())) return expired;
-    }
     TRY_ASSIGN(const auto keys, control_.ReadKeys());
     TRY(CheckChangeNamesKeyring(used.proposal(), keys));
     if (EnrolsEmpty(used.proposal()) && !keys.empty()) {
@@ -61,32 +63,97 @@ Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
       if (!record.custody.further)
         return Forbidden("an appliance's token is enrolled empty, and this one has keys", "token-inventory");
     }
-    auto changed = signer_.Change(control_.session(), used, clock_.Now());
-    if (changed) sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
-    return changed;
+    if (operation == crypto::Operation::kLedgerAdopt) {
+      TRY(signer_.Adopt(control_.session(), used, Chain()));
+      // What the chain has proved goes into the copy, too: the next one begins behind it.
+      chain_.reset();
+    } else {
+      // The copy first: a step that is in it and was not carried out is proved by nothing that the token obeys.
+      if (operation == crypto::Operation::kRosterChange) TRY(chain_file_.Append({used.text(), used.votes()}));
+      TRY(signer_.Change(control_.session(), used));
+    }
+    sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
+    return {};
   });
+}
+
+const std::optional<crypto::ChainWalk>& TokenKeyOps::Chain() {
+  if (chain_ && clock_.Watched() - chain_at_ > kChainFor) chain_.reset();
+  return chain_;
+}
+
+Result<RecordToAdopt> TokenKeyOps::ReadRecordToAdopt() {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<RecordToAdopt> {
+    TRY_ASSIGN(auto to, signer_.store().ReadToAdopt(control_.session()));
+    return RecordToAdopt{std::move(to.record), to.lost     ? AdoptedFrom::kLost
+                                               : to.forked ? AdoptedFrom::kForked
+                                                           : AdoptedFrom::kInForce};
+  });
+}
+
+Result<void> TokenKeyOps::JudgeProposal(crypto::ExecutionGrant grant) {
+  const auto asked = std::move(grant);
+  TRY_ASSIGN(const auto operation, crypto::OperationOf(asked.proposal()));
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
+    const auto& store = signer_.store();
+    TRY_ASSIGN(const auto record, signer_.Record(control_.session()));
+    const auto time = store.Time(record);
+    TRY_ASSIGN(const auto spent, crypto::SpendProposal(record, asked, time, store.room()));
+    if (operation == crypto::Operation::kLedgerAdopt || operation == crypto::Operation::kLedgerRotateKey) return {};
+    if (!crypto::MayChangeRecord(operation)) return {};
+    if (crypto::NamesToken(asked.proposal(), record.token))
+      TRY(crypto::ChangedRecord(spent, asked, time, store.room()));
+    return {};
+  });
+}
+
+Result<crypto::RosterMark> TokenKeyOps::AdoptionRoster() {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<crypto::RosterMark> {
+    if (const auto& chain = Chain()) return crypto::RosterMark{chain->roster().version(), chain->roster().hash()};
+    return signer_.ChainStart(control_.session());
+  });
+}
+
+Result<void> TokenKeyOps::BeginChain(const std::string& roster) {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
+    chain_.reset();
+    TRY_ASSIGN(const auto from, signer_.ChainStart(control_.session()));
+    TRY_ASSIGN(auto walk, crypto::ChainWalk::Begin(from, roster));
+    chain_.emplace(std::move(walk));
+    chain_at_ = clock_.Watched();
+    return {};
+  });
+}
+
+Result<void> TokenKeyOps::AddChainStep(const crypto::RosterStep& step) {
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
+    if (!Chain()) return Invalid("a chain of rosters is begun first");
+    auto stepped = chain_->Step(step);
+    if (!stepped) chain_.reset();
+    return stepped;
+  });
+}
+
+Result<void> TokenKeyOps::BringChain(const crypto::RosterChain& chain) {
+  TRY(BeginChain(chain.first));
+  for (const auto& step : chain.steps) TRY(AddChainStep(step));
+  return {};
+}
+
+Result<crypto::RosterChain> TokenKeyOps::ReadChain() {
+  const MutexLock lock(mutex_);
+  return chain_file_.Read();
 }
 
 // What is allowed is remembered; what is not may have been allowed by another host meanwhile.
 Result<void> TokenKeyOps::MayRelease(const KeyRef& key, const std::string& to) {
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
-    const auto now = clock_.Now();
     const bool fresh = known_ && clock_.Steady() - known_at_ < kKnownFor;
-    if (fresh && crypto::JudgeRelease(*known_, key.key, to, now)) return {};
+    if (fresh && crypto::JudgeRelease(*known_, key.key, to, signer_.store().Time(*known_))) return {};
     TRY_ASSIGN(known_, signer_.Record(control_.session()));
     known_at_ = clock_.Steady();
-    return crypto::JudgeRelease(*known_, key.key, to, now);
+    return crypto::JudgeRelease(*known_, key.key, to, signer_.store().Time(*known_));
   });
-}
-
-// A clock that was set while this host runs brings nothing nearer.
-Result<void> TokenKeyOps::CheckCourse() const {
-  const auto off = (clock_.Now() - began_host_) - (clock_.Steady() - began_steady_);
-  if (off > kMostStep || off < -kMostStep)
-    return Unavailable("the host's clock was set by " + std::to_string(off / 1000) +
-                           " s since it began: nothing is destroyed by it until the host is started again",
-                       "clock-stepped");
-  return {};
 }
 
 Result<void> TokenKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key) {
@@ -99,18 +166,9 @@ Result<void> TokenKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key
   const MutexLock one(worker_mutex_);
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     shared_.Count();
-    TRY(CheckCourse());
-    TRY(signer_.JudgeDestruction(control_.session(), key.key, clock_.Now(), clock_.Steady()));
-    // The key first: one that is gone while its record says that it may go is found by the next attempt.
-    TRY_ASSIGN(const auto found,
-               control_.FindObjects(
-                   {UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(key.key.begin(), key.key.end())}}, 2));
-    shared_.Forget(key.key);
-    for (const auto object : found)
-      if (const CK_RV rv = module_->fn().C_DestroyObject(control_.session().handle(), object); rv != CKR_OK) {
-        shared_.Recall(key.key);
-        return control_.Fault(rv, "C_DestroyObject", nullptr);
-      }
+    // Written before it is done: whoever comes later only finishes it, and nobody cancels what has begun.
+    TRY(signer_.BeginDestruction(control_.session(), key.key));
+    TRY(control_.DestroyKek(key.key));
     TRY(signer_.Forget(control_.session(), key.key));
     sync();
     return {};
@@ -121,7 +179,7 @@ Result<void> TokenKeyOps::CancelDestruction(const KeyRef& key) {
   if (!token_.IsNamed(key.token)) return NotFound("this host serves token " + token_.identity.serial, "key-missing");
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     shared_.Count();
-    TRY(signer_.Forget(control_.session(), key.key));
+    TRY(signer_.Cancel(control_.session(), key.key));
     sync();
     return {};
   });

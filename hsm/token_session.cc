@@ -1,44 +1,44 @@
 #include "hsm/token_session.h"
 
+#include <openssl/crypto.h>
+
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "hsm/ckr.h"
-#include "hsm/known_answers.h"
 #include "hsm/payload.h"
+#include "hsm/session_calls.h"
+#include "hsm/softhsm_guard.h"
 
 namespace strongroom::hsm {
 namespace {
 
 constexpr std::size_t kIvBytes = 12;
-constexpr std::size_t kTagBytes = 16;
+constexpr std::size_t kKwpOverhead = 8;  // of a value whose length is a multiple of 8
 constexpr std::size_t kDigestBytes = 32;
 
-CK_BYTE* Ck(ByteView bytes) { return const_cast<CK_BYTE*>(bytes.data()); }
+Error WrongSuite(const KeyRef& ref) {
+  return Invalid("KEK " + ToHex(ref.key) + " is not of suite " + std::string(crypto::ToString(ref.suite)), "key-suite");
+}
 
-CK_GCM_PARAMS GcmParams(ByteView iv, ByteView aad) {
-  CK_GCM_PARAMS params{};
-  params.pIv = Ck(iv);
-  params.ulIvLen = iv.size();
-  params.ulIvBits = iv.size() * 8;
-  params.pAAD = Ck(aad);
-  params.ulAADLen = aad.size();
-  params.ulTagBits = kTagBytes * 8;
-  return params;
+// Sizes and contents are no secret here: in what a good token returns there is no key.
+bool Contains(ByteView bytes, ByteView part) {
+  return std::search(bytes.begin(), bytes.end(), part.begin(), part.end()) != bytes.end();
 }
 
 }  // namespace
 
-std::optional<CK_OBJECT_HANDLE> SharedKeys::Find(const crypto::KeyId& key) const {
+std::optional<SharedKeys::Known> SharedKeys::Find(const crypto::KeyId& key) const {
   const MutexLock lock(mutex_);
   const auto found = handles_.find(key);
   return found == handles_.end() ? std::nullopt : std::optional(found->second);
 }
-void SharedKeys::Keep(const crypto::KeyId& key, CK_OBJECT_HANDLE handle) {
+void SharedKeys::Keep(const KeyRef& key, CK_OBJECT_HANDLE handle) {
   const MutexLock lock(mutex_);
-  if (gone_.contains(key)) return;
-  handles_.insert_or_assign(key, handle);
-  seen_.insert(key);
+  if (gone_.contains(key.key)) return;
+  handles_.insert_or_assign(key.key, Known{handle, key.suite});
+  seen_.insert(key.key);
 }
 bool SharedKeys::Seen(const crypto::KeyId& key) const {
   const MutexLock lock(mutex_);
@@ -62,6 +62,10 @@ void SharedKeys::Recall(const crypto::KeyId& key) {
   const MutexLock lock(mutex_);
   gone_.erase(key);
 }
+bool SharedKeys::Drew(const crypto::Digest& beginning) {
+  const MutexLock lock(mutex_);
+  return std::exchange(drawn_, beginning) != beginning;
+}
 
 Result<KeyOpOutput> TokenSession::Execute(const KeyOp& op) {
   if (shared_.Broken()) return Unavailable("the token has failed; its host is being replaced");
@@ -73,27 +77,34 @@ Result<KeyOpOutput> TokenSession::Execute(const KeyOp& op) {
 
 Result<KeyOpOutput> TokenSession::Run(const WrapOp& op) {
   KeyOpOutput out;
-  TRY_ASSIGN(out.blob, WrapDek(op.key, op.dek.Read(SecretAccess()), op.context));
+  TRY_ASSIGN(const auto context, DigestOf(op.context));
+  TRY_ASSIGN(out.blob, WrapDek(op.key, op.dek.Read(SecretAccess()), context));
   return out;
 }
 
 Result<KeyOpOutput> TokenSession::Run(const UnwrapOp& op) {
+  if (op.rewrap_to) TRY(CheckOneKeyring(op.key, *op.rewrap_to));
+  TRY_ASSIGN(const auto wanted, DigestOf(op.context));
   KeyOpOutput out;
   crypto::Digest context{};
   TRY_ASSIGN(out.plaintext, UnwrapDek(op.key, op.blob, context));
-  if (!EqualConstantTime(context, op.context)) return UnwrapFailed();
-  if (op.rewrap_to) {
+  if (!EqualConstantTime(context, wanted)) return UnwrapFailed();
+  if (!op.rewrap_to) return out;
+  if (token_.IsNamed(op.rewrap_to->token)) {
     TRY_ASSIGN(out.blob, WrapDek(*op.rewrap_to, out.plaintext.Read(SecretAccess()), context));
+  } else if (may_release_(op.key, op.rewrap_to->token)) {
+    out.blob.assign(context.begin(), context.end());
   }
   return out;
 }
 
 Result<KeyOpOutput> TokenSession::Run(const RewrapOp& op) {
+  TRY(CheckOneKeyring(op.from, op.to));
   KeyOpOutput out;
   if (op.from.suite == crypto::Suite::kKwp && op.to.suite == crypto::Suite::kKwp) {
     TRY_ASSIGN(const auto to, Locate(op.to));
     TRY_ASSIGN(const auto object, UnwrapObject(op.from, op.blob, /*readable=*/false));
-    auto blob = WrapObject(to, object);
+    auto blob = WrapObject(to, object, op.blob.size());
     DestroyTransit(object);
     if (!blob) return std::move(blob).error();
     out.blob = std::move(*blob);
@@ -107,13 +118,19 @@ Result<KeyOpOutput> TokenSession::Run(const RewrapOp& op) {
 
 Result<KeyOpOutput> TokenSession::Run(const DataKeyOp& op) {
   if (op.bytes < crypto::kMinDekBytes || op.bytes > crypto::kMaxDekBytes) return Invalid("a DEK is 16 to 512 bytes");
+  TRY_ASSIGN(const auto context, DigestOf(op.context));
   KeyOpOutput out;
   TRY_ASSIGN(auto dek, SecretBytes::Allocate(op.bytes));
   const auto bytes = dek.Write(SecretAccess());
-  if (const CK_RV rv = token_.module.fn().C_GenerateRandom(session_.handle(), bytes.data(), bytes.size()); rv != CKR_OK)
-    return Fault(rv, "C_GenerateRandom", nullptr);
-  TRY_ASSIGN(out.blob, WrapDek(op.key, dek.Read(SecretAccess()), op.context));
+  TRY(DrawRandom(bytes));
+  TRY_ASSIGN(out.blob, WrapDek(op.key, dek.Read(SecretAccess()), context));
   if (op.want_plaintext) out.plaintext = std::move(dek);
+  return out;
+}
+
+Result<KeyOpOutput> TokenSession::Run(const AdmitOp& op) {
+  KeyOpOutput out;
+  TRY_ASSIGN(out.blob, WrapDek(op.key, op.dek.Read(SecretAccess()), op.context));
   return out;
 }
 
@@ -134,12 +151,14 @@ Result<Bytes> TokenSession::WrapDek(const KeyRef& key, ByteView dek, const crypt
   if (key.suite == crypto::Suite::kKwp) {
     TRY_ASSIGN(const auto payload, BuildPayload(dek, context, random));
     TRY_ASSIGN(const auto object, CreateTransit(payload.Read(SecretAccess()), CKK_GENERIC_SECRET, CKA_EXTRACTABLE));
-    auto blob = WrapObject(kek, object);
+    auto blob = WrapObject(kek, object, payload.size() + kKwpOverhead);
     DestroyTransit(object);
+    if (blob && Contains(*blob, dek)) return TokenLies("'s wrapped key shows the key", "C_WrapKey");
     return blob;
   }
   const ByteView iv = ByteView(random).first(kIvBytes);
   TRY_ASSIGN(const auto sealed, GcmEncrypt(kek, iv, context, dek));
+  if (Contains(sealed, dek)) return TokenLies("'s ciphertext shows the key", "C_Encrypt");
   Bytes blob(context.begin(), context.end());
   Append(blob, iv);
   Append(blob, sealed);
@@ -160,13 +179,15 @@ Result<SecretBytes> TokenSession::UnwrapDek(const KeyRef& key, ByteView blob, cr
     DestroyTransit(object);
     if (rv == CKR_BUFFER_TOO_SMALL) return UnwrapFailed();
     if (rv != CKR_OK) return Fault(rv, "C_GetAttributeValue", nullptr);
+    TRY(CheckLength(value.ulValueLen, room.size(), "C_GetAttributeValue"));
     TRY_ASSIGN(auto opened, OpenPayload(payload->Read(SecretAccess()).first(value.ulValueLen)));
     context = opened.context;
     return std::move(opened.dek);
   }
   TRY_ASSIGN(const auto kek, Locate(key));
   const std::size_t head = kDigestBytes + kIvBytes;
-  if (blob.size() < head + crypto::kMinDekBytes + kTagBytes || blob.size() > head + crypto::kMaxDekBytes + kTagBytes)
+  if (blob.size() < head + crypto::kMinDekBytes + kGcmTagBytes ||
+      blob.size() > head + crypto::kMaxDekBytes + kGcmTagBytes)
     return UnwrapFailed();
   std::memcpy(context.data(), blob.data(), kDigestBytes);
   const auto iv = blob.subspan(kDigestBytes, kIvBytes);
@@ -181,12 +202,12 @@ Result<SecretBytes> TokenSession::UnwrapDek(const KeyRef& key, ByteView blob, cr
                                                     dek.Write(SecretAccess()).data(), &size);
       rv != CKR_OK)
     return BlobRefused(rv, "C_Decrypt", key);
-  if (size != sealed.size() - kTagBytes) return UnwrapFailed();
+  if (size != sealed.size() - kGcmTagBytes) return UnwrapFailed();
   dek.Shrink(size);
   return dek;
 }
 
-Result<Bytes> TokenSession::WrapObject(CK_OBJECT_HANDLE kek, const Transit& object) {
+Result<Bytes> TokenSession::WrapObject(CK_OBJECT_HANDLE kek, const Transit& object, std::size_t wanted) {
   CK_MECHANISM mechanism{token_.profile.kwp, nullptr, 0};
   Bytes blob(1024);
   CK_ULONG size = blob.size();
@@ -194,6 +215,7 @@ Result<Bytes> TokenSession::WrapObject(CK_OBJECT_HANDLE kek, const Transit& obje
           token_.module.fn().C_WrapKey(session_.handle(), &mechanism, kek, object.handle, blob.data(), &size);
       rv != CKR_OK)
     return Fault(rv, "C_WrapKey", nullptr);
+  if (size != wanted) return TokenLies("has wrapped a key to an impossible length", "C_WrapKey");
   blob.resize(size);
   return blob;
 }
@@ -201,10 +223,7 @@ Result<Bytes> TokenSession::WrapObject(CK_OBJECT_HANDLE kek, const Transit& obje
 Result<TokenSession::Transit> TokenSession::UnwrapObject(const KeyRef& key, ByteView blob, bool readable) {
   TRY_ASSIGN(const auto kek, Locate(key));
   if (blob.size() < 32 || blob.size() > 1024 || blob.size() % 8 != 0) return UnwrapFailed();
-  std::vector<Attribute> attributes = {
-      UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), UlongAttribute(CKA_KEY_TYPE, CKK_GENERIC_SECRET),
-      BoolAttribute(CKA_TOKEN, false),           BoolAttribute(CKA_PRIVATE, !readable),
-      BoolAttribute(CKA_SENSITIVE, !readable),   BoolAttribute(CKA_EXTRACTABLE, true)};
+  auto attributes = TransitTemplate(readable);
   auto ck = ToCk(attributes);
   CK_MECHANISM mechanism{token_.profile.kwp, nullptr, 0};
   CK_OBJECT_HANDLE object = 0;
@@ -233,7 +252,11 @@ void TokenSession::DestroyTransit(const Transit& object) {
   if (object.session != sessions_) return;
   // One that is gone already went with its session. One that will not go would pile up unseen: a fault like any other.
   const CK_RV rv = token_.module.fn().C_DestroyObject(session_.handle(), object.handle);
-  if (rv != CKR_OK && rv != CKR_OBJECT_HANDLE_INVALID) (void)Fault(rv, "C_DestroyObject", nullptr);
+  if (rv == CKR_OK || rv == CKR_OBJECT_HANDLE_INVALID) return;
+  const auto kind = Classify(rv);
+  // A token that is well and only refuses: the object goes with its session.
+  const bool refused = kind == RvClass::kRefused || kind == RvClass::kCallersData;
+  (void)Fault(refused ? CKR_SESSION_CLOSED : rv, "C_DestroyObject", nullptr);
 }
 
 Result<Bytes> TokenSession::GcmEncrypt(CK_OBJECT_HANDLE kek, ByteView iv, ByteView aad, ByteView plain) {
@@ -241,23 +264,36 @@ Result<Bytes> TokenSession::GcmEncrypt(CK_OBJECT_HANDLE kek, ByteView iv, ByteVi
   CK_MECHANISM mechanism{token_.profile.gcm, &params, sizeof params};
   if (const CK_RV rv = token_.module.fn().C_EncryptInit(session_.handle(), &mechanism, kek); rv != CKR_OK)
     return Fault(rv, "C_EncryptInit", nullptr);
-  Bytes sealed(plain.size() + kTagBytes);
+  Bytes sealed(plain.size() + kGcmTagBytes);
   CK_ULONG size = sealed.size();
   if (const CK_RV rv = token_.module.fn().C_Encrypt(session_.handle(), Ck(plain), plain.size(), sealed.data(), &size);
       rv != CKR_OK)
     return Fault(rv, "C_Encrypt", nullptr);
-  if (size != sealed.size())
-    return Error{Code::kTokenFault, "the token's GCM output has an unexpected length", {}, 0, __func__};
+  if (size != sealed.size()) return TokenLies("has encrypted to an impossible length", "C_Encrypt");
   return sealed;
+}
+
+// A generator that is stuck or repeats would make one IV of two, or a DEK that is known. Whoever draws compares with
+// what came before: no call more, and nothing that was drawn is kept but a digest.
+Result<void> TokenSession::DrawRandom(std::span<std::uint8_t> out) {
+  constexpr std::size_t kPiece = 8;
+  std::fill(out.begin(), out.end(), std::uint8_t{0});
+  if (const CK_RV rv = token_.module.fn().C_GenerateRandom(session_.handle(), out.data(), out.size()); rv != CKR_OK)
+    return Fault(rv, "C_GenerateRandom", nullptr);
+  bool repeats = false;
+  for (std::size_t at = kPiece; at + kPiece <= out.size(); at += kPiece)
+    repeats = repeats || CRYPTO_memcmp(&out[at], &out[at - kPiece], kPiece) == 0;
+  if (shared_.Drew(crypto::Sha256(ByteView(out).first(std::min<std::size_t>(out.size(), 16)))) && !repeats) return {};
+  Zeroise(out.data(), out.size());
+  shared_.Break();
+  return TokenLies("'s generator repeats itself", "C_GenerateRandom");
 }
 
 // Fetched for many operations at once: on a network HSM each call is a journey. What becomes a key (DataKeyOp) is never
 // among it.
 Result<std::array<std::uint8_t, 16>> TokenSession::TokenRandom() {
   if (random_left_ == 0) {
-    if (const CK_RV rv = token_.module.fn().C_GenerateRandom(session_.handle(), random_.data(), random_.size());
-        rv != CKR_OK)
-      return Fault(rv, "C_GenerateRandom", nullptr);
+    TRY(DrawRandom(random_));
     random_left_ = random_.size() / 16;
   }
   std::array<std::uint8_t, 16> random{};
@@ -266,16 +302,13 @@ Result<std::array<std::uint8_t, 16>> TokenSession::TokenRandom() {
 }
 
 Result<std::vector<CK_OBJECT_HANDLE>> TokenSession::FindObjects(std::vector<Attribute> pattern, std::size_t most) {
-  auto ck = ToCk(pattern);
-  if (const CK_RV rv = token_.module.fn().C_FindObjectsInit(session_.handle(), ck.data(), ck.size()); rv != CKR_OK)
-    return Fault(rv, "C_FindObjectsInit", nullptr);
-  std::vector<CK_OBJECT_HANDLE> found(most);
-  CK_ULONG count = 0;
-  const CK_RV rv = token_.module.fn().C_FindObjects(session_.handle(), found.data(), found.size(), &count);
-  (void)token_.module.fn().C_FindObjectsFinal(session_.handle());
-  if (rv != CKR_OK) return Fault(rv, "C_FindObjects", nullptr);
-  found.resize(count);
+  auto found = FindAll(token_.module, session_, std::move(pattern), most);
+  if (!found) return Judged(std::move(found).error());
   return found;
+}
+
+Error TokenSession::Judged(Error error) {
+  return error.ck_rv == CKR_OK ? std::move(error) : Fault(error.ck_rv, error.where, nullptr);
 }
 
 Result<std::vector<Attribute>> TokenSession::ReadAttributes(CK_OBJECT_HANDLE object,
@@ -288,6 +321,8 @@ Result<std::vector<Attribute>> TokenSession::ReadAttributes(CK_OBJECT_HANDLE obj
     if (rv == CKR_ATTRIBUTE_TYPE_INVALID || rv == CKR_ATTRIBUTE_SENSITIVE || rv == CKR_BUFFER_TOO_SMALL)
       continue;  // not reported: JudgeKek says so
     if (rv != CKR_OK) return Fault(rv, "C_GetAttributeValue", nullptr);
+    if (ck.ulValueLen == CK_UNAVAILABLE_INFORMATION) continue;
+    TRY(CheckLength(ck.ulValueLen, attribute.value.size(), "C_GetAttributeValue"));
     attribute.value.resize(ck.ulValueLen);
     attributes.push_back(std::move(attribute));
   }
@@ -297,10 +332,11 @@ Result<std::vector<Attribute>> TokenSession::ReadAttributes(CK_OBJECT_HANDLE obj
 Result<CK_OBJECT_HANDLE> TokenSession::Locate(const KeyRef& ref) {
   if (!token_.IsNamed(ref.token))
     return NotFound("the key is in token " + ref.token + ", this host serves " + token_.identity.serial, "key-missing");
-  if (const auto known = shared_.Find(ref.key)) return *known;
-  TRY_ASSIGN(
-      const auto found,
-      FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(ref.key.begin(), ref.key.end())}}, 2));
+  if (const auto known = shared_.Find(ref.key)) {
+    if (known->suite != ref.suite) return WrongSuite(ref);
+    return known->handle;
+  }
+  TRY_ASSIGN(const auto found, FindObjects(ById(ref.key)));
   if (found.empty() && shared_.Seen(ref.key)) {
     // It was here: SoftHSM, its directory gone, finds nothing and reports no fault, and finds nothing when the
     // directory is back either. Only a module that is loaded anew does.
@@ -310,16 +346,18 @@ Result<CK_OBJECT_HANDLE> TokenSession::Locate(const KeyRef& ref) {
   if (found.empty()) return NotFound("the token has no KEK " + ToHex(ref.key), "key-missing");
   if (found.size() > 1) return Integrity("the token has two objects with CKA_ID " + ToHex(ref.key), "key-drift");
   TRY_ASSIGN(const auto reported, ReadAttributes(found[0], KekReadBack(token_.profile)));
-  if (const auto fault = JudgeKek(reported, ref, token_.profile); !fault.empty())
+  if (const auto fault = JudgeKek(reported, ref, token_.profile); !fault.empty()) {
+    auto other = ref;
+    other.suite = ref.suite == crypto::Suite::kKwp ? crypto::Suite::kGcm : crypto::Suite::kKwp;
+    if (JudgeKek(reported, other, token_.profile).empty()) return WrongSuite(ref);
     return Integrity("KEK " + ToHex(ref.key) + " is not as it was made: " + fault, "key-drift");
-  shared_.Keep(ref.key, found[0]);
+  }
+  shared_.Keep(ref, found[0]);
   return found[0];
 }
 
 Result<void> TokenSession::Has(const KeyRef& ref) {
-  TRY_ASSIGN(
-      const auto found,
-      FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), {CKA_ID, Bytes(ref.key.begin(), ref.key.end())}}, 1));
+  TRY_ASSIGN(const auto found, FindObjects(ById(ref.key)));
   if (found.empty()) return NotFound("the token has no KEK " + ToHex(ref.key), "key-missing");
   return {};
 }
@@ -347,6 +385,13 @@ Error TokenSession::Fault(CK_RV rv, const char* call, const KeyRef* key) {
       error.code = Code::kUnavailable;
       break;
     }
+    case RvClass::kRefused:
+      // A handle that was given to another object meanwhile is refused like this, too: it is looked up anew.
+      if (key != nullptr)
+        shared_.ForgetHandle(key->key);
+      else
+        shared_.ForgetHandles();
+      break;
     case RvClass::kCallersData:
       break;
     case RvClass::kPin:
@@ -379,8 +424,12 @@ Error TokenSession::BlobRefused(CK_RV rv, const char* call, const KeyRef& key) {
 }
 
 Result<std::vector<KeyRecord>> TokenSession::ReadKeys() {
+  if (token_.profile.guard_token_object) {
+    const char* conf = std::getenv("SOFTHSM2_CONF");
+    TRY(SeeOthersObjects(conf == nullptr ? "" : conf));
+  }
   TRY_ASSIGN(const auto objects,
-             FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), BoolAttribute(CKA_TOKEN, true)}, 65536));
+             FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), BoolAttribute(CKA_TOKEN, true)}));
   std::vector<KeyRecord> records;
   for (const auto object : objects) {
     TRY_ASSIGN(const auto reported, ReadAttributes(object, KekReadBack(token_.profile)));
@@ -402,29 +451,6 @@ Result<std::vector<KeyRecord>> TokenSession::ReadKeys() {
     records.push_back(std::move(record));
   }
   return records;
-}
-
-Result<void> TokenSession::KnownAnswers() {
-  static const auto known = MakeKnownAnswers();
-  TRY_ASSIGN(const auto wrapper, CreateTransit(known.key, CKK_AES, CKA_WRAP));
-  auto object = CreateTransit(known.value, CKK_GENERIC_SECRET, CKA_EXTRACTABLE);
-  if (!object) return std::move(object).error();
-  const auto wrapped = WrapObject(wrapper.handle, *object);
-  DestroyTransit(*object);
-  DestroyTransit(wrapper);
-  if (!wrapped) return wrapped.error();
-  if (*wrapped != known.kwp)
-    return Error{
-        Code::kTokenFault,
-        "known answer failed: mechanism " + std::to_string(token_.profile.kwp) + " of this token is not RFC 5649",
-        "canary", 0, __func__};
-
-  TRY_ASSIGN(const auto sealer, CreateTransit(known.key, CKK_AES, CKA_ENCRYPT));
-  const auto sealed = GcmEncrypt(sealer.handle, known.iv, known.key, known.value);
-  DestroyTransit(sealer);
-  if (!sealed) return sealed.error();
-  if (*sealed != known.gcm) return Error{Code::kTokenFault, "known answer failed: AES-GCM", "canary", 0, __func__};
-  return {};
 }
 
 }  // namespace strongroom::hsm

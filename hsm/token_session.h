@@ -7,6 +7,7 @@
 #include <set>
 
 #include "crypto/base/mutex.h"
+#include "hsm/find_objects.h"
 #include "hsm/key_ops.h"
 #include "hsm/key_template.h"
 #include "hsm/module.h"
@@ -31,8 +32,13 @@ struct OpenToken {
 /// whether the token has failed. Thread-safe.
 class SharedKeys {
  public:
-  std::optional<CK_OBJECT_HANDLE> Find(const crypto::KeyId& key) const EXCLUDES(mutex_);
-  void Keep(const crypto::KeyId& key, CK_OBJECT_HANDLE handle) EXCLUDES(mutex_);
+  /// Known is a handle, and what the key behind it was judged as: it is used as nothing else (K12).
+  struct Known {
+    CK_OBJECT_HANDLE handle = 0;
+    crypto::Suite suite = crypto::Suite::kKwp;
+  };
+  std::optional<Known> Find(const crypto::KeyId& key) const EXCLUDES(mutex_);
+  void Keep(const KeyRef& key, CK_OBJECT_HANDLE handle) EXCLUDES(mutex_);
   /// Seen tells whether the host has found this key before, whether or not its handle is still known.
   bool Seen(const crypto::KeyId& key) const EXCLUDES(mutex_);
   void ForgetHandle(const crypto::KeyId& key) EXCLUDES(mutex_);
@@ -41,6 +47,9 @@ class SharedKeys {
   /// its absence for a fault. Recall is for one that could not be.
   void Forget(const crypto::KeyId& key) EXCLUDES(mutex_);
   void Recall(const crypto::KeyId& key) EXCLUDES(mutex_);
+  /// Drew takes the digest of what begins a draw of random bytes; false when the draw before it, on whichever session,
+  /// began with the same.
+  bool Drew(const crypto::Digest& beginning) EXCLUDES(mutex_);
 
   void Break() { broken_ = true; }
   bool Broken() const { return broken_; }
@@ -49,9 +58,10 @@ class SharedKeys {
 
  private:
   mutable Mutex mutex_;
-  std::map<crypto::KeyId, CK_OBJECT_HANDLE> handles_ GUARDED_BY(mutex_);
+  std::map<crypto::KeyId, Known> handles_ GUARDED_BY(mutex_);
   std::set<crypto::KeyId> seen_ GUARDED_BY(mutex_);
   std::set<crypto::KeyId> gone_ GUARDED_BY(mutex_);
+  crypto::Digest drawn_ GUARDED_BY(mutex_){};
   std::atomic<bool> broken_{false};
   std::atomic<std::uint64_t> operations_{0};
 };
@@ -78,12 +88,23 @@ class TokenSession {
   const Session& session() const { return session_; }
   /// Has tells whether the token has a KEK, without judging it: kNotFound when not.
   Result<void> Has(const KeyRef& ref);
+  /// Locate returns a KEK's handle, judged (K2). kNotFound (key-missing), kIntegrity (key-drift), kInvalid (key-suite)
+  /// for one that is of another suite than whoever asked has said.
   Result<CK_OBJECT_HANDLE> Locate(const KeyRef& ref);
-  Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(std::vector<Attribute> pattern, std::size_t most);
+  /// FindObjects finds all that match, as FindAll does.
+  Result<std::vector<CK_OBJECT_HANDLE>> FindObjects(std::vector<Attribute> pattern, std::size_t most = kMostFound);
+  /// TakeKek judges a KEK that was generated a moment ago, found by its CKA_ID and not by the handle that the token
+  /// gave (K2): one of that id, with every attribute as asked for, whose value is not told. Else it is destroyed, by
+  /// its CKA_ID again, and the answer is kIntegrity (key-drift), or token-lies; kUnavailable when it is not known to be
+  /// gone.
+  Result<void> TakeKek(const KeyRef& ref);
+  /// DestroyKek destroys every secret key with a KEK's CKA_ID and looks afterwards: token-lies when one is still there.
+  Result<void> DestroyKek(const crypto::KeyId& key);
   Result<std::vector<Attribute>> ReadAttributes(CK_OBJECT_HANDLE object, const std::vector<CK_ATTRIBUTE_TYPE>& types);
   /// ReadKeys returns every secret-key object that lives in the token, judged.
   Result<std::vector<KeyRecord>> ReadKeys();
-  /// KnownAnswers runs known answers of both suites through the token (K9).
+  /// KnownAnswers runs known answers of both suites through the token (K9), and looks whether its generator repeats and
+  /// whether it keeps to itself what it was asked to (K12).
   Result<void> KnownAnswers();
   /// Fault judges a failed call and heals what can be healed: a new session, a forgotten handle. `key` is the KEK
   /// involved, if one is.
@@ -95,6 +116,7 @@ class TokenSession {
   Result<KeyOpOutput> Run(const RewrapOp& op);
   Result<KeyOpOutput> Run(const DataKeyOp& op);
   Result<KeyOpOutput> Run(const ReleaseOp& op);
+  Result<KeyOpOutput> Run(const AdmitOp& op);
   Result<Bytes> WrapDek(const KeyRef& key, ByteView dek, const crypto::Digest& context);
   Result<SecretBytes> UnwrapDek(const KeyRef& key, ByteView blob, crypto::Digest& context);
   // Transit is an object that lives on this session for one operation, and goes with it when the session is replaced:
@@ -103,12 +125,18 @@ class TokenSession {
     CK_OBJECT_HANDLE handle;
     std::uint64_t session;  // which of those that this has had
   };
-  Result<Bytes> WrapObject(CK_OBJECT_HANDLE kek, const Transit& object);
+  // `size` is what the value and RFC 5649 make of it.
+  Result<Bytes> WrapObject(CK_OBJECT_HANDLE kek, const Transit& object, std::size_t size);
   Result<Transit> UnwrapObject(const KeyRef& key, ByteView blob, bool readable);
   Result<Transit> CreateTransit(ByteView value, CK_KEY_TYPE type, CK_ATTRIBUTE_TYPE use);
   void DestroyTransit(const Transit& object);
   Result<Bytes> GcmEncrypt(CK_OBJECT_HANDLE kek, ByteView iv, ByteView aad, ByteView plain);
   Result<std::array<std::uint8_t, 16>> TokenRandom();
+  // Fills `out` from the token's generator and compares what came with what came before it.
+  Result<void> DrawRandom(std::span<std::uint8_t> out);
+  Result<void> ProbeTransit();
+  Result<void> ProbeDamaged();
+  Error Judged(Error error);
   // Turns a refusal of the caller's blob into kUnwrapFailed, after making sure that the token is not the one at fault.
   Error BlobRefused(CK_RV rv, const char* call, const KeyRef& key);
 

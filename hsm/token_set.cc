@@ -28,28 +28,38 @@ class AbsentToken final : public KeyOps {
   }
   Result<std::vector<CheckpointKey>> CheckpointKeys() override { return NotConnected(); }
   Result<crypto::LedgerRecord> ReadLedgerRecord() override { return NotConnected(); }
+  Result<RecordToAdopt> ReadRecordToAdopt() override { return NotConnected(); }
+  Result<void> JudgeProposal(crypto::ExecutionGrant) override { return NotConnected(); }
+  Result<void> BringChain(const crypto::RosterChain&) override { return NotConnected(); }
+  Result<crypto::RosterChain> ReadChain() override { return NotConnected(); }
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant) override { return NotConnected(); }
   Result<void> Destroy(crypto::StandingGrant, const KeyRef&) override { return NotConnected(); }
   Result<void> CancelDestruction(const KeyRef&) override { return NotConnected(); }
   std::vector<LinkState> Links() override { return {LinkState::kDown}; }
 };
 
-// The wrap in the second token of a DEK that the first has opened.
-Result<WrapOp> SecondHalf(const KeyOp& op, KeyOpOutput& opened) {
-  WrapOp wrap;
+// The wrap in the second token of a DEK that the first has opened and released.
+Result<AdmitOp> SecondHalf(const KeyOp& op, KeyOpOutput& opened) {
+  AdmitOp wrap;
   wrap.deadline = DeadlineOf(op);
+  if (opened.blob.size() != wrap.context.size())
+    return Integrity("a token host has opened a DEK without its context", "malformed-response");
+  std::copy(opened.blob.begin(), opened.blob.end(), wrap.context.begin());
+  opened.blob.clear();
   if (const auto* unwrap = std::get_if<UnwrapOp>(&op)) {
     wrap.key = *unwrap->rewrap_to;
-    wrap.context = unwrap->context;
     TRY_ASSIGN(wrap.dek, SecretBytes::CopyOf(opened.plaintext.Read(SecretAccess())));
     return wrap;
   }
   wrap.key = std::get<RewrapOp>(op).to;
-  if (opened.blob.size() != wrap.context.size())
-    return Integrity("a token host has opened a DEK without its context", "malformed-response");
-  std::copy(opened.blob.begin(), opened.blob.end(), wrap.context.begin());
   wrap.dek = std::move(opened.plaintext);
   return wrap;
+}
+// Checks what a host on one token alone cannot: it never sees the second KEK of a rewrap.
+Result<void> CheckOneKeyringOf(const KeyOp& op) {
+  if (const auto* rewrap = std::get_if<RewrapOp>(&op)) return CheckOneKeyring(rewrap->from, rewrap->to);
+  const auto& unwrap = std::get<UnwrapOp>(op);
+  return CheckOneKeyring(unwrap.key, *unwrap.rewrap_to);
 }
 
 }  // namespace
@@ -86,6 +96,7 @@ TokenSet::Route TokenSet::RouteOf(const KeyOp& op) {
   if (const auto* wrap = std::get_if<WrapOp>(&op)) return {&wrap->key.token, nullptr};
   if (const auto* datakey = std::get_if<DataKeyOp>(&op)) return {&datakey->key.token, nullptr};
   if (const auto* release = std::get_if<ReleaseOp>(&op)) return {&release->key.token, nullptr};
+  if (const auto* admit = std::get_if<AdmitOp>(&op)) return {&admit->key.token, nullptr};
   if (const auto* rewrap = std::get_if<RewrapOp>(&op))
     return {&rewrap->from.token, other(rewrap->from.token, rewrap->to.token)};
   const auto& unwrap = std::get<UnwrapOp>(op);
@@ -131,13 +142,18 @@ std::vector<Result<KeyOpOutput>> TokenSet::ExecuteAcross(const Route& route, std
     results.emplace_back(target ? Unavailable("the operation has not begun") : target.error());
     const auto* rewrap = std::get_if<RewrapOp>(&op);
     if (rewrap != nullptr && !target) continue;
+    if (auto one = CheckOneKeyringOf(op); !one) {
+      results.back() = std::move(one).error();
+      continue;
+    }
     asked.push_back(results.size() - 1);
     if (rewrap != nullptr) {
       first.emplace_back(ReleaseOp{rewrap->from, *route.to, rewrap->blob, rewrap->deadline});
       continue;
     }
     const auto& unwrap = std::get<UnwrapOp>(op);
-    first.emplace_back(UnwrapOp{unwrap.key, unwrap.blob, unwrap.context, std::nullopt, unwrap.deadline});
+    first.emplace_back(
+        UnwrapOp{unwrap.key, unwrap.blob, unwrap.context, target ? unwrap.rewrap_to : std::nullopt, unwrap.deadline});
   }
   if (first.empty()) return results;
   auto opened = ExecuteOn(*route.from, first);
@@ -147,6 +163,8 @@ std::vector<Result<KeyOpOutput>> TokenSet::ExecuteAcross(const Route& route, std
   std::vector<std::size_t> of;  // which operation each is the second half of
   for (const auto i : asked) {
     if (!results[i]) continue;
+    // An unwrap whose DEK may not go there: it is opened, and that is all.
+    if (std::holds_alternative<UnwrapOp>(ops[i]) && results[i]->blob.empty()) continue;
     auto wrap = SecondHalf(ops[i], *results[i]);
     if (!wrap) {
       results[i] = std::move(wrap).error();

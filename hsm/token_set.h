@@ -63,6 +63,10 @@ class TokenSet final : public KeyOps {
   }
   Result<std::vector<CheckpointKey>> CheckpointKeys() override { return main_.CheckpointKeys(); }
   Result<crypto::LedgerRecord> ReadLedgerRecord() override { return main_.ReadLedgerRecord(); }
+  Result<RecordToAdopt> ReadRecordToAdopt() override { return main_.ReadRecordToAdopt(); }
+  Result<void> JudgeProposal(crypto::ExecutionGrant grant) override { return main_.JudgeProposal(std::move(grant)); }
+  Result<void> BringChain(const crypto::RosterChain& chain) override { return main_.BringChain(chain); }
+  Result<crypto::RosterChain> ReadChain() override { return main_.ReadChain(); }
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override {
     return main_.ChangeLedgerRecord(std::move(grant));
   }

@@ -1,5 +1,7 @@
 #include "hsm/token_setup.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <array>
 
@@ -42,12 +44,12 @@ Result<void> MakeToken(const Module& module, const TokenUri& uri, const std::str
   return {};
 }
 
-Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file) {
+Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file, const crypto::Roster& roster) {
   {
     TRY_ASSIGN(const auto module, Module::Load(uri.module_path()));
     TRY(MakeToken(*module, uri, so_pin_file));
   }
-  return AddCheckpointKey(uri);
+  return AddCheckpointKey(uri, roster);
 }
 
 Result<TokenIdentity> ReadMarks(const TokenUri& uri) {
@@ -58,13 +60,32 @@ Result<TokenIdentity> ReadMarks(const TokenUri& uri) {
       Trimmed(info.serialNumber), Trimmed(info.label), Trimmed(info.model), Trimmed(info.manufacturerID), {}};
 }
 
-Result<void> AddCheckpointKey(const TokenUri& uri) {
+namespace {
+// Calls `work` with a session on the token that is logged in as user, and the token's serial number.
+template <class Work>
+Result<void> OnToken(const TokenUri& uri, Work work) {
   TRY_ASSIGN(const auto pin, ReadPinFile(uri.pin_file()));
   TRY_ASSIGN(const auto module, Module::Load(uri.module_path()));
   TRY_ASSIGN(const auto slot, module->FindSlot(uri));
+  TRY_ASSIGN(const auto info, module->TokenInfo(slot));
   TRY_ASSIGN(auto session, Session::Open(*module, slot));
   TRY(session.Login(pin));
-  return MakeCheckpointKey(*module, session);
+  TRY(work(*module, session, Trimmed(info.serialNumber)));
+  sync();  // SoftHSM does not sync what it writes
+  return {};
+}
+}  // namespace
+
+Result<void> AddCheckpointKey(const TokenUri& uri, const crypto::Roster& roster) {
+  return OnToken(uri, [&](const Module& module, const Session& session, const std::string& serial) {
+    return MakeCheckpointKey(module, session, roster, serial, SystemClock());
+  });
+}
+
+Result<void> SetTokenRoot(const TokenUri& uri, const crypto::Roster& roster) {
+  return OnToken(uri, [&](const Module& module, const Session& session, const std::string& serial) {
+    return SetRoot(module, session, roster, serial, SystemClock());
+  });
 }
 
 }  // namespace strongroom::hsm

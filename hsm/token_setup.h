@@ -1,5 +1,6 @@
 #pragma once
 #include "crypto/base/result.h"
+#include "crypto/roster.h"
 #include "hsm/key_ops.h"
 #include "hsm/module.h"
 #include "hsm/uri.h"
@@ -13,11 +14,16 @@ Result<void> MakeToken(const Module& module, const TokenUri& uri, const std::str
 /// InitialiseToken makes the token that `uri` names in a free slot and sets its PINs, read from the URI's pin-source
 /// and from `so_pin_file` (mode 0600 both). Refuses with kConflict when a token matches already: it never overwrites
 /// one.
-/// It also makes the checkpoint key and the anchor record.
-Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file);
+/// It also makes the checkpoint key, the custody root that says whose token this is, by the roster that it is to obey,
+/// and the first record.
+Result<void> InitialiseToken(const TokenUri& uri, const std::string& so_pin_file, const crypto::Roster& roster);
 
-/// AddCheckpointKey makes key and record in a token that has none. kConflict (key-exists) when it has.
-Result<void> AddCheckpointKey(const TokenUri& uri);
+/// AddCheckpointKey makes key, root and record in a token that has none. kConflict (key-exists) when it has.
+Result<void> AddCheckpointKey(const TokenUri& uri, const crypto::Roster& roster);
+
+/// SetTokenRoot gives a token that an earlier build has used its root: roster 1, or the very roster that its record
+/// obeys. kConflict (root-exists, grant-mismatch).
+Result<void> SetTokenRoot(const TokenUri& uri, const crypto::Roster& roster);
 
 /// ReadMarks reads who a token says that it is, without logging in.
 Result<TokenIdentity> ReadMarks(const TokenUri& uri);

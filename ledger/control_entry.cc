@@ -185,6 +185,13 @@ struct Writer {
     out.Raw(e.root);
     out.Text(e.where);
   }
+  void operator()(const ProposalsClosed& e) const {
+    out.Text(e.rejected);
+    out.Text(e.by);
+    out.U16(static_cast<std::uint16_t>(e.closed.size()));
+    for (const auto& id : e.closed) out.Text(id);
+  }
+  void operator()(const ProposalsForgotten& e) const { out.U64(static_cast<std::uint64_t>(e.before)); }
 };
 
 bool GetFlag(WireReader& in) {
@@ -358,6 +365,15 @@ ControlBody ReadLaterBody(WireReader& in, std::uint8_t kind) {
       e.hash = in.Array<32>();
       return e;
     }
+    case 33: {
+      ProposalsClosed e;
+      e.rejected = in.Text();
+      e.by = in.Text();
+      for (int n = in.U16(); n > 0 && in.ok(); --n) e.closed.emplace_back(in.Text());
+      return e;
+    }
+    case 34:
+      return ProposalsForgotten{static_cast<Millis>(in.U64())};
     default:
       in.Fail();
       return Genesis();
@@ -483,7 +499,7 @@ std::string_view ToString(JobSwitched::To to) {
 }
 
 std::string_view KindName(const ControlBody& body) {
-  constexpr std::array<std::string_view, 32> kNames = {"genesis",
+  constexpr std::array<std::string_view, 34> kNames = {"genesis",
                                                        "proposal-filed",
                                                        "vote-cast",
                                                        "proposal-withdrawn",
@@ -514,7 +530,9 @@ std::string_view KindName(const ControlBody& body) {
                                                        "version-attested",
                                                        "token-enrolled",
                                                        "evidence-archived",
-                                                       "roster-advanced"};
+                                                       "roster-advanced",
+                                                       "proposals-closed",
+                                                       "proposals-forgotten"};
   return kNames[body.index()];
 }
 

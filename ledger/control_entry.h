@@ -242,13 +242,25 @@ struct RosterAdvanced {
   std::uint64_t version = 0;
   crypto::Digest hash{};
 };
+/// ProposalsClosed stands right behind a rejection and says what else it has closed: what the same requester had open
+/// beyond the first sixteen (Q18).
+struct ProposalsClosed {
+  std::string rejected;             // id of the proposal that was rejected
+  std::string by;                   // the custodian
+  std::vector<std::string> closed;  // ids, in the order of their filing
+};
+/// ProposalsForgotten: what is settled, or was to be executed before this time and was not, leaves the state here. The
+/// log keeps it.
+struct ProposalsForgotten {
+  Millis before = 0;
+};
 using ControlBody =
     std::variant<Genesis, ProposalFiled, VoteCast, ProposalWithdrawn, ProposalConsumed, KeyringCreated,
                  VersionAnnounced, VersionActivated, ExecutionSettled, EpochOpened, CheckpointKeyChanged, RosterChanged,
                  KeyringSwitched, GrantsChanged, VersionMoved, BreakGlassOpened, BreakGlassClosed, BreakGlassReviewed,
                  ClockFrozen, ClockAccepted, CeremonyRecorded, PolicySet, MandateUsed, MandateSettled, JobStarted,
                  JobSwitched, CensusAcknowledged, EmergencyClosed, VersionAttested, TokenEnrolled, EvidenceArchived,
-                 RosterAdvanced>;
+                 RosterAdvanced, ProposalsClosed, ProposalsForgotten>;
 
 struct ControlEntry {
   Millis time = 0;

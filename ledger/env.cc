@@ -30,7 +30,7 @@ ByteView FromVal(const MDB_val& val) { return {static_cast<const std::uint8_t*>(
 
 constexpr std::array<const char*, kTables> kNames = {"control",    "evidence",   "state",       "counters",
                                                      "meta",       "tiles",      "checkpoints", "deks",
-                                                     "deks-under", "dek-counts", "jobs"};
+                                                     "deks-under", "dek-counts", "jobs",        "dek-owners"};
 
 }  // namespace
 

@@ -27,9 +27,10 @@ enum class Table : unsigned {
   kDeks,
   kDeksUnder,
   kDekCounts,
-  kJobs
+  kJobs,
+  kDekOwners
 };
-inline constexpr unsigned kTables = 11;
+inline constexpr unsigned kTables = 12;
 
 /// Txn is a transaction; it aborts when it goes unless Commit was called. Views that it returns live as long as it
 /// does.

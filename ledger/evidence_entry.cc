@@ -26,8 +26,15 @@ std::string_view ToString(Operation operation) {
       return "dek-put";
     case Operation::kDekDelete:
       return "dek-delete";
+    case Operation::kBackup:
+      return "backup";
   }
   return "other";
+}
+
+std::optional<BackedUp> BackupIn(std::uint64_t index, const EvidenceEntry& entry) {
+  if (entry.operation != Operation::kBackup || entry.outcome != "ok") return std::nullopt;
+  return BackedUp{index, entry.items, entry.digest};
 }
 
 Bytes Encode(const EvidenceEntry& entry) {
@@ -64,7 +71,7 @@ Result<EvidenceEntry> DecodeEvidence(ByteView bytes) {
   entry.request_id = in.Text();
   entry.principal = in.Text();
   const auto operation = in.U8();
-  if (operation < 1 || operation > 7) in.Fail();
+  if (operation < 1 || operation > 8) in.Fail();
   entry.operation = static_cast<Operation>(operation);
   entry.keyring = in.Text();
   entry.keyring_id = in.Array<16>();

@@ -2,6 +2,7 @@
 // Evidence entries: one for each data-plane request (ledger/FORMAT.md).
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,8 @@
 
 namespace strongroom::ledger {
 
-/// kDekPut and kDekDelete change the inventory; everything else that asks the token is one of the first four.
+/// kDekPut and kDekDelete change the inventory, kBackup says what a backup holds of it; everything else that asks the
+/// token is one of the first four.
 enum class Operation : std::uint8_t {
   kWrap = 1,
   kUnwrap = 2,
@@ -19,7 +21,8 @@ enum class Operation : std::uint8_t {
   kDataKey = 4,
   kOther = 5,
   kDekPut = 6,
-  kDekDelete = 7
+  kDekDelete = 7,
+  kBackup = 8
 };
 std::string_view ToString(Operation operation);
 
@@ -46,6 +49,15 @@ struct EvidenceEntry {
   std::vector<KekUse> uses;
   bool operator==(const EvidenceEntry&) const = default;
 };
+
+/// BackedUp is what an entry says of a backup's inventory (ledger/inventory_digest.h).
+struct BackedUp {
+  std::uint64_t index = 0;  // of the entry
+  std::uint32_t records = 0;
+  crypto::Digest digest{};
+};
+/// BackupIn reads it from an entry; nullopt for any other, and for a backup that was refused.
+std::optional<BackedUp> BackupIn(std::uint64_t index, const EvidenceEntry& entry);
 
 Bytes Encode(const EvidenceEntry& entry);
 /// DecodeEvidence accepts exactly what Encode makes; kIntegrity otherwise.

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::uint8_t kRecordFormat = 1;
 constexpr std::uint8_t kQuarantined = 0x80;
+constexpr std::uint8_t kOwned = 0x40;
 
 Bytes DekKey(const crypto::KeyringId& keyring, std::string_view id) {
   Bytes key(keyring.begin(), keyring.end());
@@ -49,17 +50,34 @@ Result<DekCounts> DecodeCounts(ByteView bytes) {
   return counts;
 }
 
+Result<OwnerCounts> ReadOwner(const Txn& txn, std::string_view service) {
+  OwnerCounts counts;
+  TRY_ASSIGN(const auto stored, txn.Get(Table::kDekOwners, AsBytes(service)));
+  if (!stored) return counts;
+  WireReader in(*stored);
+  counts.records = in.U64();
+  counts.bytes = in.U64();
+  if (!in.Complete()) return Integrity("a row of what a service owns in the inventory is damaged");
+  return counts;
+}
+
 // Tally gathers what a group of writes does to the counts: they are few rows, changed by every write.
 class Tally {
  public:
-  void Add(const crypto::KeyringId& keyring, const DekRecord& record, bool in) {
+  void Add(const crypto::KeyringId& keyring, std::string_view id, const DekRecord& record, bool in) {
     auto& delta = deltas_[CountKey(keyring, record.version)];
     const auto sign = in ? 1 : -1;
+    if (!record.owner.empty()) {
+      auto& owned = owners_[record.owner];
+      owned.records += sign;
+      owned.bytes += sign * static_cast<std::int64_t>(id.size() + record.blob.size());
+    }
     delta.records += sign;
     delta.quarantined += record.quarantine.empty() ? 0 : sign;
     delta.bytes += sign * static_cast<std::int64_t>(record.blob.size());
   }
   Result<void> Store(Txn& txn) const {
+    TRY(StoreOwners(txn));
     for (const auto& [key, delta] : deltas_) {
       DekCounts counts;
       TRY_ASSIGN(const auto stored, txn.Get(Table::kDekCounts, key));
@@ -81,10 +99,27 @@ class Tally {
   }
 
  private:
+  Result<void> StoreOwners(Txn& txn) const {
+    for (const auto& [service, delta] : owners_) {
+      TRY_ASSIGN(auto counts, ReadOwner(txn, service));
+      counts.records += static_cast<std::uint64_t>(delta.records);
+      counts.bytes += static_cast<std::uint64_t>(delta.bytes);
+      if (counts.records == 0) {
+        TRY(txn.Delete(Table::kDekOwners, AsBytes(service)));
+        continue;
+      }
+      WireWriter out;
+      for (const auto value : {counts.records, counts.bytes}) out.U64(value);
+      TRY(txn.Put(Table::kDekOwners, AsBytes(service), out.bytes()));
+    }
+    return {};
+  }
+
   struct Delta {
     std::int64_t records = 0, quarantined = 0, bytes = 0;
   };
   std::map<Bytes, Delta> deltas_;
+  std::map<std::string, Delta, std::less<>> owners_;
 };
 
 Result<void> Apply(Txn& txn, const DekWrite& write, Tally& tally, Applied& applied) {
@@ -95,16 +130,17 @@ Result<void> Apply(Txn& txn, const DekWrite& write, Tally& tally, Applied& appli
     TRY_ASSIGN(former, DecodeDek(*stored));
   }
   if (write.expected && former != write.expected) return {};
+  if (write.only_of && former && !former->owner.empty() && former->owner != *write.only_of) return {};
   const auto index_of = [&](const DekRecord& record) {
     return UnderKey(write.keyring, record.version, !record.quarantine.empty(), write.id);
   };
   const bool moves = !former || !write.next || index_of(*former) != index_of(*write.next);
   if (former) {
-    tally.Add(write.keyring, *former, false);
+    tally.Add(write.keyring, write.id, *former, false);
     if (moves) TRY(txn.Delete(Table::kDeksUnder, index_of(*former)));
   }
   if (!write.next) return former ? txn.Delete(Table::kDeks, key) : Result<void>();
-  tally.Add(write.keyring, *write.next, true);
+  tally.Add(write.keyring, write.id, *write.next, true);
   ++(write.next->quarantine.empty() ? applied.stored : applied.quarantined);
   if (moves) TRY(txn.Put(Table::kDeksUnder, index_of(*write.next), {}));
   return txn.Put(Table::kDeks, key, Encode(*write.next));
@@ -137,11 +173,12 @@ bool IsDekId(std::string_view id) {
 
 Bytes Encode(const DekRecord& record) {
   WireWriter out;
-  out.Reserve(16 + record.quarantine.size() + record.blob.size());
-  out.U8(kRecordFormat | (record.quarantine.empty() ? 0 : kQuarantined));
+  out.Reserve(20 + record.quarantine.size() + record.owner.size() + record.blob.size());
+  out.U8(kRecordFormat | (record.quarantine.empty() ? 0 : kQuarantined) | (record.owner.empty() ? 0 : kOwned));
   out.U32(record.version);
   out.U32(static_cast<std::uint32_t>(record.stored / 1000));
   if (!record.quarantine.empty()) out.Text(record.quarantine);
+  if (!record.owner.empty()) out.Text(record.owner);
   out.Raw(record.blob);
   return std::move(out).Take();
 }
@@ -156,9 +193,13 @@ Result<DekRecord> DecodeDek(ByteView bytes) {
     record.quarantine = in.Text();
     if (record.quarantine.empty()) in.Fail();
   }
+  if ((head & kOwned) != 0) {
+    record.owner = in.Text();
+    if (record.owner.empty()) in.Fail();
+  }
   const auto blob = in.Raw(in.remaining());
   record.blob.assign(blob.begin(), blob.end());
-  if ((head & ~kQuarantined) != kRecordFormat || !in.Complete())
+  if ((head & ~(kQuarantined | kOwned)) != kRecordFormat || !in.Complete())
     return Integrity("a record of the inventory is damaged or of a format that this version does not know");
   return record;
 }
@@ -206,6 +247,24 @@ Result<void> Inventory::Scan(const crypto::KeyringId& keyring, std::string_view 
   return outcome;
 }
 
+Result<void> Inventory::ScanAll(const crypto::KeyringId& keyring, std::string_view after, const VisitAll& visit) const {
+  TRY_ASSIGN(const auto txn, env_.Read());
+  Result<void> outcome;
+  const auto from = DekKey(keyring, after);
+  TRY(txn.Scan(Table::kDeks, from, [&](ByteView key, ByteView value) {
+    if (std::equal(key.begin(), key.end(), from.begin(), from.end())) return true;
+    WireReader in(key);
+    const auto of = in.Array<16>();
+    const auto record = DecodeDek(value);
+    if (!record || !in.ok()) {
+      outcome = record ? Integrity("a key of the inventory is cut off", "ledger-damaged") : record.error();
+      return false;
+    }
+    return visit(of, AsText(in.Raw(in.remaining())), *record);
+  }));
+  return outcome;
+}
+
 Result<void> Inventory::ScanUnder(const crypto::KeyringId& keyring, std::uint32_t version, bool quarantined,
                                   std::string_view after, const Visit& visit) const {
   TRY_ASSIGN(const auto txn, env_.Read());
@@ -246,6 +305,11 @@ Result<std::map<std::uint32_t, DekCounts>> Inventory::Counts(const crypto::Keyri
   }));
   TRY(outcome);
   return all;
+}
+
+Result<OwnerCounts> Inventory::OwnedBy(std::string_view service) const {
+  TRY_ASSIGN(const auto txn, env_.Read());
+  return ReadOwner(txn, service);
 }
 
 Result<JobProgress> Inventory::ProgressOf(std::string_view job) const {

@@ -1,5 +1,7 @@
 #include "netapi/api.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <boost/json/array.hpp>
 #include <functional>
@@ -93,11 +95,17 @@ Reply ProblemReply(const Error& error, const std::string& request_id) {
 
 Result<Caller> Api::Identify(const crypto::Digest& spki, bool always) const {
   const auto state = governance_.Snapshot();
-  if (!state->roster && always) return Caller{"-", crypto::Role::kMonitor};
+  if (!state->roster && always) return Caller{{"-", spki}, crypto::Role::kMonitor};
   if (!state->roster) return Unavailable("the appliance is uninitialised: run the first boot", "uninitialised");
   const auto* principal = state->roster->FindBySpki(spki);
   if (principal == nullptr) return Forbidden("this certificate's key is not in the roster", "unknown-principal");
-  return Caller{principal->name, principal->role};
+  return Caller{{principal->name, spki}, principal->role};
+}
+
+Result<void> Api::StillKnown(const Caller& caller, bool always) const {
+  TRY_ASSIGN(const auto now, Identify(caller.spki, always));
+  if (now.name == caller.name && now.role == caller.role) return {};
+  return Forbidden("this certificate's key has another place in the roster by now", "unknown-principal");
 }
 
 Result<void> Api::Admit(const Route& route, const Caller& caller) const {
@@ -128,7 +136,7 @@ Result<void> Api::AdmitProposalId(const std::string& id) const {
 }
 
 Result<void> Api::AdmitData(const Matched& matched, const Caller& caller) const {
-  TRY(appliance::Authorise(*governance_.Snapshot(), caller.name, matched.values[0], matched.route->operation));
+  TRY(appliance::Authorise(*governance_.Snapshot(), caller, matched.values[0], matched.route->operation));
   return {};
 }
 
@@ -142,6 +150,10 @@ void Api::Refused(const Matched* matched, const std::string& principal, const st
 
 Reply Api::Control(const Matched& matched, const Caller& caller, std::string_view body, const std::string& request_id) {
   unsigned status = 200;
+  if (const auto known = StillKnown(caller, matched.route->gate == Gate::kAlways); !known) {
+    Refused(&matched, "-", request_id, known.error());
+    return ProblemReply(known.error(), request_id);
+  }
   if (const auto type = PlainTypeOf(matched.route->endpoint); !type.empty()) {
     const auto text =
         matched.route->endpoint == Endpoint::kMetrics ? Result<std::string>(Metrics()) : Evidence(matched);
@@ -153,7 +165,9 @@ Reply Api::Control(const Matched& matched, const Caller& caller, std::string_vie
   }
   const auto value = Answer(matched, caller, body, request_id, status);
   if (!value) {
-    Refused(&matched, caller.name, request_id, value.error());
+    if (value.error().Slug() == "would-not-verify") spdlog::critical("{}", value.error().Line());
+    // A name that was removed meanwhile may be somebody else's by now.
+    Refused(&matched, value.error().Slug() == "unknown-principal" ? "-" : caller.name, request_id, value.error());
     return ProblemReply(value.error(), request_id);
   }
   return {status, false, WriteJson(*value)};
@@ -192,7 +206,7 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     case Endpoint::kProposalShow:
       return view(governance_.View(matched.values[0]));
     case Endpoint::kProposalVote:
-      return Vote(matched.values[0], body);
+      return Vote(matched.values[0], body, caller);
     case Endpoint::kRoster: {
       const auto roster = governance_.Snapshot()->roster;
       return bj::value(
@@ -200,13 +214,20 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
     }
     case Endpoint::kProposalExecute:
       TRY(CheckNoBody(body));
-      return Executed(matched.values[0], caller.name);
+      return Executed(matched.values[0], caller);
     case Endpoint::kProposalWithdraw:
       TRY(CheckNoBody(body));
       TRY(AdmitProposalId(matched.values[0]));
-      return view(governance_.Withdraw(matched.values[0], caller.name));
+      return view(governance_.Withdraw(matched.values[0], caller));
     case Endpoint::kLedgerEntries:
       return Entries(matched);
+    case Endpoint::kBackupBegin:
+      TRY(CheckNoBody(body));
+      status = 201;
+      return bj::value(bj::object{{"id", backups_.Begin(caller.name)}});
+    case Endpoint::kBackupNext:
+      TRY(CheckNoBody(body));
+      return BackupNext(matched.values[0], caller, request_id);
     case Endpoint::kLive:
       return bj::value(bj::object{{"live", true}});
     case Endpoint::kReady: {
@@ -220,22 +241,22 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
       return StatusJson();
     case Endpoint::kKeyringDisable:
       TRY(CheckNoBody(body));
-      TRY(governance_.Disable(matched.values[0], caller.name));
+      TRY(governance_.Disable(matched.values[0], caller));
       return KeyringShow(matched.values[0], caller);
     case Endpoint::kCancelDestruction: {
       TRY(CheckNoBody(body));
       TRY_ASSIGN(const auto number, crypto::ParseNumber(matched.values[1]));
-      TRY(governance_.CancelDestruction(matched.values[0], number, caller.name));
+      TRY(governance_.CancelDestruction(matched.values[0], number, caller));
       return KeyringShow(matched.values[0], caller);
     }
     case Endpoint::kBreakGlassList:
       return BreakGlassList();
     case Endpoint::kBreakGlassClose:
       TRY(CheckNoBody(body));
-      TRY(governance_.CloseBreakGlass(matched.values[0], caller.name));
+      TRY(governance_.CloseBreakGlass(matched.values[0], caller));
       return BreakGlassChanged(matched.values[0]);
     case Endpoint::kBreakGlassReview:
-      return Review(matched.values[0], body);
+      return Review(matched.values[0], body, caller);
     case Endpoint::kCeremonyRecord:
       status = 201;
       return RecordCeremony(body, caller);
@@ -250,7 +271,7 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
 }
 
 // A governed answer waits for the token's signature over it (L8).
-Result<bj::value> Api::Executed(const std::string& id, const std::string& executor) {
+Result<bj::value> Api::Executed(const std::string& id, const Caller& executor) {
   TRY(AdmitProposalId(id));
   TRY_ASSIGN(const auto view, governance_.Execute(id, executor));
   if (view.proposal->parsed.operation == "ledger.adopt")
@@ -335,11 +356,11 @@ Result<bj::value> Api::FileProposal(std::string_view body, const Caller& caller)
       request.params[std::string(std::string_view(member.key()))] = std::string(std::string_view(*text));
     }
   }
-  TRY_ASSIGN(const auto view, governance_.File(caller.name, request, lifecycle_.Failing()));
+  TRY_ASSIGN(const auto view, governance_.File(caller, request, lifecycle_.Failing()));
   return bj::value(ProposalJson(view));
 }
 
-Result<bj::value> Api::Vote(const std::string& id, std::string_view body) {
+Result<bj::value> Api::Vote(const std::string& id, std::string_view body, const Caller& caller) {
   TRY(AdmitProposalId(id));
   TRY_ASSIGN(const auto value, ParseJson(body));
   TRY_ASSIGN(const auto in, Fields::Of(value, {"custodian", "verdict", "signature"}));
@@ -350,17 +371,17 @@ Result<bj::value> Api::Vote(const std::string& id, std::string_view body) {
   const auto parsed = crypto::VerdictFromString(verdict);
   if (!parsed) return Invalid("field 'verdict' is approve or reject");
   vote.verdict = *parsed;
-  TRY_ASSIGN(const auto view, governance_.Vote(id, vote));
+  TRY_ASSIGN(const auto view, governance_.Vote(caller, id, vote));
   return bj::value(ProposalJson(view));
 }
 
-Result<bj::value> Api::Review(const std::string& id, std::string_view body) {
+Result<bj::value> Api::Review(const std::string& id, std::string_view body, const Caller& caller) {
   TRY_ASSIGN(const auto value, ParseJson(body));
   TRY_ASSIGN(const auto in, Fields::Of(value, {"reviewer", "finding", "signature"}));
   TRY_ASSIGN(const auto reviewer, in.Text("reviewer", 64));
   TRY_ASSIGN(const auto finding, in.Text("finding", crypto::kMaxReasonBytes));
   TRY_ASSIGN(const auto signature, in.Text("signature", 16384));
-  TRY(governance_.Review(id, reviewer, finding, signature));
+  TRY(governance_.Review(caller, id, reviewer, finding, signature));
   return BreakGlassChanged(id);
 }
 
@@ -368,7 +389,6 @@ Result<bj::value> Api::RecordCeremony(std::string_view body, const Caller& calle
   TRY_ASSIGN(const auto value, ParseJson(body));
   TRY_ASSIGN(const auto in, Fields::Of(value, {"name", "script", "transcript", "markdown"}));
   ledger::CeremonyRecorded ceremony;
-  ceremony.by = caller.name;
   TRY_ASSIGN(ceremony.name, in.Text("name", 64));
   TRY_ASSIGN(ceremony.script, in.Text("script", 32768));
   TRY_ASSIGN(ceremony.transcript, in.Text("transcript", 65536));
@@ -378,7 +398,7 @@ Result<bj::value> Api::RecordCeremony(std::string_view body, const Caller& calle
   bj::object out{{"name", ceremony.name},
                  {"script_sha256", ToHex(crypto::Sha256(AsBytes(ceremony.script)))},
                  {"transcript_sha256", ToHex(crypto::Sha256(AsBytes(ceremony.transcript)))}};
-  TRY(governance_.RecordCeremony(std::move(ceremony)));
+  TRY(governance_.RecordCeremony(caller, std::move(ceremony)));
   if (const auto anchored = checkpointer_.Now(); !anchored)
     return Unavailable("recorded, but the token has not signed the record yet: " + anchored.error().detail,
                        "not-anchored");

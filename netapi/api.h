@@ -9,6 +9,7 @@
 #include "appliance/brokers.h"
 #include "appliance/further_watch.h"
 #include "appliance/governance.h"
+#include "appliance/inventory_backups.h"
 #include "appliance/lifecycle.h"
 #include "appliance/rewrap_jobs.h"
 #include "netapi/json.h"
@@ -30,8 +31,7 @@ boost::json::object ListObject(boost::json::array items, boost::json::value next
 Reply ProblemReply(const Error& error, const std::string& request_id);
 
 /// Caller is who stands behind a connection, looked up anew for each request (N1: revocation at once).
-struct Caller {
-  std::string name;
+struct Caller : appliance::Caller {
   crypto::Role role = crypto::Role::kService;
 };
 
@@ -53,6 +53,9 @@ class Api {
   /// Before the first boot there is no roster: whoever has a certificate of the CA may then ask what is `always`
   /// answered.
   Result<Caller> Identify(const crypto::Digest& spki, bool always) const;
+  /// StillKnown: whoever was identified when his request began is so still, now that its body or its turn has come, or
+  /// while his stream goes on (Q17). kForbidden (unknown-principal).
+  Result<void> StillKnown(const Caller& caller, bool always = false) const;
   /// Admit judges gate and role, before any body is read.
   Result<void> Admit(const Route& route, const Caller& caller) const;
   /// AdmitData judges the grant, also before any body is read.
@@ -77,10 +80,10 @@ class Api {
   // In rollback the only proposal that anyone may do something about is one of ledger.adopt (L8).
   Result<void> AdmitProposal(const std::string& operation) const;
   Result<void> AdmitProposalId(const std::string& id) const;
-  Result<boost::json::value> Executed(const std::string& id, const std::string& executor);
+  Result<boost::json::value> Executed(const std::string& id, const Caller& executor);
   boost::json::object KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const;
   Result<boost::json::value> FileProposal(std::string_view body, const Caller& caller);
-  Result<boost::json::value> Vote(const std::string& id, std::string_view body);
+  Result<boost::json::value> Vote(const std::string& id, std::string_view body, const Caller& caller);
   Result<boost::json::value> DekList(const Matched& matched, const Caller& caller) const;
   Result<boost::json::value> DekShow(const Matched& matched, const Caller& caller) const;
   Result<boost::json::value> Jobs(std::string_view query) const;
@@ -95,13 +98,14 @@ class Api {
   void PutUse(boost::json::object& version, const appliance::Keyring& keyring, const appliance::Version& v) const;
   Result<boost::json::value> Proposals(std::string_view query) const;
   Result<boost::json::value> Entries(const Matched& matched) const;
+  Result<boost::json::value> BackupNext(const std::string& id, const Caller& caller, const std::string& request_id);
   // Checkpoint, proof and tiles: text or bytes, not JSON.
   Result<std::string> Evidence(const Matched& matched);
   boost::json::value StatusJson() const;
   boost::json::object BreakGlassJson(const appliance::BreakGlass& b) const;
   Result<boost::json::value> BreakGlassList() const;
   Result<boost::json::value> BreakGlassChanged(const std::string& id);
-  Result<boost::json::value> Review(const std::string& id, std::string_view body);
+  Result<boost::json::value> Review(const std::string& id, std::string_view body, const Caller& caller);
   Result<boost::json::value> RecordCeremony(std::string_view body, const Caller& caller);
   std::string Metrics() const;
 
@@ -111,6 +115,7 @@ class Api {
   appliance::Lifecycle& lifecycle_;
   appliance::Checkpointer& checkpointer_;
   appliance::RewrapJobs& jobs_;
+  appliance::InventoryBackups backups_{ledger_, governance_};
   const std::function<std::string()> tls_fault_;
   const std::function<std::vector<appliance::FurtherReport>()>
       further_;  // why no new connection can be made, empty when one can

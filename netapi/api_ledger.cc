@@ -93,6 +93,24 @@ Result<bj::value> Api::Entries(const Matched& matched) const {
   return bj::value(ListObject(std::move(items), std::move(next)));
 }
 
+Result<bj::value> Api::BackupNext(const std::string& id, const Caller& caller, const std::string& request_id) {
+  TRY_ASSIGN(const auto page, backups_.Next(id, caller.name, request_id));
+  bj::array items;
+  for (const auto& item : page.items) {
+    bj::object object{
+        {"id", item.id}, {"wrapped", item.wrapped}, {"kek_version", item.version}, {"stored", FormatTime(item.stored)}};
+    if (!item.quarantine.empty()) object["quarantine"] = item.quarantine;
+    if (!item.owner.empty()) object["owner"] = item.owner;
+    items.push_back(std::move(object));
+  }
+  bj::object out{{"items", std::move(items)}, {"done", page.done.has_value()}};
+  if (page.done) {
+    out["records"] = page.done->records;
+    out["digest"] = ToHex(page.done->digest);
+  }
+  return bj::value(std::move(out));
+}
+
 Result<std::string> Api::Evidence(const Matched& matched) {
   TRY_ASSIGN(const auto log, LogNamed(matched.values[0]));
   if (matched.route->endpoint == Endpoint::kTile) {

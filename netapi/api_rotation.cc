@@ -25,7 +25,7 @@ Result<const appliance::Keyring*> Visible(const appliance::State& state, const s
 }
 
 Result<bj::object> DekObject(const appliance::State& state, const appliance::Keyring& keyring, std::string_view id,
-                             const ledger::DekRecord& record) {
+                             const ledger::DekRecord& record, const Caller& caller) {
   const auto* version = keyring.Find(record.version);
   if (version == nullptr) return Integrity("a DEK of the inventory is under a version that there is not");
   bj::object out{{"id", id},
@@ -33,6 +33,9 @@ Result<bj::object> DekObject(const appliance::State& state, const appliance::Key
                  {"kek_version", record.version},
                  {"stored", FormatTime(record.stored)}};
   if (!record.quarantine.empty()) out["quarantine"] = record.quarantine;
+  // Who else has a keyring is not for a service to know.
+  if (!record.owner.empty() && (caller.role != crypto::Role::kService || caller.name == record.owner))
+    out["owner"] = record.owner;
   return out;
 }
 
@@ -68,7 +71,7 @@ Result<bj::value> Api::DekList(const Matched& matched, const Caller& caller) con
   const auto later = governance_.Snapshot();
   bj::array items;
   for (const auto& [id, record] : found) {
-    TRY_ASSIGN(auto object, DekObject(*later, *later->FindKeyring(keyring->id), id, record));
+    TRY_ASSIGN(auto object, DekObject(*later, *later->FindKeyring(keyring->id), id, record, caller));
     items.push_back(std::move(object));
   }
   return bj::value(ListObject(std::move(items), more ? bj::value(bj::string(found.back().first)) : bj::value(nullptr)));
@@ -81,7 +84,7 @@ Result<bj::value> Api::DekShow(const Matched& matched, const Caller& caller) con
   TRY_ASSIGN(const auto record, ledger_.Deks().Find(keyring->id, matched.values[1]));
   if (!record) return NotFound("the inventory has no DEK of this id", "dek-not-found");
   const auto later = governance_.Snapshot();
-  TRY_ASSIGN(auto object, DekObject(*later, *later->FindKeyring(keyring->id), matched.values[1], *record));
+  TRY_ASSIGN(auto object, DekObject(*later, *later->FindKeyring(keyring->id), matched.values[1], *record, caller));
   return bj::value(std::move(object));
 }
 
@@ -194,7 +197,7 @@ Result<bj::value> Api::Jobs(std::string_view query) const {
 }
 
 Result<bj::value> Api::SwitchJob(const std::string& id, appliance::JobState to, const Caller& caller) {
-  TRY_ASSIGN(const auto view, jobs_.Switch(id, to, caller.name));
+  TRY_ASSIGN(const auto view, jobs_.Switch(id, to, caller));
   return bj::value(JobObject(view));
 }
 
@@ -277,7 +280,7 @@ Result<bj::value> Api::Acknowledge(const std::string& keyring, std::string_view 
   TRY_ASSIGN(const auto in, Fields::Of(value, {"version", "count"}));
   TRY_ASSIGN(const auto version, in.Number("version"));
   TRY_ASSIGN(const auto count, in.Number("count"));
-  TRY(governance_.Acknowledge(caller.name, keyring, version, count));
+  TRY(governance_.Acknowledge(caller, keyring, version, count));
   return Census(keyring, caller);
 }
 
@@ -318,7 +321,7 @@ Result<bj::value> Api::Attest(const Matched& matched, std::string_view body, con
   TRY_ASSIGN(const auto in, Fields::Of(value, {"statement"}));
   TRY_ASSIGN(const auto statement, in.Text("statement", crypto::kMaxReasonBytes));
   TRY_ASSIGN(const auto version, crypto::ParseNumber(matched.values[1]));
-  TRY(governance_.Attest(matched.values[0], version, caller.name, statement));
+  TRY(governance_.Attest(matched.values[0], version, caller, statement));
   if (const auto anchored = checkpointer_.Now(); !anchored)
     return Unavailable("recorded, but the token has not signed the record yet: " + anchored.error().detail,
                        "not-anchored");
@@ -336,7 +339,7 @@ Result<bj::value> Api::CloseEmergency(const Matched& matched, const Caller& call
     report.erase("timeline");
     text = WriteJson(report);
   }
-  TRY(governance_.CloseEmergency(matched.values[0], version, caller.name, {text.data(), text.size()}));
+  TRY(governance_.CloseEmergency(matched.values[0], version, caller, {text.data(), text.size()}));
   if (const auto anchored = checkpointer_.Now(); !anchored)
     return Unavailable("recorded, but the token has not signed the record yet: " + anchored.error().detail,
                        "not-anchored");

@@ -49,6 +49,7 @@ Result<DataItem> ParseItem(Operation operation, const bj::value& value) {
       break;
     }
     case Operation::kDekDelete:
+    case Operation::kBackup:
     case Operation::kOther:
       return Invalid("no such operation");
   }

@@ -209,6 +209,14 @@ struct Body {
     out["root"] = ToHex(e.root);
     out["where"] = e.where;
   }
+  void operator()(const ledger::ProposalsClosed& e) const {
+    out["rejected"] = e.rejected;
+    out["by"] = e.by;
+    bj::array closed;
+    for (const auto& id : e.closed) closed.emplace_back(id);
+    out["closed"] = std::move(closed);
+  }
+  void operator()(const ledger::ProposalsForgotten& e) const { out["before"] = FormatTime(e.before); }
 };
 
 std::string_view ToString(ledger::Use use) {

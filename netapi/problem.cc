@@ -19,7 +19,10 @@ unsigned HttpStatusOf(const Error& error) {
   if (slug == "body-too-large") return 413;
   if (slug == "unsupported-media-type") return 415;
   if (slug == "header-too-large") return 431;
-  if (slug == "too-many-proposals" || slug == "tenant-over-share") return 429;
+  // Somebody has had his share: the others are served, and to try again at once helps nobody.
+  for (const auto* share : {"too-many-proposals", "requester-over-share", "too-many-filings", "tenant-over-share",
+                            "inventory-over-share", "inventory-full"})
+    if (slug == share) return 429;
   switch (error.code) {
     case Code::kInvalid:
       return 400;

@@ -62,6 +62,8 @@ const std::vector<Route>& Routes() {
       {"GET", "/v1/ledger/{log}/checkpoint", Endpoint::kCheckpoint, kSee, Gate::kInitialised},
       {"GET", "/v1/ledger/{log}/proof", Endpoint::kProof, kRead, Gate::kInitialised},
       {"GET", "/v1/ledger/{log}/tile/{path}", Endpoint::kTile, kRead, Gate::kInitialised, Operation::kOther, true},
+      {"POST", "/v1/backups", Endpoint::kBackupBegin, kRead, Gate::kInitialised},
+      {"POST", "/v1/backups/{backup}/next", Endpoint::kBackupNext, kRead, Gate::kInitialised},
       {"GET", "/v1/health/live", Endpoint::kLive, kAll, Gate::kAlways},
       {"GET", "/v1/health/ready", Endpoint::kReady, kAll, Gate::kAlways},
       {"GET", "/v1/status", Endpoint::kStatus, kSee, Gate::kAlways},

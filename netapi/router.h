@@ -40,6 +40,8 @@ enum class Endpoint : std::uint8_t {
   kCheckpoint,
   kProof,
   kTile,
+  kBackupBegin,
+  kBackupNext,
   kLive,
   kReady,
   kStatus,

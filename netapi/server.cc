@@ -217,7 +217,10 @@ class Server::Impl {
     auto& socket = beast::get_lowest_layer(stream);
     ErrorCode ec;
     const auto spki = PeerSpki(stream.native_handle());
-    if (!spki) co_return;
+    if (!spki) {
+      spdlog::warn("connection ended: {}", spki.error().Line());
+      co_return;
+    }
     SecretBuffer buffer;
     bool keep = true;
     while (keep && !stopping_) {
@@ -285,7 +288,12 @@ class Server::Impl {
 
     if (IsStream(*matched, parser)) {
       StreamExchange exchange(stream, buffer, api_.brokers().For(matched->values[0]), stopping_, *matched, *caller,
-                              request_id, {options_.idle_deadline, options_.body_deadline}, api_.OpenBreakGlass());
+                              request_id, {options_.idle_deadline, options_.body_deadline}, api_.OpenBreakGlass(),
+                              [this, &caller = *caller, &matched = *matched, &request_id] {
+                                auto known = api_.StillKnown(caller);
+                                if (!known) api_.Refused(&matched, "-", request_id, known.error());
+                                return known;
+                              });
       co_return co_await exchange.Run(parser);
     }
     const Reservation body_memory(bodies_, caller->name, BodyBound(*matched, parser));
@@ -370,6 +378,7 @@ class Server::Impl {
     appliance::DataRequest request;
     request.request_id = request_id;
     request.principal = caller.name;
+    request.spki = caller.spki;
     request.keyring = matched.values[0];
     request.operation = matched.route->operation;
     request.items = std::move(parsed->items);

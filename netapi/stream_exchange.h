@@ -15,6 +15,7 @@
 #include <chrono>
 #include <cstdio>
 #include <deque>
+#include <functional>
 #include <memory>
 
 #include "netapi/api.h"
@@ -42,9 +43,11 @@ class StreamExchange {
     std::chrono::milliseconds idle;   // for the next bytes of the body
     std::chrono::milliseconds write;  // for a group's answers to be taken
   };
+  /// Known asks whether who began the stream may still have answers; it does not block.
+  using Known = std::function<Result<void>()>;
   StreamExchange(TlsStream& stream, SecretBuffer& buffer, appliance::Broker& broker, const std::atomic<bool>& stopping,
                  const Matched& matched, const Caller& caller, const std::string& request_id, Deadlines deadlines,
-                 std::string break_glass)
+                 std::string break_glass, Known known)
       : stream_(stream),
         buffer_(buffer),
         broker_(broker),
@@ -52,9 +55,11 @@ class StreamExchange {
         keyring_(matched.values[0]),
         operation_(matched.route->operation),
         tenant_(caller.name),
+        spki_(caller.spki),
         request_id_(request_id),
         deadlines_(deadlines),
-        break_glass_(std::move(break_glass)) {}
+        break_glass_(std::move(break_glass)),
+        known_(std::move(known)) {}
 
   /// Run is the whole exchange; true when the body came to its end, every line was answered and the connection may go
   /// on.
@@ -67,18 +72,20 @@ class StreamExchange {
     http::request_parser<http::buffer_body> body(std::move(parser));
     body.body_limit(boost::none);
     net::co_spawn(shared_->changed.get_executor(), Write(), net::detached);
+    net::co_spawn(shared_->changed.get_executor(), Watch(), net::detached);
     const bool whole = co_await Read(body);
     shared_->input_done = true;
     if (!whole) shared_->failed = true;  // cut short: what was not answered stays unanswered, and the ending says so
     shared_->changed.cancel();
-    while (!shared_->output_done) co_await shared_->Changed();
+    while (!shared_->output_done || !shared_->watch_done) co_await shared_->Changed();
     co_return keep&& whole && !shared_->failed && !stopping_;
   }
 
  private:
-  static constexpr std::size_t kBlock = 65536;     // read at a time
-  static constexpr std::size_t kGroupItems = 256;  // lines of one evidence entry, at most
-  static constexpr std::size_t kGroups = 4;        // groups under way
+  static constexpr std::size_t kBlock = 65536;            // read at a time
+  static constexpr std::size_t kGroupItems = 256;         // lines of one evidence entry, at most
+  static constexpr std::size_t kGroups = 4;               // groups under way
+  static constexpr auto kLook = std::chrono::seconds(1);  // how often a stream on which nothing happens is looked at
 
   struct Slot {
     bool ready = false;
@@ -86,12 +93,16 @@ class StreamExchange {
   };
   // Shared is what outlives the exchange in a broker's hands: its answers may come after the client has gone.
   struct Shared {
-    explicit Shared(const net::any_io_executor& executor) : changed(executor, net::steady_timer::time_point::max()) {}
+    explicit Shared(const net::any_io_executor& executor)
+        : changed(executor, net::steady_timer::time_point::max()), look(executor) {}
     std::deque<std::shared_ptr<Slot>> slots;  // in order of the lines
     bool input_done = false;                  // no more slots will come
     bool output_done = false;                 // the writer has ended
+    bool watch_done = false;                  // the watch has ended
     bool failed = false;                      // the client is gone or does not read
+    bool revoked = false;                     // who sends is not in the roster any more: nothing more is answered
     net::steady_timer changed;                // never expires; cancelled to wake whoever waits
+    net::steady_timer look;                   // the watch's own
     net::awaitable<void> Changed() {
       ErrorCode ec;  // its expiry is never set again: that would wake the others who wait
       co_await changed.async_wait(net::redirect_error(net::use_awaitable, ec));
@@ -146,6 +157,7 @@ class StreamExchange {
     appliance::DataRequest request;
     request.request_id = request_id_;
     request.principal = tenant_;
+    request.spki = spki_;
     request.keyring = keyring_;
     request.operation = operation_;
     request.lane = appliance::Lane::kBulk;
@@ -154,6 +166,8 @@ class StreamExchange {
     broker_.Submit(std::move(request), [shared = shared_, slot, count, id = request_id_,
                                         operation = operation_](appliance::DataReply result) {
       net::post(shared->changed.get_executor(), [=, reply = std::make_shared<appliance::DataReply>(std::move(result))] {
+        // The roster that revoked who sends ends the stream (Q17): the broker has recorded the refusal.
+        if (!*reply && reply->error().Slug() == "unknown-principal") shared->revoked = true;
         if (*reply)
           for (const auto& answer : **reply) AppendDataLine(slot->text, operation, answer, id);
         else
@@ -171,7 +185,7 @@ class StreamExchange {
         request_id_ + (break_glass_.empty() ? "" : "\r\nStrongroom-Break-Glass: " + break_glass_) +
         "\r\nTransfer-Encoding: chunked\r\n\r\n";
     bool going = co_await WriteAll(stream_, head, deadlines_.write);
-    while (going && !(shared->slots.empty() && shared->input_done)) {
+    while (going && !shared->revoked && !(shared->slots.empty() && shared->input_done)) {
       if (shared->slots.empty() || !shared->slots.front()->ready) {
         co_await shared->Changed();
         continue;
@@ -179,6 +193,9 @@ class StreamExchange {
       const auto slot = shared->slots.front();
       shared->slots.pop_front();
       shared->changed.cancel();
+      // Answers may have waited for a client that does not read.
+      shared->revoked = !known_();
+      if (shared->revoked) break;
       SecretText chunk;
       std::array<char, 24> size{};
       (void)std::snprintf(size.data(), size.size(), "%zx\r\n", slot->text.size());
@@ -189,12 +206,30 @@ class StreamExchange {
       going = co_await WriteAll(stream_, {chunk.data(), chunk.size()}, deadlines_.write);
     }
     // The last chunk says that every line was answered: it is not sent for a stream that was cut short.
+    going = going && !shared->revoked && known_();
     if (going && !shared->failed) going = co_await WriteAll(stream_, "0\r\n\r\n", deadlines_.write);
     if (!going) {
       shared->failed = true;
       beast::get_lowest_layer(stream_).cancel();  // the reader need not wait for its own deadline
     }
     shared->output_done = true;
+    shared->look.cancel();
+    shared->changed.cancel();
+  }
+
+  // A stream on which nothing is sent, or nothing read, ends with the roster as well.
+  net::awaitable<void> Watch() {
+    const auto shared = shared_;
+    while (!shared->output_done) {
+      ErrorCode ec;
+      shared->look.expires_after(kLook);
+      co_await shared->look.async_wait(net::redirect_error(net::use_awaitable, ec));
+      if (shared->output_done || shared->revoked || known_()) continue;
+      shared->revoked = true;
+      shared->changed.cancel();
+      beast::get_lowest_layer(stream_).cancel();
+    }
+    shared->watch_done = true;
     shared->changed.cancel();
   }
 
@@ -205,9 +240,11 @@ class StreamExchange {
   const std::string keyring_;
   const ledger::Operation operation_;
   const std::string tenant_;
+  const crypto::Digest spki_;
   const std::string request_id_;
   const Deadlines deadlines_;
   const std::string break_glass_;  // id of what is open, empty: nothing
+  const Known known_;
   std::shared_ptr<Shared> shared_;
 };
 

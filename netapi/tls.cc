@@ -11,6 +11,7 @@
 #include <memory>
 
 #include "crypto/base/freer.h"
+#include "crypto/spki.h"
 
 namespace strongroom::netapi {
 namespace {
@@ -119,7 +120,7 @@ Result<crypto::Digest> PeerSpki(const SSL* ssl) {
   unsigned char* der = nullptr;
   const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate.get()), &der);
   if (size <= 0) return Forbidden("the client certificate has no key", "no-certificate");
-  const auto digest = crypto::Sha256(ByteView(der, static_cast<std::size_t>(size)));
+  const auto digest = crypto::SpkiDigest(ByteView(der, static_cast<std::size_t>(size)));
   OPENSSL_free(der);
   return digest;
 }

@@ -51,7 +51,8 @@ Result<void> ConfigureServerTls(SSL_CTX* context, const std::string& client_ca);
 Result<void> ConfigureClientTls(SSL_CTX* context, const TlsFiles& files);
 /// ExpectServerName makes the handshake fail unless the certificate is for this host name or address.
 Result<void> ExpectServerName(SSL* ssl, const std::string& host);
-/// PeerSpki is the SHA-256 of the peer certificate's SubjectPublicKeyInfo; kForbidden when it showed none.
+/// PeerSpki is the SHA-256 of the peer certificate's SubjectPublicKeyInfo; kForbidden when it showed none, or
+/// one whose key is not in its one form (crypto/spki.h).
 Result<crypto::Digest> PeerSpki(const SSL* ssl);
 /// ForbidLingeringHeap makes OpenSSL clear every buffer before it goes back to the heap: TLS records hold DEKs (K7).
 /// Call first thing in main, before OpenSSL has allocated anything.

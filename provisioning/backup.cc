@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <boost/json/object.hpp>
 #include <filesystem>
@@ -62,14 +63,21 @@ Result<std::string> RunTar(std::vector<std::string> arguments) {
 Result<bj::object> WriteBackup(const CliSession& session, const fs::path& file) {
   if (fs::exists(file)) return Conflict(file.string() + " exists: a backup is written into a new file", "file-exists");
   TRY_ASSIGN(const auto work, WorkFolder::Beside(file));
-  // The inventory first: whatever it is under is in the log that is read after it.
+  // The inventory first: whatever it is under, and what it is, is in the log that is read after it.
   const auto inventory = work / "inventory";
   TRY_ASSIGN(const auto deks, WriteInventories(session, inventory));
-  TRY_ASSIGN(auto done, WriteExport(session, (work / "ledger").string()));
+  std::optional<ledger::BackedUp> covered;
+  TRY_ASSIGN(auto done, WriteExport(session, (work / "ledger").string(), &covered));
+  if (!covered || covered->digest != deks.digest || covered->records != deks.records)
+    return Conflict(
+        "the heads that were signed do not have this backup as the last one: another one was made meanwhile, or "
+        "nothing can be signed now",
+        "backup-not-covered");
   std::error_code moved;
   fs::rename(inventory, work / "ledger" / kInventory, moved);
   if (moved) return Io("cannot make the backup: " + moved.message());
-  done["deks"] = deks;
+  done["deks"] = deks.records;
+  done["inventory_digest"] = ToHex(deks.digest);
   const auto archive = (work / "backup.tar").string();
   TRY(RunTar({"--create", "--file", archive, "--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mtime=@0",
               "--mode=go-rwx", "--directory", (work / "ledger").string(), "."}));
@@ -132,7 +140,9 @@ class Rebuilder {
 };
 
 Result<Audit> Rebuild(const fs::path& folder, const fs::path& inventory, const crypto::NoteKey& key,
-                      const fs::path& database, const std::vector<std::string>& archives, std::uint64_t& deks) {
+                      const fs::path& database, const RestoreOptions& restore, std::uint64_t& deks) {
+  const auto& archives = restore.archives;
+  const bool unbound = restore.unbound;
   Progress progress;
   TRY_ASSIGN(auto audit,
              AuditExport(
@@ -159,7 +169,19 @@ Result<Audit> Rebuild(const fs::path& folder, const fs::path& inventory, const c
     rebuilder.TakeCheckpoint(log, head.size, std::move(note));
   }
   TRY(rebuilder.Flush());
-  TRY_ASSIGN(deks, RestoreInventories(inventory, rebuilder.state(), *ledger));
+  TRY_ASSIGN(deks, RestoreInventories(inventory, rebuilder.state(), *ledger, audit.backup, unbound));
+  if (unbound) {
+    // What nothing proves is said where it stays.
+    ledger::EvidenceEntry mark;
+    mark.time = SystemClock().Now();
+    mark.request_id = mark.principal = "-";
+    mark.operation = ledger::Operation::kOther;
+    mark.items = static_cast<std::uint32_t>(std::min<std::uint64_t>(deks, 0xFFFFFFFFU));
+    mark.outcome = "inventory-unbound";
+    ledger::Submission submission;
+    submission.evidence.push_back(std::move(mark));
+    TRY(ledger->Record(std::move(submission)));
+  }
   return audit;
 }
 
@@ -180,13 +202,13 @@ Result<Audit> RestoreInto(const RestoreOptions& options, const fs::path& databas
                                     "--directory", folder.string()});
       !unpacked)
     return Integrity("the backup cannot be unpacked: " + unpacked.error().detail, "log-damaged");
-  // The export in the backup is verified without what lies beside it; what is wrapped there proves itself.
+  // The export in the backup is verified without what lies beside it: that is held against what its evidence says.
   const auto inventory = work / "inventory";
   if (fs::exists(folder / kInventory, error)) {
     fs::rename(folder / kInventory, inventory, error);
     if (error) return Io("cannot read the backup's inventory: " + error.message());
   }
-  TRY_ASSIGN(const auto audit, Rebuild(folder, inventory, key, work / "data", options.archives, deks));
+  TRY_ASSIGN(const auto audit, Rebuild(folder, inventory, key, work / "data", options, deks));
   fs::rename(work / "data", database, error);
   if (error) return Io("cannot make " + database.string() + ": " + error.message());
   return audit;
@@ -235,11 +257,16 @@ int Restore(const CliSession& session, const RestoreOptions& options) {
                          {"control", audit->control},
                          {"evidence", audit->evidence},
                          {"deks", deks},
+                         {"inventory_bound", !options.unbound},
                          {"epoch", audit->epoch}});
     return kExitDone;
   }
   std::cout << "restored instance " << audit->instance << ": " << audit->control << " control and " << audit->evidence
             << " evidence entries, " << deks << " wrapped DEKs in " << database.string() << "\n";
+  if (options.unbound)
+    std::cerr
+        << "strongroom: the inventory was taken as it is: nothing proves that no wrapped DEK was dropped, swapped, "
+           "added or put back to an older state\n";
   std::cerr << "next: start the service; in state rollback, propose ledger.adopt and have it approved\n";
   return kExitDone;
 }

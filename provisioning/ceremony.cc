@@ -234,6 +234,18 @@ class Ceremony {
     return done;
   }
 
+  // A token that its vendor's tool has made is told whose it is; it is told once.
+  Result<void> DoInitToken(const std::map<std::string, std::string, std::less<>>& fields) {
+    const auto command = [&](const char* what) {
+      return std::vector<std::string>{
+          Beside("strongroom-tokend"),     "--config", fields.at("config"), what, "--roster",
+          fields.at("dir") + "/roster.txt"};
+    };
+    auto made = DoProcess(command("--init-token"));
+    if (made || made.error().detail.find("token-exists") == std::string::npos) return made;
+    return DoProcess(command("--make-checkpoint-key"));
+  }
+
   Result<void> Do(const Step& step) {
     TRY_ASSIGN(const auto fields, Filled(step.fields));
     switch (step.kind) {
@@ -254,6 +266,8 @@ class Ceremony {
         Say(text);
         return DoCompare(step, crypto::Sha256(AsBytes(text)));
       }
+      case StepKind::kInitToken:
+        return DoInitToken(fields);
       case StepKind::kFirstBoot:
         return DoProcess({Beside("strongroomd"), "--config", fields.at("config"), "--first-boot", fields.at("dir")});
       case StepKind::kPropose:
@@ -369,6 +383,7 @@ class Ceremony {
   Result<void> DoSignRoster(const std::string& who, const std::string& dir) {
     TRY_ASSIGN(const auto text, WholeFile(dir + "/roster.txt"));
     TRY_ASSIGN(const auto roster, crypto::Roster::Parse(text));
+    TRY(roster.CheckKeys());
     const auto* principal = roster.Find(who);
     if (principal == nullptr || principal->role != crypto::Role::kCustodian)
       return Stopped(who + " is not a custodian of this roster");
@@ -406,6 +421,7 @@ class Ceremony {
     };
     if (crypto::ProposalId(made.text) != made.id) return wrong("it has another id");
     TRY_ASSIGN(const auto text, crypto::ProposalText::Parse(made.text));
+    TRY(text.CheckReadable());
     if (text.operation != asked.operation) return wrong("operation " + text.operation);
     if (text.keyring != asked.keyring) return wrong("keyring " + text.keyring);
     if (text.reason != asked.reason) return wrong("reason " + text.reason);

@@ -29,6 +29,7 @@ const std::vector<KindRule>& Kinds() {
       {"make-roster", kMakeRoster, {"dir", "votes"}, {}},
       {"sign-roster", kSignRoster, {"dir"}, {}},
       {"compare-file", kCompareFile, {"file"}, {}},
+      {"init-token", kInitToken, {"dir", "config"}, {}},
       {"first-boot", kFirstBoot, {"dir", "config"}, {}},
       {"propose", kPropose, {"as", "operation", "reason"}, {"keyring"}},
       {"principal", kPrincipal, {"as", "change", "name", "reason"}, {"role", "cert", "ssh-key", "proof", "votes"}},

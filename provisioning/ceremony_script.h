@@ -21,6 +21,7 @@ enum class StepKind : std::uint8_t {
   kMakeRoster,   // {dir, votes, members}: writes roster.txt for a first boot
   kSignRoster,   // {dir, by}: NAME.sig beside roster.txt
   kCompareFile,  // {file} [by]: its fingerprint is read aloud
+  kInitToken,    // {dir, config}: strongroom-tokend --init-token --roster
   kFirstBoot,    // {dir, config}: strongroomd --first-boot
   kPropose,      // {as, operation, reason} [keyring, params]
   kPrincipal,    // {as, change (add, revoke), name, reason} [role, cert, ssh-key, proof, votes]

@@ -12,6 +12,7 @@
 #include <iostream>
 #include <system_error>
 
+#include "crypto/text_rules.h"
 #include "provisioning/next_steps.h"
 
 namespace strongroom::provisioning {
@@ -51,7 +52,8 @@ Result<boost::json::value> AskAll(const CliSession& session, const std::string& 
 
 namespace {
 void PrintError(const Error& error) {
-  std::cerr << "strongroom: " << error.Line() << "\n";
+  // The line may have what a server or an export has written.
+  std::cerr << "strongroom: " << crypto::Printable(error.Line(), true) << "\n";
   std::cerr << "next: " << NextStep(error) << "\n";
 }
 }  // namespace

@@ -22,9 +22,9 @@ Result<std::string> Up(const std::string& directory, unsigned short port, unsign
   if (!complete) TRY(dev.MakeIdentity());
   bool started_tokend = false, started_daemon = false;
   const auto started = [&]() -> Result<bool> {
+    if (blank && !dev.HasLedger()) return false;
     TRY_ASSIGN(started_tokend, dev.EnsureDaemon("strongroom-tokend", "tokend.pid", "log/tokend.log"));
     TRY(StartFurtherTokens(dev));
-    if (blank && !dev.HasLedger()) return false;
     if (!complete && !blank && dev.RunningPid("strongroomd", "strongroomd.pid") < 0) TRY(dev.FirstBoot());
     TRY_ASSIGN(started_daemon, dev.EnsureDaemon("strongroomd", "strongroomd.pid", "log/strongroomd.log"));
     return dev.AwaitReady();
@@ -38,7 +38,8 @@ Result<std::string> Up(const std::string& directory, unsigned short port, unsign
   }
   if (blank) {
     if (!*started)
-      std::cerr << "blank: it has certificates, SSH keys and a token, and waits for its first boot\n"
+      std::cerr << "blank: it has certificates and SSH keys, and waits for its first boot, which makes its token and "
+                   "its roster\n"
                    "next: strongroom ceremony run first-boot.toml; see docs/ceremonies.md\n";
     else
       TRY(dev.WriteVerifierKey());

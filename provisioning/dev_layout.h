@@ -90,6 +90,9 @@ inline void Pause(int milliseconds) { (void)poll(nullptr, 0, milliseconds); }
 /// thread-safe; one process at a time holds its Lock.
 class DevAppliance {
  public:
+  /// In names one by its folder, which need not be there. kInvalid for a path that cannot be used; kForbidden
+  /// (directory-not-yours) for a folder that is somebody else's, a link, or no folder: whoever owns it owns what is
+  /// made in it.
   static Result<DevAppliance> In(const std::string& directory) {
     std::error_code error;
     const auto absolute = std::filesystem::absolute(directory, error).lexically_normal();
@@ -103,6 +106,9 @@ class DevAppliance {
     if (text.size() + std::string_view("/token/tokend.sock").size() > kMaxSocketPath)
       return Invalid("the directory's path is longer than " + std::to_string(kMaxSocketPath - 18) +
                      " bytes, too long for the socket in it: use a shorter one");
+    if (struct stat found{}; lstat(text.c_str(), &found) == 0 && (!S_ISDIR(found.st_mode) || found.st_uid != geteuid()))
+      return Forbidden(text + " is not a folder of the user that runs this: a link, or somebody else's",
+                       "directory-not-yours");
     return DevAppliance(text);
   }
 
@@ -149,7 +155,8 @@ class DevAppliance {
                      "dev up has made everything here; what goes missing from now on is not made anew\n", 0600);
   }
 
-  // Only an empty directory, or one that an earlier run has begun, is used.
+  // Only an empty directory, or one that an earlier run has begun, is used. It is closed to everybody else before it is
+  // searched for what others have planted, so that nobody plants anything behind the look.
   Result<void> CheckOurs() const {
     constexpr std::array<std::string_view, 18> kOurs = {
         "ca.pem",     "ca.key",      "server.pem", "server.key", "clients",         "approvers",
@@ -163,6 +170,16 @@ class DevAppliance {
         return Conflict(Path(entry.path().filename().string()) + " is not ours: give dev up an empty directory",
                         "directory-in-use");
     }
+    std::filesystem::permissions(dir_, std::filesystem::perms::owner_all, error);
+    if (!std::filesystem::exists(dir_, error)) return {};
+    for (auto at = std::filesystem::recursive_directory_iterator(dir_, error);
+         !error && at != std::filesystem::recursive_directory_iterator(); at.increment(error)) {
+      struct stat found {};
+      const auto& path = at->path();
+      if (lstat(path.c_str(), &found) == 0 && (S_ISLNK(found.st_mode) || found.st_uid != geteuid()))
+        return Forbidden(path.string() + " is a link or somebody else's: dev up uses neither", "directory-not-yours");
+    }
+    if (error) return Io("cannot read " + dir_.string() + ": " + error.message());
     return {};
   }
 
@@ -216,14 +233,19 @@ class DevAppliance {
                     "directories.tokendir = " + Path("token/tokens") +
                         "\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
                     0600));
-    TRY_ASSIGN(const auto made,
-               RunProcess({Program("strongroom-tokend"), "--config", Path("strongroom.toml"), "--init-token"}));
+    // A blank one's token is initialised in its first-boot ceremony, once there is a roster.
+    if (IsBlank() && !HasLedger()) return {};
+    if (IsBlank()) return WriteText(Path("token/made"), "the KEK token was initialised by a ceremony\n", 0600);
+    // Whose token it is for good: the roster that it obeys from its first moment on.
+    const auto roster = Path("roster/roster.txt");
+    TRY_ASSIGN(const auto made, RunProcess({Program("strongroom-tokend"), "--config", Path("strongroom.toml"),
+                                            "--init-token", "--roster", roster}));
     if (made.status != 0) {
       // A token that is there already was made by a run that was cut off right after, perhaps before its last key.
       if (made.err.find("token-exists") == std::string::npos)
         return Io("the token was not made: " + LastLine(made.err));
       TRY_ASSIGN(const auto key, RunProcess({Program("strongroom-tokend"), "--config", Path("strongroom.toml"),
-                                             "--make-checkpoint-key"}));
+                                             "--make-checkpoint-key", "--roster", roster}));
       if (key.status != 0 && key.err.find("key-exists") == std::string::npos)
         return Io("the checkpoint key was not made: " + LastLine(key.err));
     }

@@ -47,9 +47,18 @@ Result<void> MakeFiles(const DevAppliance& dev, const std::string& name, const P
 
 Result<std::string> MakeToken(const DevAppliance& dev, const Places& at) {
   const auto run = [&](const char* what) {
-    return RunProcess({dev.Program("strongroom-tokend"), "--config", dev.Path(at.In("strongroom-tokend.toml")), what});
+    std::vector<std::string> command = {dev.Program("strongroom-tokend"), "--config",
+                                        dev.Path(at.In("strongroom-tokend.toml")), what};
+    if (what != std::string_view("--show-token"))
+      command.insert(command.end(), {"--roster", dev.Path(at.In("roster"))});
+    return RunProcess(command);
   };
   if (!fs::exists(dev.Path(at.In("made")))) {
+    // It obeys the roster that is in force when it is made.
+    TRY_ASSIGN(const auto client, dev.ClientFor("auditor-1"));
+    TRY_ASSIGN(const auto answer, client->Call("GET", "/v1/roster"));
+    TRY_ASSIGN(const auto roster, netapi::ParseAnswer(answer));
+    TRY(WriteText(dev.Path(at.In("roster")), TextOf(roster, "text"), 0644));
     TRY_ASSIGN(const auto made, run("--init-token"));
     if (made.status != 0) {
       // A run that was cut off may have left it without its last key.

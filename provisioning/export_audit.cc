@@ -6,7 +6,8 @@
 #include <set>
 
 #include "appliance/ledger_decisions.h"
-#include "provisioning/control_audit.h"
+#include "provisioning/control_files.h"
+#include "provisioning/findings.h"
 
 namespace strongroom::provisioning {
 namespace {
@@ -150,7 +151,7 @@ Result<void> JudgeHead(const std::string& folder, bool control, const crypto::Ch
 }  // namespace
 
 Result<std::map<std::string, std::string>> ReplayExport(const std::string& folder, const crypto::NoteKey& key) {
-  ControlAudit auditor;
+  ControlFiles auditor;
   std::set<std::string> files;
   TRY(ledger::VerifyLogFolder(
       folder, "control", KeysFollowing(folder, key),
@@ -163,14 +164,17 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                           const std::vector<std::string>& archives) {
   if (!fs::is_directory(folder)) return Integrity("there is no export in " + folder, "file-missing");
   Audit audit;
-  ControlAudit auditor;
+  ControlFiles auditor;
   std::set<std::string> files = {"README.txt"};
   const auto keys = KeysFollowing(folder, key);
   TRY_ASSIGN(const auto control, ledger::VerifyLogFolder(
                                      folder, "control", keys,
-                                     [&](std::uint64_t index, ByteView raw) {
+                                     [&](std::uint64_t index, ByteView raw) -> Result<void> {
                                        if (progress) progress("control", index);
-                                       return auditor.Take(index, raw);
+                                       TRY(auditor.Take(index, raw));
+                                       TRY_ASSIGN(const auto entry, ledger::DecodeControl(raw));
+                                       TakeFindings(index, entry, auditor.state(), audit.findings);
+                                       return {};
                                      },
                                      files));
   TRY(auditor.Finish());
@@ -218,6 +222,7 @@ Result<Audit> AuditExport(const std::string& folder, const crypto::NoteKey& key,
                    if (last != 0 && entry->time - last > kSilence && ++audit.silences <= kMaxGaps)
                      audit.gaps.push_back("from " + FormatTime(last) + " to " + FormatTime(entry->time));
                    last = entry->time;
+                   if (auto backup = ledger::BackupIn(index, *entry)) audit.backup = backup;
                    return TakeUse(state, *entry, auditor.last(), uses);
                  },
                  files, &evidence_roots, archived));

@@ -3,10 +3,12 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "crypto/note.h"
+#include "ledger/evidence_entry.h"
 #include "ledger/log_folder.h"
 
 namespace strongroom::provisioning {
@@ -24,7 +26,9 @@ struct Audit {
   std::uint64_t silences = 0;     // how many there are
   std::uint64_t archived = 0;     // evidence entries before this are kept elsewhere, by votes
   std::uint64_t unread = 0;       // how many of them were found nowhere: their hashes alone were verified
-  std::string last;               // time of the last evidence entry: since then nothing is known
+  std::optional<ledger::BackedUp> backup;  // what the last backup before these heads holds of the inventory (L15)
+  std::vector<std::string> findings;       // what verifies and would be let in no more (findings.h), the first thousand
+  std::string last;                        // time of the last evidence entry: since then nothing is known
 };
 
 /// AuditExport verifies everything in the folder but README.txt. `key` may be any checkpoint key that the log names;

@@ -10,6 +10,7 @@
 #include <iostream>
 
 #include "crypto/spoken.h"
+#include "crypto/text_rules.h"
 #include "provisioning/process.h"
 #include "provisioning/table.h"
 
@@ -73,13 +74,27 @@ void PrintPolicy(const bj::value& policy) {
   std::cout << "\n";
 }
 
+// A proposal's text as it may go to a terminal, and whether it is what may be signed: what is not canonical, or another
+// text than the one with this id, is a server's word and nothing more.
+std::string ShownText(const bj::value& p) { return crypto::Printable(TextOf(p, "text"), true); }
+Result<void> CheckText(const bj::value& p, const std::string& id) {
+  const auto text = TextOf(p, "text");
+  TRY_ASSIGN(const auto parsed, crypto::ProposalText::Parse(text));
+  TRY(parsed.CheckReadable());
+  if (crypto::ProposalId(text) != id)
+    return Integrity("the server sent another text than the one with this id", "text-mismatch");
+  return {};
+}
+
 void PrintProposal(const bj::value& p) {
   std::cout << "id:         " << TextOf(p, "id") << "\nstate:      " << TextOf(p, "state")
             << "\napprovals:  " << NamesOf(p, "approvals") << " (" << TextOf(p, "needed")
             << " needed)\nrejections: " << NamesOf(p, "rejections")
             << "\nspoken:     " << crypto::SpokenFingerprint(crypto::Sha256(AsBytes(TextOf(p, "text")))) << "\n";
   if (p.get_object().contains("outcome")) std::cout << "outcome:    " << TextOf(p, "outcome") << "\n";
-  std::cout << "\n" << TextOf(p, "text");
+  std::cout << "\n" << ShownText(p);
+  if (const auto good = CheckText(p, TextOf(p, "id")); !good)
+    std::cerr << "strongroom: NOT TO BE SIGNED: " << crypto::Printable(good.error().detail) << "\n";
 }
 
 void PrintToken(const bj::value& token) {
@@ -176,8 +191,8 @@ int Propose(const CliSession& session, const ProposeOptions& options) {
   const auto client = session.Connect();
   if (!client) return Fail(client.error());
   return PrintAnswer(session, FileProposal(**client, options), [](const bj::value& p) {
-    std::cout << TextOf(p, "id") << "\n";
-    std::cout << "\n" << TextOf(p, "text");
+    std::cout << crypto::Printable(TextOf(p, "id")) << "\n";
+    std::cout << "\n" << ShownText(p);
     std::cerr << "next: " << TextOf(p, "needed") << " custodians run strongroom approve " << TextOf(p, "id")
               << " --key FILE, then strongroom execute " << TextOf(p, "id") << "\n";
   });
@@ -199,6 +214,8 @@ int ListProposals(const CliSession& session) {
 int ShowProposal(const CliSession& session, const std::string& id, bool text_only) {
   const auto answer = session.Ask("GET", "/v1/proposals/" + id);
   if (answer && text_only && !session.json) {
+    // It goes into a file and is signed by hand: what nobody may sign is not given out as if it were.
+    if (const auto good = CheckText(*answer, id); !good) return Fail(good.error());
     std::cout << TextOf(*answer, "text");
     return kExitDone;
   }
@@ -225,9 +242,7 @@ Result<bj::value> Vote(const CliSession& session, const VoteOptions& options) {
   TRY_ASSIGN(const auto proposal, netapi::ParseAnswer(answer));
   const auto text = TextOf(proposal, "text");
   // What is signed is judged here, not taken on the server's word.
-  TRY(crypto::ProposalText::Parse(text));
-  if (crypto::ProposalId(text) != options.id)
-    return Integrity("the server sent another text than the one with this id: not signed", "text-mismatch");
+  TRY(CheckText(proposal, options.id));
   std::cerr << text << "verdict: " << crypto::ToString(options.verdict) << "\n";
   std::cerr << "fingerprint of the text: " << crypto::SpokenFingerprint(crypto::Sha256(AsBytes(text))) << "\n";
   TRY(Confirm(options));

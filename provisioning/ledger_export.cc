@@ -11,6 +11,7 @@
 #include <iostream>
 
 #include "crypto/quorum.h"
+#include "crypto/text_rules.h"
 #include "netapi/keyring_json.h"
 #include "provisioning/export_audit.h"
 #include "provisioning/progress.h"
@@ -103,7 +104,8 @@ Result<std::string> CheckpointKey(const CliSession& session) {
 
 }  // namespace
 
-Result<bj::object> WriteExport(const CliSession& session, const std::string& to) {
+Result<bj::object> WriteExport(const CliSession& session, const std::string& to,
+                               std::optional<ledger::BackedUp>* backup) {
   const fs::path directory(to);
   std::error_code error;
   if (fs::exists(directory) && !fs::is_empty(directory, error))
@@ -122,7 +124,8 @@ Result<bj::object> WriteExport(const CliSession& session, const std::string& to)
   TRY_ASSIGN(const auto vkey, crypto::NoteKey::Parse(key));
   TRY_ASSIGN(const auto derived, ReplayExport(directory.string(), vkey));
   for (const auto& [name, content] : derived) TRY(WriteFile(directory / name, content));
-  TRY(AuditExport(directory.string(), vkey, {}));
+  TRY_ASSIGN(const auto audit, AuditExport(directory.string(), vkey, {}));
+  if (backup != nullptr) *backup = audit.backup;
   return bj::object{{"dir", directory.string()}, {"control", control}, {"evidence", evidence}, {"vkey", key}};
 }
 
@@ -163,6 +166,8 @@ int VerifyExport(const CliSession& session, const std::string& directory, const 
     for (const auto& gap : audit->gaps) gaps.push_back(bj::string(gap));
     bj::array lost;
     for (const auto& line : audit->lost) lost.push_back(bj::string(line));
+    bj::array findings;
+    for (const auto& line : audit->findings) findings.push_back(bj::string(line));
     PrintJson(bj::object{{"verified", true},
                          {"instance", audit->instance},
                          {"control", audit->control},
@@ -171,6 +176,7 @@ int VerifyExport(const CliSession& session, const std::string& directory, const 
                          {"executions", audit->executions},
                          {"epoch", audit->epoch},
                          {"lost", std::move(lost)},
+                         {"findings", std::move(findings)},
                          {"checkpoint_keys", audit->keys},
                          {"archived", audit->archived},
                          {"unread", audit->unread},
@@ -184,7 +190,8 @@ int VerifyExport(const CliSession& session, const std::string& directory, const 
             << " entries, the last of " << audit->last << "\n";
   if (audit->epoch > 1) std::cout << "  epoch     " << audit->epoch << ", after restores\n";
   if (audit->keys > 1) std::cout << "  keys      " << audit->keys << " have signed, each named by the one before it\n";
-  for (const auto& line : audit->lost) std::cout << "  LOST      " << line << "\n";
+  for (const auto& line : audit->lost) std::cout << "  LOST      " << crypto::Printable(line) << "\n";
+  for (const auto& line : audit->findings) std::cout << "  FINDING   " << crypto::Printable(line) << "\n";
   if (audit->archived > 0)
     std::cout << "  archived  evidence before entry " << audit->archived
               << (audit->unread == 0 ? ", read from its archive"

@@ -4,12 +4,15 @@
 #include <boost/json/object.hpp>
 
 #include "crypto/note.h"
+#include "ledger/evidence_entry.h"
 #include "provisioning/cli_session.h"
 
 namespace strongroom::provisioning {
 
-/// WriteExport does what ExportLedger does; yields dir, control and evidence sizes, vkey.
-Result<boost::json::object> WriteExport(const CliSession& session, const std::string& directory);
+/// WriteExport does what ExportLedger does; yields dir, control and evidence sizes, vkey. `backup` is told what the
+/// last backup before the exported heads holds of the inventory.
+Result<boost::json::object> WriteExport(const CliSession& session, const std::string& directory,
+                                        std::optional<ledger::BackedUp>* backup = nullptr);
 /// KeyFrom reads a verifier key from a file, or takes it as the text itself.
 Result<crypto::NoteKey> KeyFrom(const std::string& key);
 

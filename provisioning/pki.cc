@@ -10,6 +10,7 @@
 #include <functional>
 
 #include "crypto/base/freer.h"
+#include "crypto/spki.h"
 
 namespace strongroom::provisioning {
 namespace {
@@ -148,7 +149,7 @@ Result<crypto::Digest> CertificateSpki(const std::string& path) {
   unsigned char* der = nullptr;
   const int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate.get()), &der);
   if (size <= 0) return Io("the certificate " + path + " has no key");
-  const auto digest = crypto::Sha256(ByteView(der, static_cast<std::size_t>(size)));
+  const auto digest = crypto::SpkiDigest(ByteView(der, static_cast<std::size_t>(size)));
   OPENSSL_free(der);
   return digest;
 }

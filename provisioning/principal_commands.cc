@@ -217,7 +217,8 @@ Result<void> MakeFirstRoster(const std::string& directory, std::uint64_t votes,
     parts.principals.push_back(std::move(principal));
   }
   const auto text = crypto::RosterText(crypto::RandomArray<16>(), 1, "none", std::move(parts));
-  TRY(crypto::Roster::Parse(text));
+  TRY_ASSIGN(const auto roster, crypto::Roster::Parse(text));
+  TRY(roster.CheckKeys());
   std::error_code error;
   std::filesystem::create_directories(directory, error);
   const auto file = directory + "/roster.txt";

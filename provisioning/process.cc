@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,13 +32,41 @@ Result<Pipe> MakePipe() {
   return Pipe{UniqueFd(ends[0]), UniqueFd(ends[1])};
 }
 
-[[noreturn]] void Exec(const std::vector<std::string>& arguments) {
+std::vector<char*> ArgvOf(const std::vector<std::string>& arguments) {
   std::vector<char*> argv;
   argv.reserve(arguments.size() + 1);
   for (const auto& a : arguments) argv.push_back(const_cast<char*>(a.c_str()));
   argv.push_back(nullptr);
+  return argv;
+}
+
+[[noreturn]] void Exec(const std::vector<std::string>& arguments) {
+  const auto argv = ArgvOf(arguments);
   (void)execvp(argv[0], argv.data());
   _exit(127);
+}
+
+// Not fork: beside a running call of a PKCS#11 module that locks in its atfork handlers a fork waits for ever.
+Result<pid_t> Spawn(const std::vector<std::string>& arguments, int in, int out, int err) {
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attributes;
+  sigset_t none;
+  sigemptyset(&none);
+  (void)posix_spawn_file_actions_init(&actions);
+  (void)posix_spawnattr_init(&attributes);
+  (void)posix_spawnattr_setsigmask(&attributes, &none);
+  (void)posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+  const std::array<int, 3> ends = {in, out, err};
+  int failed = 0;
+  for (int fd = 0; fd < 3 && failed == 0; ++fd)
+    failed = posix_spawn_file_actions_adddup2(&actions, ends[static_cast<std::size_t>(fd)], fd);
+  const auto argv = ArgvOf(arguments);
+  pid_t pid = -1;
+  if (failed == 0) failed = posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(), environ);
+  (void)posix_spawn_file_actions_destroy(&actions);
+  (void)posix_spawnattr_destroy(&attributes);
+  if (failed != 0) return Io("cannot run " + arguments.front() + ": is it installed?");
+  return pid;
 }
 
 void UnblockSignals() {
@@ -52,13 +81,7 @@ Result<ProcessOutcome> RunProcess(const std::vector<std::string>& arguments, con
   TRY_ASSIGN(auto in, MakePipe());
   TRY_ASSIGN(auto out, MakePipe());
   TRY_ASSIGN(auto err, MakePipe());
-  const pid_t pid = fork();
-  if (pid < 0) return Io("cannot start " + arguments.front());
-  if (pid == 0) {
-    UnblockSignals();
-    if (dup2(in.read.get(), 0) < 0 || dup2(out.write.get(), 1) < 0 || dup2(err.write.get(), 2) < 0) _exit(127);
-    Exec(arguments);
-  }
+  TRY_ASSIGN(const pid_t pid, Spawn(arguments, in.read.get(), out.write.get(), err.write.get()));
   in.read.Reset();
   out.write.Reset();
   err.write.Reset();

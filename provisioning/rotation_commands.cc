@@ -208,10 +208,11 @@ int ListDeks(const CliSession& session, const DekOptions& options) {
   if (options.quarantined) query += "&quarantined=1";
   if (!options.data.ndjson) {
     return PrintAnswer(session, AskAll(session, target, query), [](const bj::value& list) {
-      std::vector<std::vector<std::string>> rows = {{"ID", "VERSION", "STORED", "QUARANTINE"}};
+      std::vector<std::vector<std::string>> rows = {{"ID", "VERSION", "STORED", "QUARANTINE", "OWNER"}};
       for (const auto& dek : Array(list, "items"))
         rows.push_back({TextOf(dek, "id"), TextOf(dek, "kek_version"), TextOf(dek, "stored"),
-                        dek.get_object().contains("quarantine") ? TextOf(dek, "quarantine") : "-"});
+                        dek.get_object().contains("quarantine") ? TextOf(dek, "quarantine") : "-",
+                        dek.get_object().contains("owner") ? TextOf(dek, "owner") : "-"});
       PrintTable(rows);
     });
   }

@@ -181,7 +181,8 @@ void AddGovernance(CLI::App& app, Arguments& a, Command& run) {
     });
   };
   add_vote("approve", "show a proposal's text, sign it, submit the vote", crypto::Verdict::kApprove);
-  add_vote("reject", "the same with verdict reject; one rejection is final", crypto::Verdict::kReject);
+  add_vote("reject", "the same with verdict reject; one rejection is final but for roster, emergency and recovery",
+           crypto::Verdict::kReject);
   auto* execute = app.add_subcommand("execute", "run an approved proposal, once, and wait for the outcome");
   execute->add_option("id", a.id, "the proposal's id")->required();
   execute->callback([&] { run = [&] { return Execute(a.session, a.id); }; });
@@ -387,6 +388,10 @@ void AddBackup(CLI::App& app, Arguments& a, Command& run) {
                       "the folder of an export that has archived evidence; any number");
   restore->add_option("--vkey", a.restore.key,
                       "the checkpoint key, a file or the text itself; default DIR/ledger.vkey");
+  restore->add_flag(
+      "--unbound-inventory", a.restore.unbound,
+      "take the inventory as it is, though its log does not prove it: wrapped DEKs may have been dropped, "
+      "swapped, added or put back to an older state; the restored log says that this was done");
   restore->callback([&] { run = [&] { return Restore(a.session, a.restore); }; });
 }
 

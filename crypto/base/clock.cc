@@ -5,13 +5,34 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <fstream>
+
+#include "crypto/base/bytes.h"
 
 namespace strongroom {
 
-Millis Clock::Steady() const {
-  timespec boot{};
-  (void)clock_gettime(CLOCK_BOOTTIME, &boot);
-  return static_cast<Millis>(boot.tv_sec) * 1000 + boot.tv_nsec / 1'000'000;
+namespace {
+Millis ReadClock(clockid_t id) {
+  timespec time{};
+  (void)clock_gettime(id, &time);
+  return static_cast<Millis>(time.tv_sec) * 1000 + time.tv_nsec / 1'000'000;
+}
+}  // namespace
+
+Millis Clock::Steady() const { return ReadClock(CLOCK_BOOTTIME); }
+
+Millis Clock::Watched() const { return ReadClock(CLOCK_MONOTONIC); }
+
+std::array<std::uint8_t, 16> Clock::BootId() const {
+  // One text of the machine's for as long as it runs: read once.
+  static const auto id = [] {
+    std::ifstream file("/proc/sys/kernel/random/boot_id");
+    std::string text;
+    (void)std::getline(file, text);
+    std::erase(text, '-');
+    return FromHexArray<16>(text).value_or(std::array<std::uint8_t, 16>{});
+  }();
+  return id;
 }
 
 Millis SystemClock::Now() const {

@@ -1,4 +1,5 @@
 #pragma once
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -19,6 +20,10 @@ class Clock {
   virtual Millis Host() const { return Now(); }
   /// Steady is milliseconds since the machine's start, counted through suspend, whatever its clock is set to.
   virtual Millis Steady() const;
+  /// Watched is milliseconds that this process could have watched go by: as Steady, but not counted in suspend.
+  virtual Millis Watched() const;
+  /// BootId names this start of the machine: 16 random bytes of the kernel's, zeros where it has none.
+  virtual std::array<std::uint8_t, 16> BootId() const;
   /// Fault says for a person why the time cannot be relied on; empty when it can.
   virtual std::string Fault() const { return {}; }
   /// Accept relies on the host's clock again: a quorum has said so.

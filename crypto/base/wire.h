@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "crypto/base/bytes.h"
 
@@ -13,6 +14,8 @@ namespace strongroom {
 template <class Buffer>
 class BasicWireWriter {
  public:
+  BasicWireWriter() = default;
+  explicit BasicWireWriter(Buffer buffer) : out_(std::move(buffer)) {}
   void U8(std::uint8_t v) { out_.push_back(v); }
   void U16(std::uint16_t v) {
     U8(static_cast<std::uint8_t>(v >> 8));

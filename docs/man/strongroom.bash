@@ -81,7 +81,7 @@ _strongroom() {
     'ledger prove') words='--help' ;;
     'ledger rebuild') words='--help --data --without-journal' ;;
     'backup') words='--help --out' ;;
-    'restore') words='--help --in --dir --archive --vkey' ;;
+    'restore') words='--help --in --dir --archive --vkey --unbound-inventory' ;;
     'man') words='--help' ;;
     'completion') words='--help' ;;
   esac

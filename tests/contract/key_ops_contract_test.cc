@@ -7,12 +7,11 @@ namespace {
 
 TEST_P(KeyOpsContract, AWrongContextBlobOrKeyIsTheOneAnswer) {
   for (const auto suite : {Suite::kKwp, Suite::kGcm}) {
-    const auto key = MakeKey(suite, suite == Suite::kKwp ? 1 : 2);
-    const auto other = MakeKey(suite, suite == Suite::kKwp ? 3 : 4);
+    const auto key = MakeKey(suite, suite == Suite::kKwp ? 1 : 3);
+    const auto other = MakeKey(suite, suite == Suite::kKwp ? 2 : 4);
     const auto wrapped = One(WrapOp{key, Dek(32), context_});
     ASSERT_TRUE(wrapped) << wrapped.error().Line();
-    EXPECT_EQ(One(UnwrapOp{key, wrapped->blob, crypto::Sha256(AsBytes("other")), {}}).error().code,
-              Code::kUnwrapFailed);
+    EXPECT_EQ(One(UnwrapOp{key, wrapped->blob, Bound("other"), {}}).error().code, Code::kUnwrapFailed);
     EXPECT_EQ(One(UnwrapOp{other, wrapped->blob, context_, {}}).error().code, Code::kUnwrapFailed);
     EXPECT_EQ(One(RewrapOp{other, key, wrapped->blob}).error().code, Code::kUnwrapFailed);
     for (std::size_t i = 0; i < wrapped->blob.size(); ++i) {
@@ -64,8 +63,34 @@ TEST_P(KeyOpsContract, K6_RewrapCarriesDekAndContextBetweenAllSuites) {
       const auto opened = One(UnwrapOp{to, moved->blob, context_, {}});
       ASSERT_TRUE(opened) << opened.error().Line();
       EXPECT_TRUE(Same(opened->plaintext, Dek(40)));
-      EXPECT_EQ(One(UnwrapOp{to, moved->blob, crypto::Sha256(AsBytes("x")), {}}).error().code, Code::kUnwrapFailed);
+      EXPECT_EQ(One(UnwrapOp{to, moved->blob, Bound("x"), {}}).error().code, Code::kUnwrapFailed);
     }
+}
+
+// K11: is there an operation that moves a DEK from one keyring to another? A front end that was taken over would move
+// it to a keyring whose wrapped DEKs show their context.
+TEST_P(KeyOpsContract, K11_ADekStaysInItsKeyring) {
+  const auto home = ring_;
+  const KeyRef from[] = {MakeKey(Suite::kKwp, 1), MakeKey(Suite::kGcm, 2)};
+  ring_ = crypto::RandomArray<16>();
+  std::vector<KeyRef> abroad;
+  for (const auto suite : {Suite::kKwp, Suite::kGcm}) {
+    const auto version = suite == Suite::kKwp ? 1U : 2U;
+    abroad.push_back(Ref(ring_, version, suite));
+    ASSERT_TRUE(ops().Generate(Quorum().Grant(ring_, version, suite, token_, "abroad"),
+                               {abroad.back(), KekLabel("abroad", version)}));
+  }
+  ASSERT_NE(home, ring_);
+  for (const auto& key : from) {
+    const auto wrapped = One(WrapOp{key, Dek(32), context_});
+    ASSERT_TRUE(wrapped) << wrapped.error().Line();
+    for (const auto& to : abroad) {
+      const auto moved = One(RewrapOp{key, to, wrapped->blob});
+      EXPECT_EQ(moved ? "moved" : moved.error().Slug(), "other-keyring");
+      const auto both = One(UnwrapOp{key, wrapped->blob, context_, to});
+      EXPECT_EQ(both ? "opened" : both.error().Slug(), "other-keyring");
+    }
+  }
 }
 
 TEST_P(KeyOpsContract, UnwrapCanRewrapInTheSameCall) {
@@ -107,6 +132,47 @@ TEST_P(KeyOpsContract, AMissingKeyOrForeignTokenIsNotFound) {
   const auto found = ops().Find(absent.key);
   ASSERT_TRUE(found);
   EXPECT_FALSE(*found);
+}
+
+// P11, K12: does a caller who names a KEK with another suite than its own cost anybody anything, whether its handle is
+// known or not?
+TEST_P(KeyOpsContract, P11_AKeyIsUsedAsWhatItIsAndNothingElse) {
+  const KeyRef keys[] = {MakeKey(Suite::kKwp, 1), MakeKey(Suite::kGcm, 2)};
+  for (const bool known : {false, true})
+    for (const auto& key : keys) {
+      auto other = key;
+      other.suite = key.suite == Suite::kKwp ? Suite::kGcm : Suite::kKwp;
+      const auto slug = [](const Result<KeyOpOutput>& result) {
+        return result ? std::string("done") : std::string(result.error().Slug());
+      };
+      EXPECT_EQ(slug(One(WrapOp{other, Dek(32), context_})), "key-suite") << known;
+      EXPECT_EQ(slug(One(DataKeyOp{other, 32, context_, true})), "key-suite") << known;
+      EXPECT_EQ(slug(One(UnwrapOp{other, Bytes(96, 1), context_, {}})), "key-suite") << known;
+      EXPECT_EQ(slug(One(RewrapOp{other, other, Bytes(96, 1)})), "key-suite") << known;
+      const auto wrapped = One(WrapOp{key, Dek(32), context_});
+      ASSERT_TRUE(wrapped) << wrapped.error().Line();
+      EXPECT_EQ(slug(One(UnwrapOp{key, wrapped->blob, context_, other})), "key-suite") << known;
+      EXPECT_EQ(slug(One(RewrapOp{key, other, wrapped->blob})), "key-suite") << known;
+      EXPECT_TRUE(One(UnwrapOp{key, wrapped->blob, context_, {}}));
+    }
+}
+
+// K11: is a digest, as every wrapped DEK of suite gcm shows one, worth as much as what it is of?
+TEST_P(KeyOpsContract, K11_ADigestOpensNothing) {
+  const auto key = MakeKey(Suite::kGcm);
+  const auto wrapped = One(WrapOp{key, Dek(32), context_});
+  ASSERT_TRUE(wrapped) << wrapped.error().Line();
+  const ByteView digest = ByteView(wrapped->blob).first(32);
+  ASSERT_TRUE(EqualConstantTime(digest, *DigestOf(context_))) << "the blob shows it";
+  auto context = context_;
+  context.aad.assign(digest.begin(), digest.end());
+  EXPECT_EQ(One(UnwrapOp{key, wrapped->blob, context, {}}).error().code, Code::kUnwrapFailed);
+  context = context_;
+  context.keyring[0] ^= 1;
+  EXPECT_EQ(One(UnwrapOp{key, wrapped->blob, context, {}}).error().code, Code::kUnwrapFailed);
+  context = context_;
+  context.aad.resize(crypto::kMaxAadBytes + 1);
+  EXPECT_EQ(One(UnwrapOp{key, wrapped->blob, context, {}}).error().code, Code::kInvalid);
 }
 
 TEST_P(KeyOpsContract, OneFailureOfABatchFailsOnlyItself) {

@@ -15,6 +15,7 @@
 #include "hsm/remote_key_ops.h"
 #include "hsm/token_key_ops.h"
 #include "tests/fakes/fake_key_ops.h"
+#include "tests/support/hostile_module.h"
 #include "tests/support/quorum_fixture.h"
 #include "tests/support/softhsm_fixture.h"
 #include "tests/support/world.h"
@@ -29,6 +30,7 @@ class ContractClock final : public Clock {
  public:
   Millis Now() const override { return SystemClock().Now() + Offset() + Step(); }
   Millis Steady() const override { return SystemClock().Steady() + Offset(); }
+  Millis Watched() const override { return SystemClock().Watched() + Offset(); }
   /// Offset is time that passes: both clocks see it. Step is what the host's clock alone is set by.
   static std::atomic<Millis>& Offset() {
     static std::atomic<Millis> offset{0};
@@ -50,6 +52,8 @@ class FakeSubject final : public Subject {
  public:
   FakeSubject() {
     fake_.now = [] { return ContractClock().Now(); };
+    fake_.steady = [] { return ContractClock().Steady(); };
+    fake_.Init(tests::SharedQuorum().roster());
   }
   KeyOps& ops() override { return fake_; }
 
@@ -59,10 +63,17 @@ class FakeSubject final : public Subject {
 
 class TokenSubject final : public Subject {
  public:
-  explicit TokenSubject(unsigned sessions = 1) {
+  /// With a lie, the token is behind a module that tells it (tests/fakes/hostile_pkcs11.cc).
+  explicit TokenSubject(unsigned sessions = 1, const std::string& lie = {}) {
     TokenKeyOps::Options options;
     options.sessions = sessions;
-    auto opened = TokenKeyOps::Open(token_.uri(), clock_, std::move(options));
+    auto uri = token_.uri();
+    if (!lie.empty()) {
+      const tests::HostileModule module(token_.dir().path(), STRONGROOM_BIN_DIR);
+      module.Tell(lie);
+      uri = *TokenUri::Parse(token_.uri_text(module.path()));
+    }
+    auto opened = TokenKeyOps::Open(std::move(uri), clock_, std::move(options));
     if (!opened) {
       ADD_FAILURE() << opened.error().Line();
       return;
@@ -154,8 +165,7 @@ struct Implementation {
 inline void PrintTo(const Implementation& i, std::ostream* out) { *out << i.name; }
 
 inline const QuorumFixture& Quorum() {
-  static const QuorumFixture fixture;
-  return fixture;
+  return tests::SharedQuorum();  // whose roster every subject's root names
 }
 
 class KeyOpsContract : public testing::TestWithParam<Implementation> {
@@ -195,7 +205,8 @@ class KeyOpsContract : public testing::TestWithParam<Implementation> {
   }
 
   crypto::KeyringId ring_ = crypto::RandomArray<16>();
-  crypto::Digest context_ = crypto::Sha256(AsBytes("context"));
+  static Context Bound(std::string_view aad) { return {{1, 2, 3}, {4, 5, 6}, {aad.begin(), aad.end()}}; }
+  const Context context_ = Bound("context");
   std::string token_;
   std::unique_ptr<Subject> subject_;
 };
@@ -203,6 +214,8 @@ class KeyOpsContract : public testing::TestWithParam<Implementation> {
 inline const Implementation kImplementations[] = {
     {"Fake", [] { return std::unique_ptr<Subject>(new FakeSubject()); }},
     {"Token", [] { return std::unique_ptr<Subject>(new TokenSubject()); }},
+    // K12: what PKCS#11 allows a module to do changes no answer.
+    {"OneObjectAFind", [] { return std::unique_ptr<Subject>(new TokenSubject(1, "find-one")); }},
     {"Remote", [] { return std::unique_ptr<Subject>(new RemoteSubject()); }},
     {"Lanes", [] { return std::unique_ptr<Subject>(new RemoteSubject(4)); }},
     {"Pool", [] { return std::unique_ptr<Subject>(new PoolSubject()); }},

@@ -218,7 +218,7 @@ TEST(FirstBootCeremony, Q6_MakesAnApplianceThatItsCustodiansSigned) {
       {"sh", "-c",
        "cd " + where.path() + " && eval \"$(" + program +
            " dev env --dir sr --as operator-1)\" && { for i in 1 2 3 4 5 6 7; do echo yes; done; "
-           "until grep -q 'Start it now' err 2>/dev/null; do sleep 0.05; done; " +
+           "until grep -q 'Start them now' err 2>/dev/null; do sleep 0.05; done; " +
            program + " dev up --dir sr >up.out 2>&1; for i in 1 2 3 4 5 6 7 8; do echo yes; done; } | " + program +
            " ceremony run " + Script("first-boot") +
            " --set dir=first --set config=sr/strongroom.toml --set certificates=sr/clients --set ssh-keys=sr/approvers"

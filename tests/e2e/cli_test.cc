@@ -95,7 +95,7 @@ TEST_F(Cli, VotesMadeByHandWithStockSshKeygen) {
   ASSERT_EQ(proposed.status, 0) << proposed.err;
   const auto id = proposed.out.substr(0, proposed.out.find('\n'));
   const auto text = f().Run("auditor-1", {"proposal", "show", id, "--text"}).out;
-  EXPECT_TRUE(text.starts_with("strongroom proposal v1\n"));
+  EXPECT_TRUE(text.starts_with("strongroom proposal v2\n"));
   for (const std::string custodian : {"custodian-2", "custodian-3"}) {
     const auto signature =
         RunProcess({"ssh-keygen", "-Y", "sign", "-n", "vote@strongroom", "-f", f().Path("approvers/" + custodian)},

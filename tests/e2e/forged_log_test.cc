@@ -11,7 +11,7 @@
 #include "appliance/checkpointer.h"
 #include "crypto/custody.h"
 #include "netapi/keyring_json.h"
-#include "provisioning/control_audit.h"
+#include "provisioning/control_files.h"
 #include "provisioning/export_audit.h"
 #include "provisioning/process.h"
 #include "tests/support/software_signer.h"
@@ -89,9 +89,7 @@ class ForgedLog : public testing::Test {
     for (const auto log : {Log::kControl, Log::kEvidence}) {
       const std::string name = log == Log::kControl ? "control" : "evidence";
       const auto head = w_.ledger->HeadOf(log);
-      Write(folder / name / "checkpoint", SignedNote(log, *crypto::EpochOf(*w_.token.ReadLedgerRecord()) > 0
-                                                              ? *crypto::EpochOf(*w_.token.ReadLedgerRecord())
-                                                              : 1));
+      Write(folder / name / "checkpoint", SignedNote(log, w_.token.ReadLedgerRecord()->epoch));
       for (std::uint64_t first = 0; first < head.size; first += 256) {
         const auto width = std::min<std::uint64_t>(256, head.size - first);
         Write(folder / name / "tile" / ledger::TilePath(0, first / 256, width),
@@ -187,7 +185,7 @@ TEST(ControlAudit, L9_ALogBeginsWithItsRoster) {
       ledger::ClockFrozen{0, "x"},
   };
   for (const auto& body : bodies) {
-    provisioning::ControlAudit audit;
+    provisioning::ControlFiles audit;
     const auto taken = audit.Take(0, ledger::Encode({1, body}));
     ASSERT_FALSE(taken) << ledger::KindName(body);
     EXPECT_EQ(taken.error().Slug(), "log-damaged") << taken.error().Line();
@@ -195,6 +193,110 @@ TEST(ControlAudit, L9_ALogBeginsWithItsRoster) {
     if (!std::holds_alternative<ledger::ClockFrozen>(body) && !std::holds_alternative<ledger::EpochOpened>(body))
       EXPECT_FALSE(appliance::Apply(state, {1, body})) << ledger::KindName(body);
   }
+}
+
+// Q18: what one rejection closes, and what leaves the state, in the eyes of two verifiers that share no code.
+class ForgedClosing : public ForgedLog {
+ protected:
+  std::vector<std::string> Flood(int count) {
+    std::vector<std::string> filed;
+    for (int i = 0; i < count; ++i)
+      filed.push_back(
+          w_.governance->File(By("operator-2"), {"keyring.rotate", "install", {}, "a flood"})->proposal->id);
+    return filed;
+  }
+  crypto::Vote Rejection(const std::string& id, const std::string& custodian) {
+    return World::quorum().Sign(custodian, w_.governance->View(id)->proposal->text, crypto::Verdict::kReject);
+  }
+  void ExpectVerified() {
+    const auto folder = Export();
+    const auto audit = provisioning::AuditExport(folder, Key(), {});
+    EXPECT_TRUE(audit) << audit.error().Line();
+    const auto oracle =
+        provisioning::RunProcess({"python3", std::string(STRONGROOM_SOURCE_DIR) + "/tests/oracle/verify_export.py",
+                                  folder, folder + "/ledger.vkey"});
+    EXPECT_EQ(oracle->status, 0) << oracle->out << oracle->err;
+  }
+};
+
+TEST_F(ForgedClosing, Q18_WhatARejectionClosesVerifies) {
+  const auto filed = Flood(24);
+  ASSERT_TRUE(w_.Approve(filed[17], "custodian-3"));
+  ASSERT_TRUE(w_.Approve(filed[18], "custodian-1"));
+  const auto size = Size();
+  ASSERT_TRUE(w_.governance->Vote(By("operator-1"), filed[20], Rejection(filed[20], "custodian-3")));
+  EXPECT_EQ(Size(), size + 2) << "the rejection, and what goes with it";
+  EXPECT_EQ(w_.governance->View(filed[17])->state, "open");
+  EXPECT_EQ(w_.governance->View(filed[18])->state, "rejected");
+  ExpectVerified();
+}
+
+TEST_F(ForgedClosing, Q18_WhatLeavesTheStateVerifies) {
+  for (int round = 0; round < 3; ++round) {
+    for (const auto& id : Flood(30)) ASSERT_TRUE(w_.governance->Withdraw(id, By("operator-2")));
+    w_.clock.now += 33 * kDay;
+  }
+  ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
+  EXPECT_LT(w_.governance->Snapshot()->proposals.size(), 64U);
+  ExpectVerified();
+}
+
+// In logs of before, one rejection ended a recovery. Such a log stays good: nothing was executed that was rejected.
+TEST_F(ForgedClosing, Q18_ARejectedRecoveryOfBeforeVerifies) {
+  const auto text = *World::quorum().Proposal("clock.accept", "", {}, w_.clock.Now()).Render();
+  const auto id = crypto::ProposalId(text);
+  Record({ledger::ProposalFiled{text},
+          ledger::VoteCast{id, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)}});
+  ExpectVerified();
+}
+
+TEST_F(ForgedClosing, Q18_AClosingBehindNoRejectionIsFound) {
+  const auto filed = Flood(18);
+  const auto size = Size();
+  Record({ledger::ProposalsClosed{filed[0], "custodian-3", {filed[16], filed[17]}}});
+  ExpectFound("closed by nobody", size);
+}
+
+TEST_F(ForgedClosing, Q18_AClosingOfMoreThanTheExcessIsFound) {
+  const auto filed = Flood(18);
+  const auto size = Size();
+  Record({ledger::VoteCast{filed[17], Rejection(filed[17], "custodian-3")},
+          ledger::ProposalsClosed{filed[17], "custodian-3", {filed[15], filed[16]}}});
+  ExpectFound("one of the sixteen closed", size + 1);
+}
+
+TEST_F(ForgedClosing, Q18_AClosingOfAnothersIsFound) {
+  const auto filed = Flood(18);
+  const auto other = *w_.File("keyring.rotate", "install");
+  const auto size = Size();
+  Record({ledger::VoteCast{filed[17], Rejection(filed[17], "custodian-3")},
+          ledger::ProposalsClosed{filed[17], "custodian-3", {filed[16], other}}});
+  ExpectFound("another requester's closed", size + 1);
+}
+
+TEST_F(ForgedClosing, Q18_AClosingInAnothersNameIsFound) {
+  const auto filed = Flood(18);
+  const auto size = Size();
+  Record({ledger::VoteCast{filed[17], Rejection(filed[17], "custodian-3")},
+          ledger::ProposalsClosed{filed[17], "custodian-2", {filed[16]}}});
+  ExpectFound("closed in another's name", size + 1);
+}
+
+TEST_F(ForgedClosing, Q18_WhatIsForgottenTooEarlyIsFound) {
+  (void)Flood(1);
+  const auto size = Size();
+  Record({ledger::ProposalsForgotten{w_.clock.Now() + 30 * kDay}});
+  ExpectFound("an open proposal forgotten", size);
+}
+
+// What was executed and has left the state does not run a second time.
+TEST_F(ForgedClosing, Q18_AForgottenTextIsNotFiledAgain) {
+  const auto filed = Flood(1).front();
+  const auto text = w_.governance->View(filed)->proposal->text;
+  w_.clock.now += 40 * kDay;
+  const auto size = Size();
+  Record({ledger::ProposalsForgotten{w_.clock.Now()}, ledger::ProposalFiled{text}});
+  ExpectFound("filed twice", size + 1);
 }
 
 TEST_F(ForgedLog, Q9_ChangesWithoutVotesAreFound) {
@@ -239,6 +341,9 @@ TEST_F(ForgedLog, Q9_G6_EachForgedEntryIsFound) {
   ASSERT_NE(at, state.proposals.end());
   const auto& settled = *at->second;
   const auto install = state.FindKeyring("install")->id, org_a = state.FindKeyring("org-a")->id;
+  auto asked = state.FindProposal(id)->parsed;
+  asked.requester = "service-1";
+  const auto foreign = *asked.Render();
   struct Forgery {
     const char* what;
     std::vector<ledger::ControlBody> bodies;
@@ -265,6 +370,12 @@ TEST_F(ForgedLog, Q9_G6_EachForgedEntryIsFound) {
       {"a proposal filed twice", {ledger::ProposalFiled{settled.text}}, 0},
       {"a second beginning", {ledger::Genesis{state.roster->text(), {}}}, 0},
       {"a roster without votes", {ledger::RosterAdvanced{2, crypto::Sha256(AsBytes("x"))}}, 0},
+      {"a proposal by a service", {ledger::ProposalFiled{foreign}}, 0},
+      {"withdrawn by somebody else", {ledger::ProposalWithdrawn{id, "operator-2"}}, 0},
+      {"withdrawn by nobody", {ledger::ProposalWithdrawn{id, "\xff\xfe"}}, 0},
+      {"executed by a service", {ledger::ProposalConsumed{id, "service-1"}}, 0},
+      {"a ceremony that nobody recorded", {ledger::CeremonyRecorded{"c", "s", "{}", "m", "nobody-at-all"}}, 0},
+      {"an acknowledgement by somebody to whom nothing is granted", {ledger::CensusAcknowledged{org_a, 1, "x", 1}}, 0},
       {"a mandate settled that was not used", {ledger::MandateSettled{org_a, 2, false, "x", "x"}}, 0},
   };
   const auto size = Size();
@@ -276,6 +387,7 @@ TEST_F(ForgedLog, Q9_G6_EachForgedEntryIsFound) {
     // The token that signed the forgery forgets it, too.
     auto record = *w_.token.ReadLedgerRecord();
     record.anchors.clear();
+    record.nodes.clear();
     w_.token.Recall(record);
     w_.PutCopyBack("honest");
     fs::remove_all(w_.dir.File("honest"));
@@ -322,6 +434,7 @@ TEST_F(ForgedLog, Q6_ARosterIsTheOneThatWasVotedFor) {
     }
     auto record = *w_.token.ReadLedgerRecord();
     record.anchors.clear();
+    record.nodes.clear();
     w_.token.Recall(record);
     // Boot of a database that does not follow from itself would refuse: the honest copy comes back without one.
     w_.Close();
@@ -336,7 +449,8 @@ TEST_F(ForgedLog, Q4_Q10_ALateNoIsGoodAndAnotherClockIsNot) {
   const auto id = *w_.Approved("keyring.rotate", "org-a");
   const auto text = w_.governance->View(id)->proposal->text;
   w_.clock.now += 25 * kHour;
-  ASSERT_TRUE(w_.governance->Vote(id, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)));
+  ASSERT_TRUE(
+      w_.governance->Vote(By("operator-1"), id, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)));
   const auto folder = Export();
   const auto audit = provisioning::AuditExport(folder, Key(), {});
   EXPECT_TRUE(audit) << audit.error().Line();
@@ -358,7 +472,7 @@ TEST_F(ForgedLog, Q4_Q10_ALateNoIsGoodAndAnotherClockIsNot) {
 // G4, G6: evidence that goes by a break-glass which did not allow it.
 TEST_F(ForgedLog, G6_UsesBeyondWhatWasOpenAreFound) {
   const auto filed =
-      w_.governance->File("operator-1",
+      w_.governance->File(By("operator-1"),
                           {"break-glass.open",
                            "",
                            {{"check", "witness"}, {"scope", "ceremonies"}, {"minutes", "10"}, {"uses", "2"}},
@@ -367,7 +481,7 @@ TEST_F(ForgedLog, G6_UsesBeyondWhatWasOpenAreFound) {
   const auto id = filed->proposal->id;
   ASSERT_TRUE(w_.Approve(id, "custodian-1"));
   ASSERT_TRUE(w_.Approve(id, "custodian-2"));
-  ASSERT_TRUE(w_.governance->Execute(id, "operator-1"));
+  ASSERT_TRUE(w_.governance->Execute(id, By("operator-1")));
   const auto use = [&] {
     ledger::Submission one;
     one.evidence.emplace_back();
@@ -388,6 +502,7 @@ TEST_F(ForgedLog, G6_UsesBeyondWhatWasOpenAreFound) {
   EXPECT_EQ(slug(), "unvoted-change") << "three of two";
   auto record = *w_.token.ReadLedgerRecord();
   record.anchors.clear();
+  record.nodes.clear();
   w_.token.Recall(record);
   w_.PutCopyBack("one");
   w_.clock.now += Millis{20} * 60'000;

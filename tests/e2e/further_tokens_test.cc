@@ -190,6 +190,10 @@ TEST_F(SeveralTokens, K9_AnotherTokenInItsPlaceIsAnImpostor) {
   text.replace(text.find("token=vault-b"), 13, "token=other");
   std::ofstream(f_.Path("tokens/vault-b/strongroom-tokend.toml")) << text;
   fs::copy(f_.Path("tokens/other/kek.pin"), f_.Path("tokens/vault-b/kek.pin"), fs::copy_options::overwrite_existing);
+  // So is the state directory's name: another installation's token would not even be served.
+  fs::copy(f_.Path("tokens/other/state/installation"), f_.Path("tokens/vault-b/state/installation"),
+           fs::copy_options::overwrite_existing);
+  fs::remove(f_.Path("tokens/other/strongroom-tokend.toml"));
   f_.Up();
   ASSERT_TRUE(Becomes(serial, "impostor"));
   EXPECT_EQ(Text(Status(), "state"), "degraded");

@@ -133,10 +133,12 @@ for path, methods in contract["paths"].items():
                 call("service-1", "PUT", target.removesuffix("/unwrap"), {"wrapped": wrapped_now()})
             status, headers, value = call(principal_of(operation["x-roles"][0]), method.upper(), target, sent)
             judge(f"{name} {example}", operation, status, headers, value)
+            if name == "beginBackup":
+                known["backup"] = value["id"]
             if name == "fileProposal":
                 known |= {"id": value["id"], "text": value["text"]}
             wanted = {"acknowledge": 409, "emergencyReport": 409, "closeEmergency": 409, "attestVersion": 409, "showJob": 404, "pauseJob": 404,
-                      "resumeJob": 404, "cancelJob": 404, "fileProposal": 201, "recordCeremony": 201, "withdraw": 409, "cancelDestruction": 409,
+                      "resumeJob": 404, "cancelJob": 404, "fileProposal": 201, "beginBackup": 201, "recordCeremony": 201, "withdraw": 409, "cancelDestruction": 409,
                       "closeBreakGlass": 404, "reviewBreakGlass": 404}.get(name, 200)
             if name == "execute":  # one vote is not enough; then the other custodian's
                 check(status == 403, f"execute without a quorum: {status}")

@@ -69,9 +69,9 @@ class RotationE2e : public testing::Test {
 // Cancel at about 40 %, reverse, forward, an emergency: the end state is exact at each step, the report adds up, and
 // the whole log verifies.
 TEST_F(RotationE2e, F16_F19_CancelReverseForwardAndAnEmergencyAddUp) {
-  constexpr std::size_t kDeks = 500;
+  constexpr std::size_t kMovedDeks = 500;
   InventoryOf inventory(f_, "install", "service-1"), other(f_, "org-b", "service-2");
-  inventory.Fill(kDeks);
+  inventory.Fill(kMovedDeks);
   other.Fill(20);
   const auto outside = f_.Run("service-1", {"datakey", "--keyring", "install"}).out;
   Op("keyring.rotate", "install");
@@ -82,7 +82,7 @@ TEST_F(RotationE2e, F16_F19_CancelReverseForwardAndAnEmergencyAddUp) {
     const auto& jobs = list.get_object().at("items").get_array();
     job = *std::find_if(jobs.begin(), jobs.end(), [](const auto& j) { return Text(j, "keyring") == "install"; });
     ASSERT_NE(Text(job, "state"), "complete") << "it was too fast for this test";
-  } while (Number(job, "done") < kDeks * 4 / 10);
+  } while (Number(job, "done") < kMovedDeks * 4 / 10);
   const auto id = Text(job, "id");
   const auto early = Refused("operator-2", {"propose", "keyring.rotate", "--keyring", "install", "--reason", "again"});
   EXPECT_NE(early.err.find("job-running"), std::string::npos) << early.err;
@@ -95,7 +95,7 @@ TEST_F(RotationE2e, F16_F19_CancelReverseForwardAndAnEmergencyAddUp) {
   EXPECT_EQ(Text(cancelled, "state"), "cancelled");
   EXPECT_EQ(Text(cancelled, "by"), "custodian-1");
   EXPECT_EQ(Under(2), Number(cancelled, "done"));
-  EXPECT_EQ(Under(1), kDeks - Number(cancelled, "done"));
+  EXPECT_EQ(Under(1), kMovedDeks - Number(cancelled, "done"));
 
   Op("rewrap.reverse", "install");
   const auto reversed = Watched();
@@ -104,7 +104,7 @@ TEST_F(RotationE2e, F16_F19_CancelReverseForwardAndAnEmergencyAddUp) {
   inventory.OpenAll(1);
   other.OpenAll(1);
   Op("rewrap.reverse", "install", {"version=2"});
-  EXPECT_EQ(Number(Watched(), "done"), kDeks);
+  EXPECT_EQ(Number(Watched(), "done"), kMovedDeks);
   inventory.OpenAll(2);
 
   Op("keyring.set-policy", "install", {"rotate-days=none", "rewrap=no", "expire-days=400"});
@@ -117,7 +117,7 @@ TEST_F(RotationE2e, F16_F19_CancelReverseForwardAndAnEmergencyAddUp) {
   EXPECT_EQ(f_.Run("service-1", {"rewrap", "--keyring", "install"}, outside).status, 0);
   const auto report = Json(f_.Run("auditor-1", {"--json", "version", "report", "install", "2"}));
   const auto& since = report.get_object().at("since_compromise").get_object();
-  EXPECT_EQ(Number(since.at("jobs"), "rewraps"), kDeks);
+  EXPECT_EQ(Number(since.at("jobs"), "rewraps"), kMovedDeks);
   EXPECT_EQ(since.size(), 1U) << bj::serialize(since);
   EXPECT_EQ(Number(report, "inventory_left"), 0U);
   EXPECT_FALSE(report.get_object().at("timeline").get_array().empty());
@@ -172,10 +172,10 @@ TEST_F(RotationE2e, F16_F19_CancelReverseForwardAndAnEmergencyAddUp) {
   ExportVerifies(f_, dir.File("export"));
   // A backup holds the inventories, and a database made of it has them.
   const auto backup = Json(f_.Run("operator-1", {"--json", "backup", "--out", dir.File("backup.tar")}));
-  EXPECT_EQ(Number(backup, "deks"), kDeks + 20);
+  EXPECT_EQ(Number(backup, "deks"), kMovedDeks + 20);
   const auto restored = Json(f_.Run("operator-1", {"--json", "restore", "--in", dir.File("backup.tar"), "--dir",
                                                    dir.File("data"), "--vkey", f_.Path("ledger.vkey")}));
-  EXPECT_EQ(Number(restored, "deks"), kDeks + 20);
+  EXPECT_EQ(Number(restored, "deks"), kMovedDeks + 20);
 }
 
 // What is bad is named, and everything else goes in.

@@ -4,6 +4,7 @@
 
 #include "crypto/custody.h"
 #include "hsm/payload.h"
+#include "hsm/vote_checks.h"
 
 namespace strongroom::tests {
 namespace {
@@ -41,8 +42,8 @@ std::optional<Bytes> KwpUnwrap(ByteView key, ByteView blob) {
 
 Result<const FakeKeyOps::Kek*> FakeKeyOps::Locate(const hsm::KeyRef& ref) {
   const auto at = keks_.find(ref.key);
-  if (ref.token != serial_ || at == keks_.end() || at->second.suite != ref.suite)
-    return NotFound("no such KEK", "key-missing");
+  if (ref.token != serial_ || at == keks_.end()) return NotFound("no such KEK", "key-missing");
+  if (at->second.suite != ref.suite) return Invalid("the KEK is of another suite", "key-suite");
   return &at->second;
 }
 
@@ -99,25 +100,35 @@ Result<hsm::KeyOpOutput> FakeKeyOps::Run(const hsm::KeyOp& op) {
   hsm::KeyOpOutput out;
   crypto::Digest context{};
   if (const auto* wrap = std::get_if<hsm::WrapOp>(&op)) {
-    TRY_ASSIGN(out.blob, WrapDek(wrap->key, wrap->dek.Read(SecretAccess()), wrap->context));
+    TRY_ASSIGN(context, hsm::DigestOf(wrap->context));
+    TRY_ASSIGN(out.blob, WrapDek(wrap->key, wrap->dek.Read(SecretAccess()), context));
+  } else if (const auto* admit = std::get_if<hsm::AdmitOp>(&op)) {
+    TRY_ASSIGN(out.blob, WrapDek(admit->key, admit->dek.Read(SecretAccess()), admit->context));
   } else if (const auto* unwrap = std::get_if<hsm::UnwrapOp>(&op)) {
+    if (unwrap->rewrap_to) TRY(hsm::CheckOneKeyring(unwrap->key, *unwrap->rewrap_to));
+    TRY_ASSIGN(const auto wanted, hsm::DigestOf(unwrap->context));
     TRY_ASSIGN(out.plaintext, UnwrapDek(unwrap->key, unwrap->blob, context));
-    if (!EqualConstantTime(context, unwrap->context)) return UnwrapFailed();
-    if (unwrap->rewrap_to) {
+    if (!EqualConstantTime(context, wanted)) return UnwrapFailed();
+    if (!unwrap->rewrap_to) return out;
+    if (unwrap->rewrap_to->token == serial_) {
       TRY_ASSIGN(out.blob, WrapDek(*unwrap->rewrap_to, out.plaintext.Read(SecretAccess()), context));
+    } else if (crypto::JudgeRelease(record_, unwrap->key.key, unwrap->rewrap_to->token, Time())) {
+      out.blob.assign(context.begin(), context.end());
     }
   } else if (const auto* rewrap = std::get_if<hsm::RewrapOp>(&op)) {
+    TRY(hsm::CheckOneKeyring(rewrap->from, rewrap->to));
     TRY_ASSIGN(const auto dek, UnwrapDek(rewrap->from, rewrap->blob, context));
     TRY_ASSIGN(out.blob, WrapDek(rewrap->to, dek.Read(SecretAccess()), context));
   } else if (const auto* datakey = std::get_if<hsm::DataKeyOp>(&op)) {
     if (datakey->bytes < crypto::kMinDekBytes || datakey->bytes > crypto::kMaxDekBytes)
       return Invalid("a DEK is 16 to 512 bytes");
+    TRY_ASSIGN(context, hsm::DigestOf(datakey->context));
     TRY_ASSIGN(auto dek, SecretBytes::Allocate(datakey->bytes));
     crypto::FillRandom(dek.Write(SecretAccess()));
-    TRY_ASSIGN(out.blob, WrapDek(datakey->key, dek.Read(SecretAccess()), datakey->context));
+    TRY_ASSIGN(out.blob, WrapDek(datakey->key, dek.Read(SecretAccess()), context));
     if (datakey->want_plaintext) out.plaintext = std::move(dek);
   } else if (const auto* release = std::get_if<hsm::ReleaseOp>(&op)) {
-    TRY(crypto::JudgeRelease(record_, release->key.key, release->to, now()));
+    TRY(crypto::JudgeRelease(record_, release->key.key, release->to, Time()));
     TRY_ASSIGN(out.plaintext, UnwrapDek(release->key, release->blob, context));
     out.blob.assign(context.begin(), context.end());
   }
@@ -141,8 +152,8 @@ std::vector<Result<hsm::KeyOpOutput>> FakeKeyOps::Execute(std::span<const hsm::K
 
 Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySpec& spec) {
   const auto used = std::move(grant);
+  TRY(hsm::CheckMayGenerate(used.proposal()));
   TRY(hsm::CheckGrantNamesKey(used.proposal(), spec));
-  if (now() > used.proposal().execute_by) return Expired("its time has passed", "proposal-expired");
   if (const auto hook = before_generate) hook();
   {
     const MutexLock lock(mutex_);
@@ -150,8 +161,10 @@ Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySp
     if (spec.ref.token != serial_) return NotFound("another token", "key-missing");
     if (keks_.contains(spec.ref.key)) return Conflict("the key exists", "key-exists");
     TRY(hsm::CheckSeries(used.proposal().keyring, ByteView(spec.ref.key).first(16), Records()));
-    TRY_ASSIGN(auto spent, crypto::SpendProposal(record_, used, now()));
-    record_ = crypto::AfterRotation(std::move(spent), spec.ref.key, now());
+    TRY(hsm::CheckVersionToMake(used.proposal(), spec, Records()));
+    if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+    TRY_ASSIGN(auto spent, crypto::SpendProposal(record_, used, Time(), room));
+    Write(crypto::AfterRotation(std::move(spent), spec.ref.key, Time()));
     keks_[spec.ref.key] = Kek{crypto::RandomArray<32>(), spec.ref.suite, spec.label};
   }
   if (const auto hook = after_generate) {
@@ -198,7 +211,9 @@ Result<std::vector<hsm::CheckpointSignature>> FakeKeyOps::SignCheckpoint(const c
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (record_.custody.further) return Forbidden("a further token signs no logs", "not-the-main-token");
-  TRY_ASSIGN(record_.anchors, crypto::AdvanceAnchors(record_.anchors, head, proof));
+  if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+  TRY_ASSIGN(auto next, crypto::AdvanceAnchors(record_, head, proof));
+  WriteNow(std::move(next));
   std::vector<hsm::CheckpointSignature> signatures;
   signatures.push_back({record_.key, signers_[record_.key - 1].Sign(head.Text())});
   if (now() < record_.former_until)
@@ -212,8 +227,7 @@ Result<std::vector<hsm::CheckpointKey>> FakeKeyOps::CheckpointKeys() {
   std::vector<hsm::CheckpointKey> keys;
   keys.push_back({record_.key, signers_[record_.key - 1].spki(), {}, {}});
   if (record_.key == 1) return keys;
-  const auto& origin = record_.anchors.at(0).origin;
-  const auto name = origin.substr(0, origin.find('/', origin.find('/') + 1));
+  const auto name = "strongroom/" + ToHex(record_.instance);
   const auto& former = signers_[record_.key - 2];
   keys[0].former = former.spki();
   keys[0].endorsement = former.Sign(crypto::KeyEndorsement(*crypto::NoteKey::FromEcdsa(name, former.spki()),
@@ -226,6 +240,12 @@ void FakeKeyOps::Recall(crypto::LedgerRecord record) {
   const MutexLock lock(mutex_);
   record_ = std::move(record);
 }
+void FakeKeyOps::Restart() {
+  const MutexLock lock(mutex_);
+  // The host before this one has written at least hourly.
+  crypto::Touch(record_, Time());
+  written_at_ = steady();
+}
 void FakeKeyOps::Lose() {
   const MutexLock lock(mutex_);
   lost_ = true;
@@ -234,37 +254,137 @@ void FakeKeyOps::Lose() {
 Result<crypto::LedgerRecord> FakeKeyOps::ReadLedgerRecord() {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
-  if (lost_) return Integrity("the fake token has lost its record", "anchor-missing");
+  if (lost_) return Integrity("the fake token has lost its record", "record-missing");
   return record_;
 }
 
 Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   const auto used = std::move(grant);
+  TRY(hsm::CheckMayChange(used.proposal()));
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (!crypto::NamesToken(used.proposal(), serial_))
     return Forbidden("the votes are for another token than " + serial_, "grant-mismatch");
-  if (now() > used.proposal().execute_by && !crypto::MayComeLate(record_, used.proposal(), now()))
-    return Expired("its time has passed", "proposal-expired");
   TRY(hsm::CheckEnrolment(used.proposal(), IdentityOf()));
   TRY(hsm::CheckChangeNamesKeyring(used.proposal(), Records()));
   if (hsm::EnrolsEmpty(used.proposal()) && !Records().empty() && !record_.custody.further)
     return Forbidden("an appliance's token is enrolled empty", "token-inventory");
-  TRY_ASSIGN(const auto spent, crypto::SpendProposal(lost_ ? crypto::LedgerRecord() : record_, used, now(), lost_));
-  if (used.proposal().operation == "ledger.adopt") {
-    TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(used.proposal()));
-    TRY_ASSIGN(record_, crypto::AdoptRecord(lost_ ? std::nullopt : std::optional(spent), adoption));
-    lost_ = false;
-    return {};
-  }
+  if (used.proposal().operation == "ledger.adopt") return Adopt(used);
+  if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+  const auto time = Time();
+  TRY_ASSIGN(const auto spent, crypto::SpendProposal(record_, used, time, room));
   if (used.proposal().operation != "ledger.rotate-key") {
-    TRY_ASSIGN(record_, crypto::ChangedRecord(spent, used, now()));
+    TRY_ASSIGN(auto next, crypto::ChangedRecord(spent, used, time, room));
+    if (used.proposal().operation == "roster.change") kept_.steps.push_back({used.text(), used.votes()});
+    Write(std::move(next));
     return {};
   }
   TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(used.proposal()));
-  TRY_ASSIGN(record_, crypto::RotateRecord(spent, rotation, now()));
+  TRY_ASSIGN(auto next, crypto::RotateRecord(spent, rotation, now()));
+  Write(std::move(next));
   signers_.emplace_back();
   return {};
+}
+
+void FakeKeyOps::Init(const crypto::Roster& roster) {
+  const MutexLock lock(mutex_);
+  root_ = crypto::RootOf(roster, serial_);
+  kept_.first = roster.text();
+  Write(crypto::FirstRecord(root_, now()));
+  crypto::Touch(record_, Time());
+}
+
+crypto::CustodyTime FakeKeyOps::Time() const {
+  return crypto::TimeOf(record_, {now(), {SystemClock().BootId(), steady()}, steady() - written_at_});
+}
+
+void FakeKeyOps::Write(crypto::LedgerRecord next) {
+  record_ = std::move(next);
+  record_.serial += 1;
+  written_at_ = steady();
+}
+void FakeKeyOps::WriteNow(crypto::LedgerRecord next) {
+  crypto::Touch(next, Time());
+  Write(std::move(next));
+}
+
+Result<void> FakeKeyOps::Adopt(const crypto::ExecutionGrant& grant) {
+  auto from = lost_ ? crypto::FirstRecord(root_, 0) : record_;
+  if (chain_ && chain_->roster().text() == grant.roster_text()) {
+    from.custody.roster_version = chain_->roster().version();
+    from.custody.roster_hash = chain_->roster().hash();
+  }
+  TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(grant.proposal()));
+  if (lost_ != (adoption.state == "lost" || adoption.state == "damaged") || adoption.state == "forked")
+    return Conflict("the token is in another state", "stale");
+  const auto key = record_.key;
+  const auto time = crypto::TimeOf(from, {now(), {SystemClock().BootId(), steady()}, 0});
+  TRY_ASSIGN(const auto spent, crypto::SpendProposal(from, grant, time, room));
+  TRY_ASSIGN(auto next, crypto::AdoptRecord(spent, adoption));
+  if (lost_) next.key = key;
+  Write(std::move(next));
+  lost_ = false;
+  chain_.reset();
+  return {};
+}
+
+Result<hsm::RecordToAdopt> FakeKeyOps::ReadRecordToAdopt() {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  if (lost_) return hsm::RecordToAdopt{crypto::FirstRecord(root_, 0), hsm::AdoptedFrom::kLost};
+  return hsm::RecordToAdopt{record_, hsm::AdoptedFrom::kInForce};
+}
+
+Result<void> FakeKeyOps::JudgeProposal(crypto::ExecutionGrant grant) {
+  const auto asked = std::move(grant);
+  TRY_ASSIGN(const auto operation, crypto::OperationOf(asked.proposal()));
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+  const auto time = Time();
+  TRY_ASSIGN(const auto spent, crypto::SpendProposal(record_, asked, time, room));
+  if (operation != crypto::Operation::kLedgerAdopt && operation != crypto::Operation::kLedgerRotateKey &&
+      crypto::MayChangeRecord(operation) && crypto::NamesToken(asked.proposal(), serial_))
+    TRY(crypto::ChangedRecord(spent, asked, time, room));
+  return {};
+}
+
+Result<crypto::RosterMark> FakeKeyOps::AdoptionRoster() {
+  TRY_ASSIGN(const auto to, ReadRecordToAdopt());
+  const MutexLock lock(mutex_);
+  if (chain_) return crypto::RosterMark{chain_->roster().version(), chain_->roster().hash()};
+  return crypto::RosterMark{to.record.custody.roster_version, to.record.custody.roster_hash};
+}
+
+Result<void> FakeKeyOps::BeginChain(const std::string& roster) {
+  TRY_ASSIGN(const auto to, ReadRecordToAdopt());
+  const auto& c = to.record.custody;
+  const MutexLock lock(mutex_);
+  chain_.reset();
+  TRY_ASSIGN(auto walk, crypto::ChainWalk::Begin({c.roster_version, c.roster_hash}, roster));
+  chain_.emplace(std::move(walk));
+  return {};
+}
+
+Result<void> FakeKeyOps::AddChainStep(const crypto::RosterStep& step) {
+  const MutexLock lock(mutex_);
+  if (!chain_) return Invalid("a chain of rosters is begun first");
+  auto stepped = chain_->Step(step);
+  if (!stepped) chain_.reset();
+  return stepped;
+}
+
+Result<void> FakeKeyOps::BringChain(const crypto::RosterChain& chain) {
+  TRY(BeginChain(chain.first));
+  for (const auto& step : chain.steps) TRY(AddChainStep(step));
+  return {};
+}
+
+Result<crypto::RosterChain> FakeKeyOps::ReadChain() {
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  if (kept_.first.empty()) return NotFound("the fake token keeps no chain", "no-chain");
+  return kept_;
 }
 
 Result<void> FakeKeyOps::GenerateByMandate(crypto::StandingGrant grant, const hsm::KeySpec& spec) {
@@ -276,7 +396,9 @@ Result<void> FakeKeyOps::GenerateByMandate(crypto::StandingGrant grant, const hs
   if (keks_.contains(spec.ref.key)) return Conflict("the key exists", "key-exists");
   TRY_ASSIGN(const auto keyring, hsm::KeyringOfLabel(spec));
   TRY(hsm::CheckSeries(keyring, ByteView(spec.ref.key).first(16), Records()));
-  TRY_ASSIGN(record_, crypto::UseMandate(record_, keyring, spec.ref.key, spec.ref.suite, now()));
+  TRY(hsm::CheckMandateVersion(spec, Records()));
+  TRY_ASSIGN(auto next, crypto::UseMandate(record_, keyring, spec.ref.key, spec.ref.suite, Time()));
+  WriteNow(std::move(next));
   keks_[spec.ref.key] = Kek{crypto::RandomArray<32>(), spec.ref.suite, spec.label};
   return {};
 }
@@ -287,9 +409,11 @@ Result<void> FakeKeyOps::Destroy(crypto::StandingGrant grant, const hsm::KeyRef&
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (key.token != serial_) return NotFound("another token", "key-missing");
-  TRY(crypto::JudgeDestruction(record_, key.key, now(), steady()));
+  TRY_ASSIGN(auto going, crypto::GoingRecord(record_, key.key, Time()));
+  WriteNow(std::move(going));
   keks_.erase(key.key);
-  TRY_ASSIGN(record_, crypto::WithoutPending(record_, key.key));
+  TRY_ASSIGN(auto gone, crypto::WithoutPending(record_, key.key));
+  WriteNow(std::move(gone));
   return {};
 }
 
@@ -297,7 +421,8 @@ Result<void> FakeKeyOps::CancelDestruction(const hsm::KeyRef& key) {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (key.token != serial_) return NotFound("another token", "key-missing");
-  TRY_ASSIGN(record_, crypto::WithoutPending(record_, key.key));
+  TRY_ASSIGN(auto kept, crypto::CancelledRecord(record_, key.key));
+  WriteNow(std::move(kept));
   return {};
 }
 

@@ -13,6 +13,10 @@ namespace strongroom::tests {
 class FakeKeyOps final : public hsm::KeyOps {
  public:
   explicit FakeKeyOps(std::string serial = "fake-token") : serial_(std::move(serial)) {}
+  /// A token whose root names a roster, as one from --init-token does.
+  FakeKeyOps(std::string serial, const crypto::Roster& roster) : serial_(std::move(serial)) { Init(roster); }
+  /// Init gives it its root and first record.
+  void Init(const crypto::Roster& roster);
   std::vector<Result<hsm::KeyOpOutput>> Execute(std::span<const hsm::KeyOp> ops) override;
   Result<void> Generate(crypto::ExecutionGrant grant, const hsm::KeySpec& spec) override;
   Result<std::vector<hsm::KeyRecord>> Inventory() override;
@@ -22,6 +26,13 @@ class FakeKeyOps final : public hsm::KeyOps {
                                                                std::span<const crypto::Digest> proof) override;
   Result<std::vector<hsm::CheckpointKey>> CheckpointKeys() override;
   Result<crypto::LedgerRecord> ReadLedgerRecord() override;
+  Result<hsm::RecordToAdopt> ReadRecordToAdopt() override;
+  Result<void> JudgeProposal(crypto::ExecutionGrant grant) override;
+  Result<void> BringChain(const crypto::RosterChain& chain) override;
+  Result<void> BeginChain(const std::string& roster) override;
+  Result<void> AddChainStep(const crypto::RosterStep& step) override;
+  Result<crypto::RosterChain> ReadChain() override;
+  Result<crypto::RosterMark> AdoptionRoster() override;
   Result<void> ChangeLedgerRecord(crypto::ExecutionGrant grant) override;
   Result<void> GenerateByMandate(crypto::StandingGrant grant, const hsm::KeySpec& spec) override;
   Result<void> Destroy(crypto::StandingGrant grant, const hsm::KeyRef& key) override;
@@ -30,9 +41,13 @@ class FakeKeyOps final : public hsm::KeyOps {
   /// Recall puts an earlier record back, as a token does that forgets; Lose destroys it.
   void Recall(crypto::LedgerRecord record);
   void Lose();
+  /// Restart is another host in the place of this one: it has watched nothing yet.
+  void Restart();
   /// The time by which an overlap of two checkpoint keys ends; the system's clock unless a test says otherwise.
   std::function<Millis()> now = [] { return SystemClock().Now(); };
   std::function<Millis()> steady = [] { return SystemClock().Steady(); };
+  /// Room of its record.
+  crypto::RecordRoom room = *crypto::RoomOf(98'304);
   /// Called before each Execute, in its thread; a test that wants to stand between two frames.
   std::function<void()> before_execute = nullptr;
   /// Called before each Generate, and when its key is made and not answered for yet.
@@ -50,6 +65,10 @@ class FakeKeyOps final : public hsm::KeyOps {
     crypto::Suite suite{};
     std::string label;
   };
+  crypto::CustodyTime Time() const REQUIRES(mutex_);
+  void Write(crypto::LedgerRecord next) REQUIRES(mutex_);
+  void WriteNow(crypto::LedgerRecord next) REQUIRES(mutex_);
+  Result<void> Adopt(const crypto::ExecutionGrant& grant) REQUIRES(mutex_);
   Result<hsm::KeyOpOutput> Run(const hsm::KeyOp& op) REQUIRES(mutex_);
   Result<const Kek*> Locate(const hsm::KeyRef& ref) REQUIRES(mutex_);
   Result<Bytes> WrapDek(const hsm::KeyRef& ref, ByteView dek, const crypto::Digest& context) REQUIRES(mutex_);
@@ -61,6 +80,10 @@ class FakeKeyOps final : public hsm::KeyOps {
   std::map<crypto::KeyId, Kek> keks_ GUARDED_BY(mutex_);
   std::vector<hsm::KeyRecord> strange_ GUARDED_BY(mutex_);
   crypto::LedgerRecord record_ GUARDED_BY(mutex_);
+  crypto::CustodyRoot root_ GUARDED_BY(mutex_);
+  crypto::RosterChain kept_ GUARDED_BY(mutex_);
+  std::optional<crypto::ChainWalk> chain_ GUARDED_BY(mutex_);
+  Millis written_at_ GUARDED_BY(mutex_) = 0;
   bool lost_ GUARDED_BY(mutex_) = false;
   std::vector<SoftwareSigner> signers_ GUARDED_BY(mutex_) = std::vector<SoftwareSigner>(1);  // by number of the key
 };

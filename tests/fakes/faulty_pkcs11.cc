@@ -84,6 +84,7 @@ void LookForOrders() {
     return;
   seen = now;
   orders.clear();
+  calls.clear();  // a module is never unloaded: new orders are counted anew
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);)
     if (auto order = Parse(line)) orders.push_back(std::move(*order));

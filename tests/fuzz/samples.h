@@ -11,7 +11,27 @@ inline constexpr std::string_view kSampleEnvelope =
     "srw1:AQGVDdK4i-bXERD-V_xTz17RyQZRFbZAlGd_q0iao3pvqQAAAAHJBlEVtkCUZ3-rSJqjem-"
     "pAAAAAQBg3bDceRZbND5XR4mcl9fikcJMiPzmz3b-"
     "cIwPt2HeVHJ5d3BVc414FUHSOYCaKvxs8FxSaoPu0yx4VjDufKeaOuxWlVZ4ge44bI12v9lJ6HusafkDk0M0HDJm-yPoeOPA";
-inline constexpr std::string_view kSampleProposal = R"x(strongroom proposal v1
+inline constexpr std::string_view kSampleProposal = R"x(strongroom proposal v2
+instance: 950dd2b88be6d71110fe57fc53cf5ed1
+operation: keyring.create
+keyring: install
+param custody: token:3ca6ba186577361c
+param grants: service-1=datakey+rewrap+unwrap+wrap
+param keyring-id: c9065115b64094677fab489aa37a6fa9
+param suite: kwp
+param version: 1
+reason: dev up: keyring install
+requester: operator-1
+nonce: 16364422d0e30d206ae1c388d5bac93a
+created: 2026-11-22T14:38:11Z
+approve-by: 2026-11-23T14:38:11Z
+execute-by: 2026-11-24T14:38:11Z
+roster: 1 a2b9a5a6c027bae51540d9ad99e82ba92cdc0a0a97eb20bd104c5ebe64f240f7
+policy: ceremony 2 of 3
+control-log: 1 fc23ad19dbe217ffb49211a68dd23ffcabcfa8eab3012f1171e7827185303d3f
+epoch: 1
+)x";
+inline constexpr std::string_view kSampleProposalV1 = R"x(strongroom proposal v1
 instance: 950dd2b88be6d71110fe57fc53cf5ed1
 operation: keyring.create
 keyring: install

@@ -65,7 +65,8 @@ bool Proposal(ByteView input) {
   const auto parsed = crypto::ProposalText::Parse(text);
   if (!parsed) return false;
   const auto again = parsed->Render();
-  Require(again && *again == text, "what parses is canonical: it is what custodians sign (Q1)");
+  Require(again ? *again == text : !parsed->CheckReadable(),
+          "what parses is canonical: it is what custodians sign (Q1), or of an earlier build and not filed any more");
   return true;
 }
 
@@ -146,10 +147,9 @@ bool Record(ByteView input) {
     }
     default: {
       const auto parsed = crypto::DecodeRecord(body);
-      if (parsed) {
-        const auto again = crypto::DecodeRecord(crypto::EncodeRecord(*parsed));
-        Require(again && *again == *parsed, "the token's record comes back");
-      }
+      // Former formats are read and never written again.
+      if (parsed && crypto::FormatOf(body) == 7)
+        Require(crypto::EncodeRecord(*parsed) == Copy(body), "a record has one encoding");
       return parsed.has_value();
     }
   }
@@ -317,17 +317,20 @@ std::vector<Bytes> RecordSeeds() {
 }
 
 std::vector<Bytes> RequestSeeds() {
-  const auto context = crypto::Sha256(AsBytes("context"));
+  const auto digest = crypto::Sha256(AsBytes("context"));
+  const hsm::Context context{{1, 2, 3}, {4, 5, 6}, Bytes(7, 'a')};
   std::vector<hsm::KeyOp> ops;
   ops.emplace_back(hsm::WrapOp{SampleRef(), *SecretBytes::CopyOf(AsBytes("0123456789abcdef")), context});
   ops.emplace_back(hsm::UnwrapOp{SampleRef(), Bytes(60, 7), context, SampleRef()});
   ops.emplace_back(hsm::RewrapOp{SampleRef(), SampleRef(), Bytes(104, 9)});
   ops.emplace_back(hsm::DataKeyOp{SampleRef(), 64, context, true});
+  ops.emplace_back(hsm::ReleaseOp{SampleRef(), "fedcba9876543210", Bytes(104, 9)});
+  ops.emplace_back(hsm::AdmitOp{SampleRef(), *SecretBytes::CopyOf(AsBytes("0123456789abcdef")), digest});
   const hsm::ApprovedText approved{"text", {{"custodian-1", crypto::Verdict::kApprove, "signature"}}, "roster"};
   return {Body(hsm::EncodeExecute(7, ops)),
           Body(hsm::EncodeRequest({1, hsm::GenerateRequest{approved, {SampleRef(), "strongroom install v1"}}})),
           Body(hsm::EncodeRequest({2, hsm::InventoryRequest()})),
-          Body(hsm::EncodeRequest({3, hsm::SignRequest{{"origin", 7, context, {}}, {context, context}}})),
+          Body(hsm::EncodeRequest({3, hsm::SignRequest{{"origin", 7, digest, {}}, {digest, digest}}})),
           Body(hsm::EncodeRequest({4, hsm::ChangeRecordRequest{approved}})),
           Body(hsm::EncodeRequest({5, hsm::EndDestructionRequest{SampleRef(), hsm::DestructionEnd::kDestroy}})),
           Body(hsm::EncodeRequest({6, hsm::MandateRequest{{SampleRef(), "strongroom install v2"}}}))};
@@ -347,7 +350,7 @@ std::vector<Bytes> ResponseSeeds() {
       Body(EncodeResponse({3, hsm::SignResponse{std::vector<hsm::CheckpointSignature>{{2, Bytes(70, 1)}}}})),
       Body(EncodeResponse({4, hsm::CheckpointKeysResponse{std::vector<hsm::CheckpointKey>{
                                   {2, Bytes(91, 1), Bytes(91, 2), Bytes(70)}}}})),
-      Body(EncodeResponse({5, hsm::RecordResponse{SampleRecord()}})),
+      Body(EncodeResponse({5, hsm::RecordResponse{hsm::RecordToAdopt{SampleRecord(), hsm::AdoptedFrom::kInForce}}})),
       Body(EncodeResponse({6, hsm::GenerateResponse{Result<void>(Conflict("stale"))}})),
   };
 }
@@ -387,7 +390,10 @@ std::vector<Bytes> FolderSeeds() {
 const std::vector<FuzzTarget>& FuzzTargets() {
   static const std::vector<FuzzTarget> targets = {
       {"envelope", Envelope, [] { return Texts({kSampleEnvelope}); }},
-      {"proposal", Proposal, [] { return Texts({kSampleProposal}); }},
+      {"proposal", Proposal,
+       [] {
+         return Texts({kSampleProposal, kSampleProposalV1});
+       }},
       {"roster", Roster, [] { return Texts({kSampleRoster}); }},
       {"sshsig", SshSignature, [] { return Texts({kSampleSignature}); }},
       {"note", Note, [] { return std::vector<Bytes>{*DecodeBase64(kSampleNote, Base64::kStandardPadded)}; }},

@@ -77,6 +77,10 @@ def when(ms):
     return datetime.datetime.fromtimestamp(ms // 1000, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if ms else None
 
 
+def moment(text):
+    return datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")
+
+
 class Key:
     """A verifier key of signed notes, ECDSA P-256."""
 
@@ -241,6 +245,60 @@ def ssh_verify(signers, who, namespace, message, signature):
     return done.returncode == 0
 
 
+def raw_key(text):
+    """What the private key is the other half of: point without its sign, or modulus; the same for every form of it."""
+    r = Reader(base64.b64decode(text.split(" ")[1], validate=True))
+    form = r.text()
+    if form in ("ssh-ed25519", "sk-ssh-ed25519@openssh.com"):
+        return "ed25519", int.from_bytes(r.take(r.number(4)), "little") % 2**255
+    if form in ("ecdsa-sha2-nistp256", "sk-ecdsa-sha2-nistp256@openssh.com"):
+        r.text()
+        return "p256", int.from_bytes(r.take(r.number(4))[1:33], "big")
+    r.take(r.number(4))
+    return "rsa", int.from_bytes(r.take(r.number(4)), "big")
+
+
+def weakness(text):
+    """Why others, or nobody, can sign with a key; None for a good one."""
+    kind, value = raw_key(text)
+    if kind == "rsa":
+        if value % 2 == 0 or any(value % n == 0 for n in range(3, 4096, 2)):
+            return "its modulus has a small factor"
+        return "its modulus is a prime" if pow(2, value - 1, value) == 1 else None
+    if kind != "ed25519":
+        return None
+    p = 2**255 - 19
+    if value >= p:
+        return "its point is written in another form"
+    d = -121665 * pow(121666, p - 2, p) % p
+    u, v = (value * value - 1) % p, (d * value * value + 1) % p
+    if u and pow(u * v, (p - 1) // 2, p) != 1:
+        return "its point is not on the curve"
+    # Of small order: 2P has y = 1, -1 or 0, so 8P is neutral. y(2P) = (y^2 + x^2) / (2 - (y^2 - x^2)) for this curve.
+    x2 = u * pow(v, p - 2, p) % p
+    y2 = value * value % p
+    double = (y2 + x2) * pow(2 - (y2 - x2), p - 2, p) % p
+    return "its point is of small order" if double in (0, 1, p - 1) else None
+
+
+# What a text that people sign may not have (ledger/FORMAT.md, Texts that people sign).
+MISLEADING = [(0, 0x1F), (0x7F, 0xA0), (0xAD, 0xAD), (0x334, 0x338), (0x34F, 0x34F), (0x488, 0x489), (0x590, 0x8FF),
+              (0x115F, 0x1160), (0x1680, 0x1680), (0x17B4, 0x17B5), (0x180B, 0x180F), (0x1AB0, 0x1AFF), (0x1CD0, 0x1CFF),
+              (0x1DC0, 0x1DFF), (0x2000, 0x200F), (0x2028, 0x202F), (0x205F, 0x206F), (0x20D0, 0x20FF), (0x2800, 0x2800),
+              (0x2D7F, 0x2D7F), (0x2DE0, 0x2DFF), (0x3000, 0x3000), (0x3164, 0x3164), (0xA670, 0xA672), (0xD7B0, 0xF8FF),
+              (0xFB1D, 0xFDFF), (0xFE00, 0xFE2F), (0xFE70, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0x1FFFF), (0x323B0, 0x10FFFF)]
+
+
+def misleads(line):
+    def combines(c):
+        return 0x300 <= ord(c) <= 0x36F or 0x483 <= ord(c) <= 0x489 or c in "\u3099\u309a"
+
+    return (line.startswith(" ") or line.endswith(" ") or "  " in line
+            or any(a <= ord(c) <= b for c in line for a, b in MISLEADING)
+            or any(combines(c) and (before == " " or combines(before) and combines(before_that))
+                   for before_that, before, c in zip("x " + line, " " + line, line)))
+
+
 CLASSES = {"break-glass.open": "break-glass", "clock.accept": "recovery", "grant.change": "ceremony",
            "keyring.create": "ceremony", "keyring.emergency-rotate": "emergency", "keyring.enable": "ceremony",
            "keyring.rotate": "rotation", "ledger.adopt": "recovery", "ledger.archive": "destruction", "ledger.rotate-key": "rotation",
@@ -250,6 +308,14 @@ CLASSES = {"break-glass.open": "break-glass", "clock.accept": "recovery", "grant
 
 
 KEYRING_OPERATIONS = [o for o in CLASSES if o.split(".")[0] in ("keyring", "grant", "rekey", "rewrap", "version")]
+
+
+# What one rejection does not end, and what no rejection of another proposal closes.
+OUTLIVING = ("roster", "emergency", "recovery")
+
+
+def millis(text):
+    return int(datetime.datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc).timestamp()) * 1000
 
 
 def accepts_clock(p):
@@ -269,6 +335,12 @@ class Control:
         self.jobs, self.owed, self.acknowledged = {}, set(), {}
         self.main_token, self.tokens, self.archives = None, {}, []
         self.vote_files = {}
+        self.forgotten = 0  # what is filed names at least so long a control log
+        self.rejection = None  # proposal and custodian, when the entry before was one
+        self.findings, self.index = [], 0
+
+    def find(self, what):
+        self.findings.append(f"control entry {self.index}: {what}")
 
     def about(self, operation):
         return operation in KEYRING_OPERATIONS
@@ -296,6 +368,10 @@ class Control:
             raise Bad("not what the execution before it does at once")
         if self.changes and kind not in (6, 7, 8, 9, 10, 11, 12, 14, 15, 16, 20, 22, 24, 25, 30, 31, 32):
             raise Bad("keyrings were changed before it without an execution")
+        rejection, self.rejection = self.rejection, None
+        if kind == 33 and not rejection:
+            raise Bad("proposals closed behind no rejection")
+        self.rejected_before = rejection
         getattr(self, f"kind_{kind}", self.unknown)(r, time)
         r.end()
 
@@ -308,6 +384,10 @@ class Control:
             words = line.split(" ")
             if words[0] == "principal:" and words[2] == "custodian":
                 self.keys[words[1]] = " ".join(words[4:6])
+        self.raw = {who: raw_key(key) for who, key in self.keys.items()}
+        self.weak = {who for who, key in self.keys.items() if weakness(key)}
+        if self.weak or len(set(self.raw.values())) != len(self.raw):
+            self.find("a custodian's key that is weak or another's, too")
         self.roster = text
         self.version = dict(l.split(": ", 1) for l in text.splitlines()[1:3])["version"]
         self.instance = dict(l.split(": ", 1) for l in text.splitlines()[1:3])["instance"]
@@ -329,7 +409,7 @@ class Control:
         signed = set()
         for _ in range(r.number(2)):
             who, signature = r.text(), r.text()
-            if not ssh_verify(self.signers, who, "roster@strongroom", text, signature):
+            if who in self.weak or not ssh_verify(self.signers, who, "roster@strongroom", text, signature):
                 raise Bad(f"the roster's signature by {who} does not fit")
             signed.add(who)
         if signed != set(self.keys):
@@ -340,11 +420,22 @@ class Control:
         fields, params = self.fields(text)
         if ("keyring" in fields) != self.about(fields["operation"]):
             raise Bad("a proposal about a keyring that names none, or the other way round")
-        if not text.startswith("strongroom proposal v1\n") or fields["instance"] != self.instance:
+        second = text.startswith("strongroom proposal v2\n")
+        if not (second or text.startswith("strongroom proposal v1\n")) or fields["instance"] != self.instance:
             raise Bad("a proposal of another instance")
+        if fields.get("epoch") != (str(self.epoch) if second else None):
+            raise Bad("a proposal of another epoch than the log's")
+        if moment(fields["execute-by"]) - moment(fields["created"]) > datetime.timedelta(days=7 if second else 31):
+            raise Bad("a proposal whose time for execution is too far off")
+        if not self.may_stop(fields["requester"]):
+            raise Bad("a proposal by somebody who is no operator or custodian")
         name = hashlib.sha256(text.encode()).hexdigest()[:32]
         if name in self.proposals:
             raise Bad("a proposal filed twice")
+        if int(fields["control-log"].split()[0]) < self.forgotten:
+            raise Bad("a proposal asked for before what has been forgotten")
+        if any(misleads(line) for line in [fields["reason"], *params.values()]):
+            self.find("a text that people sign and that would be filed no more")
         self.proposals[name] = {
             "id": name, "text": text, "fields": fields, "params": params, "votes": {}, "fate": "open"}
 
@@ -363,32 +454,39 @@ class Control:
             raise Bad(f"{who} may not vote (again)")
         if p["fields"]["operation"] == "roster.change" and f"remove-{who}" in p["params"]:
             raise Bad(f"{who} is concerned and may not vote")
+        if who in self.weak:
+            raise Bad(f"{who} has a weak key: anybody can have cast this vote")
         if not ssh_verify(self.signers, who, "vote@strongroom", p["text"] + f"verdict: {verdict}\n", signature):
             raise Bad(f"the vote by {who} does not fit")
         if verdict == "approve" and not accepts_clock(p) and when(time) > p["fields"]["approve-by"]:
             raise Bad("a vote after the time for votes")
         p["votes"][who] = verdict
+        self.rejection = (p["id"], who) if verdict == "reject" else None
         self.votes += 1
         self.vote_files[f"votes/{p['id']}/{who}.txt"] = p["text"] + f"verdict: {verdict}\n"
         self.vote_files[f"votes/{p['id']}/{who}.sig"] = signature
 
     def kind_4(self, r, time):
-        self.proposal(r, "open")["fate"] = "withdrawn"
-        r.text()
+        p, by = self.proposal(r, "open"), r.text()
+        if by != p["fields"]["requester"] or not self.may_stop(by):
+            raise Bad("a proposal withdrawn by somebody else than who asked for it")
+        p["fate"] = "withdrawn"
 
     def kind_5(self, r, time):
         p = self.proposal(r, "open")
         p["executor"] = r.text()
+        if not self.may_stop(p["executor"]):
+            raise Bad("executed by somebody who is no operator or custodian")
         policy = CLASSES[p["fields"]["operation"]]
         needs = self.needs(p)
         if p["fields"]["policy"] != "; ".join(f"{label} {needed} of {len(people)}" for label, needed, people in needs):
             raise Bad("executed under another policy than the roster's")
-        if policy not in ("roster", "emergency") and "reject" in p["votes"].values():  # one rejection ends all but these
+        if policy not in OUTLIVING and "reject" in p["votes"].values():  # one rejection ends all but these
             raise Bad("executed though it was rejected")
         if p["fields"]["roster"] != f"{self.version} {hashlib.sha256(self.roster.encode()).hexdigest()}":
             raise Bad("executed under another roster than the one in force")
         for label, needed, people in needs:
-            if sum(1 for who in people if p["votes"].get(who) == "approve") < needed:
+            if len({self.raw[who] for who in people if p["votes"].get(who) == "approve"}) < needed:  # a key counts once
                 raise Bad(f"executed without its votes ({label})")
         if not accepts_clock(p) and when(time) > p["fields"]["execute-by"]:
             raise Bad("executed too late")
@@ -403,9 +501,58 @@ class Control:
                                  if job["ring"] == i and job["state"] in (1, 2)]
         self.executions += 1
 
-    def may_stop(self, who):
+    def is_open(self, p, time):
+        """Open or approved: neither settled, stale, rejected nor late."""
+        if p["fate"] != "open" or p["fields"]["roster"] != f"{self.version} {hashlib.sha256(self.roster.encode()).hexdigest()}":
+            return False
+        concerned = [k[7:] for k in p["params"] if k.startswith("remove-")] if p["fields"]["operation"] == "roster.change" else []
+        approved, possible, rejected = True, True, False
+        for _, needed, people in self.needs(p):
+            votes = {who: p["votes"].get(who) for who in people
+                     if who != p["fields"]["requester"] and who not in concerned}
+            keys = lambda *verdicts: len({self.raw[who] for who in votes if votes[who] in verdicts})  # a key counts once
+            rejected = rejected or "reject" in votes.values()
+            approved = approved and keys("approve") >= needed
+            possible = possible and keys("approve", None) >= needed
+        if rejected and (not possible or CLASSES[p["fields"]["operation"]] not in OUTLIVING):
+            return False
+        return time <= millis(p["fields"]["execute-by" if approved else "approve-by"])
+
+    def kind_33(self, r, time):
+        id, by, closed = r.text(), r.text(), [r.text() for _ in range(r.number(2))]
+        if (id, by) != self.rejected_before:
+            raise Bad("proposals closed behind another rejection than theirs")
+        if any(p["fields"]["operation"] == "roster.change" and f"remove-{by}" in p["params"] and self.is_open(p, time)
+               for p in self.proposals.values()):
+            raise Bad("proposals closed by somebody who is to be removed")
+        requester = self.proposals[id]["fields"]["requester"]
+        theirs = sorted((int(p["fields"]["control-log"].split()[0]), p["id"]) for p in self.proposals.values()
+                        if p["fields"]["requester"] == requester and CLASSES[p["fields"]["operation"]] not in OUTLIVING
+                        and self.is_open(p, time))
+        wanted = [i for _, i in theirs[16:] if by not in self.proposals[i]["votes"] and by != requester
+                  and any(by in people for _, _, people in self.needs(self.proposals[i]))]
+        if not closed or closed != wanted:
+            raise Bad("other proposals closed than the rejection before it closes")
+        for i in closed:
+            self.proposals[i]["fate"] = "closed"
+
+    def kind_34(self, r, time):
+        before = r.number(8)
+        if before > time:
+            raise Bad("proposals forgotten before their time")
+        for p in self.proposals.values():
+            if millis(p["fields"]["execute-by"]) < before:
+                self.forgotten = max(self.forgotten, int(p["fields"]["control-log"].split()[0]) + 1)
+            if p["fate"] != "consumed" and millis(p["fields"]["execute-by"]) < before and not (
+                    p["fate"] == "open" and accepts_clock(p)):
+                p["fate"] = "forgotten"
+
+    def has_role(self, who, *roles):
         lines = [l.split(" ") for l in self.roster.splitlines() if l.startswith("principal: ")]
-        return any(l[1] == who and l[2] in ("operator", "custodian") for l in lines)
+        return any(l[1] == who and l[2] in roles for l in lines)
+
+    def may_stop(self, who):
+        return self.has_role(who, "operator", "custodian")
 
     def clock_fits(self, p, time):
         return when(time + 300_000) >= p["params"]["clock"] and when(time) <= p["fields"]["execute-by"]
@@ -485,7 +632,9 @@ class Control:
         b = self.break_glass[r.text()]
         if b["closed"]:
             raise Bad("a break-glass closed twice")
-        b["reason"], _, b["uses"], b["closed"] = r.text(), r.text(), r.number(8), time
+        b["reason"], by, b["uses"], b["closed"] = r.text(), r.text(), r.number(8), time
+        if by and not self.may_stop(by):
+            raise Bad("a break-glass closed by somebody who is no operator or custodian")
 
     def kind_18(self, r, time):
         id, who, finding, signature = r.text(), r.text(), r.text(), r.text()
@@ -498,6 +647,8 @@ class Control:
         if not ssh_verify(self.signers, who, "vote@strongroom", text, signature):
             raise Bad("the review's signature does not fit")
         b["reviewed"] = True
+        if misleads(finding):
+            self.find("a text that people sign and that would be filed no more")
 
     def kind_19(self, r, time):
         r.number(8), r.text()
@@ -557,7 +708,8 @@ class Control:
         return [c for c in out if not waits or c[0] == "announced"]
 
     def kind_21(self, r, time):
-        _ = [r.text() for _ in range(5)]
+        if not self.may_stop([r.text() for _ in range(5)][-1]):
+            raise Bad("a ceremony recorded by somebody who is no operator or custodian")
 
     def kind_25(self, r, time):
         id, ring, kind, target, retry = r.text(), r.take(16).hex(), r.number(1), r.number(4), r.number(1)
@@ -583,6 +735,8 @@ class Control:
         id, to, by, reason, _, _ = r.text(), r.number(1), r.text(), r.text(), r.number(8), r.number(8)
         if self.jobs[id]["state"] not in (1, 2) or self.jobs[id]["state"] == to or (by and not self.may_stop(by)):
             raise Bad("a job switched out of order, or by nobody")
+        if not self.expected and not by and to in (1, 2, 3):  # the appliance ends a job, and does nothing else with it
+            raise Bad("a job switched by nobody")
         if self.expected and (by or self.expected != ("job-switched", id, to, reason)):
             raise Bad("not what the execution before it does at once")
         self.jobs[id]["state"] = to
@@ -592,6 +746,8 @@ class Control:
         granted = [part.split("=")[0] for part in self.keyrings[ring]["grants"].split(",")]
         if version not in self.keyrings[ring]["versions"] or service not in granted:
             raise Bad("an acknowledgement by somebody to whom the keyring is not granted")
+        if not self.has_role(service, "service"):
+            raise Bad("an acknowledgement by somebody who is no service")
         self.acknowledged[ring, service] = version
 
     def kind_28(self, r, time):
@@ -605,7 +761,9 @@ class Control:
         v["emergency"] = False
 
     def kind_29(self, r, time):
-        ring, version, by, _ = r.take(16).hex(), r.number(4), r.text(), r.text()
+        ring, version, by, statement = r.take(16).hex(), r.number(4), r.text(), r.text()
+        if misleads(statement):
+            self.find("a text that people sign and that would be filed no more")
         k = self.keyrings[ring]
         v = k["versions"][version]
         if not self.may_stop(by) or v["state"] != "pre-active" or version != max(k["versions"]) or version <= k["primary"] \
@@ -958,11 +1116,44 @@ def judge_epochs(control, log, leaves, keys):
     return lost
 
 
+def backed_up(raw):
+    """Number and digest of an evidence entry of a backup; None for any other."""
+    r = Reader(raw)
+    if r.take(2) != bytes([1, 1]):
+        raise Bad("an evidence entry of another format")
+    r.number(8), r.text(), r.text()
+    operation, _, _ = r.number(1), r.text(), r.take(16)
+    items, _, digest, outcome = r.number(4), r.number(4), r.take(32), r.text()
+    return (items, digest.hex()) if operation == 8 and outcome == "ok" else None
+
+
+def judge_inventory(folder, evidence):
+    """An unpacked backup has the inventory beside the export: it must be the one that the last backup recorded."""
+    if not (folder.path / "inventory.ndjson").exists():
+        return ""
+    recorded = [b for b in map(backed_up, evidence) if b]
+    lines = folder.read("inventory.ndjson").decode().split("\n")
+    if lines[-1] or lines[-2] != f"# end, wrapped DEKs: {len(lines) - 2}":
+        raise Bad("inventory: cut off")
+    hashed, last = hashlib.sha256(), ("", "")
+    for line in lines[:-2]:
+        record = json.loads(line)
+        ring = base64.urlsafe_b64decode(record["wrapped"][5:] + "===")[18:34].hex()  # crypto/ENVELOPE.md
+        if (ring, record["id"]) <= last:
+            raise Bad("inventory: a record twice or out of order")
+        last = (ring, record["id"])
+        hashed.update(f"{ring} {record['id']} {record['wrapped']} {record['stored']} {record.get('quarantine', '-')} {record.get('owner', '-')}\n".encode())
+    if not recorded or recorded[-1] != (len(lines) - 2, hashed.hexdigest()):
+        raise Bad("inventory: not the one that the evidence log has of the last backup")
+    return f", {len(lines) - 2} wrapped DEKs"
+
+
 def verify(path, vkey, archives):
     folder, control = Folder(path, vkey, archives), Control()
     folder.follow_keys()
     entries, leaves = folder.entries("control")
     for index, entry in enumerate(entries):
+        control.index = index
         try:
             control.take(entry)
         except Bad as bad:
@@ -980,6 +1171,7 @@ def verify(path, vkey, archives):
     lost = judge_epochs(control, "control", leaves, all_keys)
     folder.archived = control.archives[-1][0] if control.archives else 0
     evidence, leaves = folder.entries("evidence")
+    inventory = judge_inventory(folder, evidence)
     for size, wanted in control.archives:
         if size > len(leaves) or root(leaves[:size]).hex() != wanted:
             raise Bad(f"evidence before entry {size}: not what votes have archived")
@@ -1001,7 +1193,7 @@ def verify(path, vkey, archives):
         name = str(file.relative_to(folder.path))
         if file.is_symlink() or name not in (parents if file.is_dir() else folder.seen):
             raise Bad(f"{name}: not part of the export")
-    return f"verified {len(entries)} control entries, {control.votes} votes, {control.executions} executions, {len(evidence)} evidence entries" + "".join(f"; lost {l}" for l in lost)
+    return f"verified {len(entries)} control entries, {control.votes} votes, {control.executions} executions, {len(evidence)} evidence entries{inventory}" + "".join(f"; lost {l}" for l in lost) + "".join(f"; finding: {f}" for f in control.findings)
 
 
 try:

@@ -20,6 +20,7 @@ class ClockWorld : public testing::Test {
   /// Boot starts the service anew on what is on disk, with the clocks as they are.
   void Boot() {
     w_.Close();
+    w_.token.Restart();
     w_.ledger = *ledger::Ledger::Open({w_.dir.File("data"), std::size_t{1} << 30});
     auto state = *appliance::Load(*w_.ledger);
     clock_ = std::make_unique<appliance::LedgerClock>(*w_.ledger->LastTime(), state.clock_frozen,

@@ -76,9 +76,10 @@ crypto::Vote QuorumFixture::Sign(const std::string& custodian, const std::string
 }
 
 crypto::ExecutionGrant QuorumFixture::Grant(const crypto::KeyringId& keyring, std::uint32_t version,
-                                            crypto::Suite suite, const std::string& token) const {
+                                            crypto::Suite suite, const std::string& token,
+                                            const std::string& name) const {
   const Millis now = SystemClock().Now();
-  const auto text = Must(Proposal("keyring.create", "k",
+  const auto text = Must(Proposal(version == 1 ? "keyring.create" : "keyring.rotate", name,
                                   {{"keyring-id", ToHex(keyring)},
                                    {"version", std::to_string(version)},
                                    {"suite", std::string(crypto::ToString(suite))},

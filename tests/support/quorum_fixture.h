@@ -21,9 +21,9 @@ class QuorumFixture {
   crypto::Vote Sign(const std::string& custodian, const std::string& text,
                     crypto::Verdict verdict = crypto::Verdict::kApprove) const;
   std::string SignAs(const std::string& key_owner, const std::string& name_space, const std::string& message) const;
-  /// Grant is an approved creation of version `version` of a keyring, as GrantExecution made it.
+  /// Grant is an approved creation (version 1) or rotation of keyring `k`, as GrantExecution made it.
   crypto::ExecutionGrant Grant(const crypto::KeyringId& keyring, std::uint32_t version, crypto::Suite suite,
-                               const std::string& token) const;
+                               const std::string& token, const std::string& name = "k") const;
   std::string KeyFile(const std::string& custodian) const { return dir_.File(custodian); }
   /// Spki is the made-up certificate key hash of a principal.
   static crypto::Digest Spki(const std::string& principal) { return crypto::Sha256(AsBytes("spki " + principal)); }
@@ -33,5 +33,11 @@ class QuorumFixture {
   TempDir dir_;
   crypto::Roster roster_;
 };
+
+/// SharedQuorum is one of them for a whole test program.
+inline const QuorumFixture& SharedQuorum() {
+  static const QuorumFixture fixture;
+  return fixture;
+}
 
 }  // namespace strongroom::tests

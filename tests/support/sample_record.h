@@ -7,19 +7,38 @@ namespace strongroom::tests {
 inline crypto::LedgerRecord SampleRecord() {
   crypto::LedgerRecord record;
   record.serial = 9;
-  record.anchors = {{"strongroom/x/control/2", 7, crypto::Sha256(AsBytes("root"))}};
+  record.instance = {1, 2, 3};
+  record.token = "5678";
+  record.term = 4;
+  record.writer = {{1}, {2}, 3, true};
+  record.epoch = 2;
+  record.anchors = {{crypto::ControlOrigin(record.instance, 2), 7, crypto::Sha256(AsBytes("root"))},
+                    {crypto::EvidenceOrigin(record.instance, 2), 5, crypto::Sha256(AsBytes("evidence"))}};
+  record.nodes = {"node-1"};
+  record.node_seen = 60'000;
   record.key = 3;
   record.former_until = 12345;
-  record.custody = {2,
-                    crypto::Sha256(AsBytes("roster")),
-                    67890,
-                    {{{1, 2, 3}, 4}},
-                    11,
-                    {{{5, 6}, 99}},
-                    {{{7}, "install", crypto::Suite::kGcm, 30, 60, 45}},
-                    {{{7}, "5678", 77}},
-                    {{"1234", "hsm", "m", "v", "5678"}},
-                    true};
+  auto& c = record.custody;
+  c.roster_version = 2;
+  c.roster_hash = crypto::Sha256(AsBytes("roster"));
+  c.seen = 67890;
+  c.course = {{9, 9}, 1234};
+  c.watched = 120'000;
+  c.stepped = 60'000;
+  c.floor_set = true;
+  c.floor = 11;
+  c.most = 12;
+  c.box_floor = {1, 2, 3};
+  c.profile = {"softhsm2", crypto::Sha256(AsBytes("profile"))};
+  c.storage = 2;
+  c.freshness = 1;
+  c.freshness_last = 5;
+  c.further = true;
+  c.spent = {{{1, 2, 3}, 60'000, crypto::ShareOf("install")}};
+  c.pending = {{{5, 6}, 120'000, true}};
+  c.mandates = {{{7}, crypto::ShareOf("install"), crypto::Suite::kGcm, 30 * kDay, 60'000, 120'000, 180'000}};
+  c.releases = {{{7}, crypto::TokenHash("5678"), 60'000, 120'000}};
+  c.members = {{"1234", "hsm", "m", "v", "5678"}};
   return record;
 }
 

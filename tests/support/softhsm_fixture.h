@@ -12,7 +12,8 @@ inline constexpr const char* kSoftHsmModule = "/usr/lib/softhsm/libsofthsm2.so";
 /// object lives.
 class SoftHsmFixture {
  public:
-  SoftHsmFixture();
+  /// With `bare` the token has its PINs and nothing else, as a vendor's tool leaves it.
+  explicit SoftHsmFixture(bool bare = false);
   /// uri_text names the token through a module, SoftHSM's own unless another is given.
   std::string uri_text(const std::string& module = kSoftHsmModule) const;
   hsm::TokenUri uri() const;

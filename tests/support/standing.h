@@ -3,6 +3,7 @@
 
 #include "crypto/custody.h"
 #include "hsm/key_ops.h"
+#include "tests/support/custody_time.h"
 
 namespace strongroom::tests {
 
@@ -10,8 +11,8 @@ namespace strongroom::tests {
 /// taken over would come with.
 inline crypto::StandingGrant MadeUpDestruction(const crypto::KeyId& key) {
   crypto::LedgerRecord record;
-  record.custody.pending.push_back({key, 0});
-  auto grant = crypto::GrantDestruction(record, key, 1000, 1000);
+  record.custody.pending.push_back({key, 0, false});
+  auto grant = crypto::GrantDestruction(record, key, At(record, 1000));
   EXPECT_TRUE(grant);
   return std::move(*grant);
 }
@@ -19,11 +20,11 @@ inline crypto::StandingGrant MadeUpMandate(const hsm::KeySpec& spec) {
   crypto::LedgerRecord record;
   crypto::Mandate mandate;
   std::copy_n(spec.ref.key.begin(), mandate.keyring.size(), mandate.keyring.begin());
-  mandate.name = "any";
+  mandate.share = crypto::ShareOf("any");
   mandate.suite = spec.ref.suite;
   mandate.until = 2000;
   record.custody.mandates.push_back(mandate);
-  auto grant = crypto::GrantByMandate(record, "any", spec.ref.key, spec.ref.suite, 1000);
+  auto grant = crypto::GrantByMandate(record, "any", spec.ref.key, spec.ref.suite, At(record, 1000));
   EXPECT_TRUE(grant);
   return std::move(*grant);
 }

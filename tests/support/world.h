@@ -15,18 +15,25 @@ namespace strongroom::tests {
 class TestClock final : public Clock {
  public:
   Millis Now() const override { return now; }
+  // Time that passes is one for all clocks.
+  Millis Steady() const override { return now - began_ + kUptime; }
+  Millis Watched() const override { return Steady(); }
   std::atomic<Millis> now{SystemClock().Now()};
+
+ private:
+  static constexpr Millis kUptime = 100 * kDay;
+  const Millis began_ = now;
 };
 
-inline const QuorumFixture& SharedQuorum() {
-  static const QuorumFixture fixture;
-  return fixture;
-}
+/// By is a principal of the fixture's roster as a caller, with the key that he has there.
+inline appliance::Caller By(const std::string& name) { return {name, QuorumFixture::Spki(name)}; }
 
 class World {
  public:
   World() {
     token.now = [this] { return clock.Now(); };
+    token.steady = [this] { return clock.Steady(); };
+    token.Init(quorum().roster());
     Boot();
   }
   /// Boot opens everything anew from what is on disk, as after a crash; the token stays.
@@ -59,15 +66,29 @@ class World {
       signatures.emplace_back(name, quorum().SignAs(name, std::string(crypto::kRosterNamespace), text));
     return governance->FirstBoot(text, signatures);
   }
+  /// Anchor has what was recorded signed, as a service does before it answers; a token that has signed nothing yet is
+  /// left alone.
+  void Anchor() {
+    const auto record = token.ReadLedgerRecord();
+    if (!record) return;
+    for (const auto log : {ledger::Log::kControl, ledger::Log::kEvidence}) {
+      const auto anchor = crypto::AnchorOf(*record, log == ledger::Log::kControl);
+      const auto head = ledger->HeadOf(log);
+      if (!anchor || anchor->size >= head.size) continue;
+      const auto proof = ledger->ConsistencyProof(log, anchor->size, head.size);
+      if (proof) (void)token.SignCheckpoint({anchor->origin, head.size, head.root, {}}, *proof);
+    }
+  }
   static const QuorumFixture& quorum() { return SharedQuorum(); }
   Result<std::string> File(const std::string& operation, const std::string& keyring,
                            std::map<std::string, std::string, std::less<>> params = {}) {
-    TRY_ASSIGN(const auto view, governance->File("operator-1", {operation, keyring, std::move(params), "a test"}));
+    TRY_ASSIGN(const auto view, governance->File(By("operator-1"), {operation, keyring, std::move(params), "a test"}));
+    if (operation != "ledger.adopt") Anchor();  // which names the heads as they are
     return view.proposal->id;
   }
   Result<void> Approve(const std::string& id, const std::string& custodian) {
     TRY_ASSIGN(const auto view, governance->View(id));
-    TRY(governance->Vote(id, quorum().Sign(custodian, view.proposal->text)));
+    TRY(governance->Vote(By("operator-1"), id, quorum().Sign(custodian, view.proposal->text)));
     return {};
   }
   /// Approved files a proposal and has two custodians approve it.
@@ -81,7 +102,7 @@ class World {
   Result<std::string> Done(const std::string& operation, const std::string& keyring,
                            std::map<std::string, std::string, std::less<>> params = {}) {
     TRY_ASSIGN(const auto id, Approved(operation, keyring, std::move(params)));
-    TRY_ASSIGN(const auto view, governance->Execute(id, "operator-1"));
+    TRY_ASSIGN(const auto view, governance->Execute(id, By("operator-1")));
     return view.state;
   }
   void MakeDevKeyrings() {

@@ -128,7 +128,7 @@ class KekAttack : public testing::Test {
   }
 
   tests::SoftHsmFixture token_;
-  tests::QuorumFixture quorum_;
+  const tests::QuorumFixture& quorum_ = tests::SharedQuorum();
   SystemClock clock_;
   crypto::KeyringId ring_ = crypto::RandomArray<16>();
   std::string serial_;
@@ -236,7 +236,9 @@ TEST_F(KekAttack, P8_AWrongPinIsTriedOnce) {
   (void)token_.dir().Write("kek.pin", token_.pin() + "\n");
   EXPECT_EQ(TokenKeyOps::Open(token_.uri(), clock_).error().code, Code::kPinRejected)
       << "the token reports a wrong PIN since the last login: not tried without leave, though the PIN is right by now";
-  EXPECT_TRUE(TokenKeyOps::Open(token_.uri(), clock_, {.pin_count_may_be_low = true, .sessions = 1, .watch = {}}));
+  TokenKeyOps::Options options;
+  options.pin_count_may_be_low = true;
+  EXPECT_TRUE(TokenKeyOps::Open(token_.uri(), clock_, std::move(options)));
   EXPECT_TRUE(TokenKeyOps::Open(token_.uri(), clock_)) << "a login clears the count";
   std::filesystem::permissions(token_.dir().File("kek.pin"), std::filesystem::perms::group_read,
                                std::filesystem::perm_options::add);

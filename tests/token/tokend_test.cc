@@ -197,9 +197,10 @@ class TokendUnderLoad : public Tokend {
     ASSERT_TRUE(identity) << identity.error().Line();
     const auto& quorum = tests::SharedQuorum();
     const auto ring = crypto::RandomArray<16>();
+    const auto name = "load-" + ToHex(ring).substr(0, 8);  // the token may have one of before
     key_ = {identity->serial, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp};
     const auto made =
-        pool_->Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, identity->serial), {key_, KekLabel("k", 1)});
+        pool_->Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, identity->serial, name), {key_, KekLabel(name, 1)});
     ASSERT_TRUE(made) << made.error().Line();
   }
   // True when `condition` holds within the bound.
@@ -413,10 +414,10 @@ TEST_F(TokendUnderLoad, P5_BadFramesEndTheirConnectionAlone) {
   for (const auto& [name, frame] : bad) {
     const auto fd = ConnectLocal(Socket(), geteuid());
     ASSERT_TRUE(fd);
-    ScratchBytes greeting;
+    Frame greeting;
     ASSERT_TRUE(ReadFrame(fd->get(), greeting)) << name;
     (void)WriteFrame(fd->get(), frame);
-    ScratchBytes answer;
+    Frame answer;
     EXPECT_FALSE(ReadFrame(fd->get(), answer)) << name << ": closed, not answered";
     EXPECT_TRUE(pool_->SelfTest()) << name;
   }

@@ -105,6 +105,13 @@ TEST(Secret, AFullArenaIsAnErrorNotACrash) {
   EXPECT_TRUE(SecretBytes::Allocate(256U << 10));
 }
 
+std::string Utf8(char32_t c) {
+  const auto tail = [&](unsigned shift) { return static_cast<char>(0x80 | ((c >> shift) & 0x3F)); };
+  if (c < 0x800) return {static_cast<char>(0xC0 | (c >> 6)), tail(0)};
+  if (c < 0x10000) return {static_cast<char>(0xE0 | (c >> 12)), tail(6), tail(0)};
+  return {static_cast<char>(0xF0 | (c >> 18)), tail(12), tail(6), tail(0)};
+}
+
 // A text that people sign must be what they see.
 TEST(SignedLine, RefusesWhatHidesOrBreaksLines) {
   for (const std::string text : {"",
@@ -129,8 +136,36 @@ TEST(SignedLine, RefusesWhatHidesOrBreaksLines) {
                                  "nbsp\xC2\xA0x"})
     EXPECT_FALSE(crypto::CheckSignedLine(text, 1000)) << text;
   EXPECT_FALSE(crypto::CheckSignedLine(std::string(1001, 'x'), 1000));
-  for (const std::string text : {"quarterly rotation", "Schlüssel für Zürich", "鍵の交換", "caf\xC3\xA9 №5"})
+  for (const std::string text :
+       {"quarterly rotation", "Schlüssel für Zürich", "鍵の交換", "caf\xC3\xA9 №5", "Zu\xCC\x88rich", "Смена ключа №7",
+        "कुंजी बदलना", "การเปลี่ยนกุญแจ", "thay khóa ế e\xCC\x82\xCC\x81", "키 교체", "αλλαγή κλειδιού", "𠮷野家",
+        "a – b … “c”"})
     EXPECT_TRUE(crypto::CheckSignedLine(text, 1000)) << text;
+}
+
+// What takes no room, lies over its neighbours, moves the numbers beside it or makes up further lines (Q1).
+TEST(SignedLine, Q1_RefusesWhatMisleads) {
+  std::vector<std::string> texts = {"rotate org-a" + std::string(57, ' ') + "requester: operator-1",
+                                    "two  blanks",
+                                    "2 of 3 \xD7\x90 5 of 7",
+                                    "x \xCC\x82y",
+                                    "\xCC\x82y",
+                                    "a\xCC\x82\xCC\x81\xCC\x80"};
+  for (const char32_t c :
+       {0x1D173, 0x13430, 0x1BCA0, 0x16FE4, 0x0600, 0x1D159, 0x0336,  0x0338,   0x20DD,  0x20D2, 0x0488,
+        0x05D0,  0x0627,  0x0660,  0x06DD,  0x070F, 0x08E2,  0x110BD, 0x1E900,  0x10A3F, 0xFB1D, 0xFDFA,
+        0xFE20,  0xFE70,  0x1D400, 0x1CD4,  0x1DC0, 0xE0001, 0xFE0F,  0x10FFFF, 0x3164,  0x2800})
+    texts.push_back("a" + Utf8(c) + "b");
+  for (const auto& text : texts) EXPECT_FALSE(crypto::CheckSignedLine(text, 1000)) << text;
+}
+
+// Does a terminal get nothing but what it can show as it is?
+TEST(SignedLine, Q1_WhatIsPrintedIsEscaped) {
+  EXPECT_EQ(crypto::Printable("Z\xC3\xBCrich \xE9\x8D\xB5"), "Z\xC3\xBCrich \xE9\x8D\xB5");
+  EXPECT_EQ(crypto::Printable("\x1b[2K\r\n\xC2\x9B"), "\\u{1B}[2K\\u{D}\\u{A}\\u{9B}");
+  EXPECT_EQ(crypto::Printable("a\nb\r", true), "a\nb\\u{D}");
+  EXPECT_EQ(crypto::Printable("\xFF\xE2\x80 x\xE2\x80\xAE"), "\\xFF\\xE2\\x80 x\\u{202E}");
+  EXPECT_EQ(crypto::Printable("\xF0\x9D\x85\xB3"), "\\u{1D173}");
 }
 
 }  // namespace

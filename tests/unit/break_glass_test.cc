@@ -9,6 +9,7 @@
 namespace strongroom::appliance {
 namespace {
 
+using tests::By;
 using tests::World;
 constexpr const char* kScope = "token:fake-token";
 
@@ -17,7 +18,7 @@ class BreakGlassTest : public testing::Test {
   BreakGlassTest() { w_.MakeDevKeyrings(); }
   Result<std::string> File(Params params, std::set<std::string, std::less<>> failing = {"provider-health"}) {
     TRY_ASSIGN(const auto view,
-               w_.governance->File("operator-1", {"break-glass.open", "", std::move(params), "a test"}, failing));
+               w_.governance->File(By("operator-1"), {"break-glass.open", "", std::move(params), "a test"}, failing));
     return view.proposal->id;
   }
   std::string Refused(Params params) {
@@ -30,7 +31,7 @@ class BreakGlassTest : public testing::Test {
     if (!id) return std::string(id.error().Slug());
     EXPECT_TRUE(w_.Approve(*id, "custodian-1"));
     EXPECT_TRUE(w_.Approve(*id, "custodian-2"));
-    const auto done = w_.governance->Execute(*id, "operator-1");
+    const auto done = w_.governance->Execute(*id, By("operator-1"));
     return done ? *id : std::string(done.error().Slug());
   }
   Overrides& overrides() { return w_.governance->overrides(); }
@@ -40,7 +41,7 @@ class BreakGlassTest : public testing::Test {
     const auto text = ReviewText(World::quorum().instance(), At(id), finding) + "verdict: reviewed\n";
     const auto signature =
         World::quorum().SignAs(key_of.empty() ? who : key_of, std::string(crypto::kVoteNamespace), text);
-    const auto done = w_.governance->Review(id, who, finding, signature);
+    const auto done = w_.governance->Review(By("operator-1"), id, who, finding, signature);
     return done ? "reviewed" : std::string(done.error().Slug());
   }
   World w_;
@@ -104,10 +105,10 @@ TEST_F(BreakGlassTest, G4_ARestartARosterChangeAClockAndAnotherTokenCloseIt) {
 
 TEST_F(BreakGlassTest, G5_G7_AnyoneClosesAndSomebodyElseReviewsBeforeAnotherOpens) {
   const auto id = Open();
-  EXPECT_EQ(w_.governance->CloseBreakGlass("nobodys", "custodian-3").error().Slug(), "break-glass-not-found");
+  EXPECT_EQ(w_.governance->CloseBreakGlass("nobodys", By("custodian-3")).error().Slug(), "break-glass-not-found");
   EXPECT_EQ(Review(id, "custodian-3"), "still-open");
-  ASSERT_TRUE(w_.governance->CloseBreakGlass(id, "custodian-3"));
-  EXPECT_EQ(w_.governance->CloseBreakGlass(id, "custodian-3").error().Slug(), "closed-already");
+  ASSERT_TRUE(w_.governance->CloseBreakGlass(id, By("custodian-3")));
+  EXPECT_EQ(w_.governance->CloseBreakGlass(id, By("custodian-3")).error().Slug(), "closed-already");
   EXPECT_FALSE(overrides().Use("provider-health", kScope));
   EXPECT_EQ(Open(), "review-owed");
   EXPECT_EQ(Review(id, "operator-1", "all well", "custodian-1"), "not-a-custodian");
@@ -115,7 +116,7 @@ TEST_F(BreakGlassTest, G5_G7_AnyoneClosesAndSomebodyElseReviewsBeforeAnotherOpen
   EXPECT_EQ(Review(id, "custodian-3", "two\nlines"), "invalid-request");
   const auto text = ReviewText(World::quorum().instance(), At(id), "all well") + "verdict: reviewed\n";
   EXPECT_EQ(w_.governance
-                ->Review(id, "custodian-3", "all is well",
+                ->Review(By("custodian-3"), id, "custodian-3", "all is well",
                          World::quorum().SignAs("custodian-3", std::string(crypto::kVoteNamespace), text))
                 .error()
                 .Slug(),
@@ -130,13 +131,13 @@ TEST_F(BreakGlassTest, G5_G7_AnyoneClosesAndSomebodyElseReviewsBeforeAnotherOpen
 // Whoever asked for it, or opened it, does not review it.
 TEST_F(BreakGlassTest, G5_NobodyReviewsHerOwn) {
   const auto filed = w_.governance->File(
-      "custodian-1", {"break-glass.open", "", {{"check", "provider-health"}, {"scope", kScope}}, "mine"},
+      By("custodian-1"), {"break-glass.open", "", {{"check", "provider-health"}, {"scope", kScope}}, "mine"},
       {"provider-health"});
   const auto id = filed->proposal->id;
   ASSERT_TRUE(w_.Approve(id, "custodian-2"));
   ASSERT_TRUE(w_.Approve(id, "custodian-3"));
-  ASSERT_TRUE(w_.governance->Execute(id, "custodian-2"));
-  ASSERT_TRUE(w_.governance->CloseBreakGlass(id, "custodian-1"));
+  ASSERT_TRUE(w_.governance->Execute(id, By("custodian-2")));
+  ASSERT_TRUE(w_.governance->CloseBreakGlass(id, By("custodian-1")));
   EXPECT_EQ(Review(id, "custodian-1"), "own-review");
   EXPECT_EQ(Review(id, "custodian-2"), "own-review");
   EXPECT_EQ(Review(id, "custodian-3"), "reviewed");
@@ -148,10 +149,10 @@ TEST_F(BreakGlassTest, ADrillOverridesNothingAndIsReviewedLikeTheRealThing) {
   const auto id = *File({{"check", "witness"}, {"scope", "ceremonies"}, {"drill", "yes"}}, {});
   ASSERT_TRUE(w_.Approve(id, "custodian-1"));
   ASSERT_TRUE(w_.Approve(id, "custodian-2"));
-  ASSERT_TRUE(w_.governance->Execute(id, "operator-1"));
+  ASSERT_TRUE(w_.governance->Execute(id, By("operator-1")));
   EXPECT_EQ(overrides().Open(), id);
   EXPECT_FALSE(overrides().Use("witness", "ceremonies"));
-  ASSERT_TRUE(w_.governance->CloseBreakGlass(id, "operator-1"));
+  ASSERT_TRUE(w_.governance->CloseBreakGlass(id, By("operator-1")));
   EXPECT_EQ(Open(), "review-owed");
 }
 
@@ -161,8 +162,8 @@ TEST_F(BreakGlassTest, G7_TwoApprovedProposalsDoNotMakeTwo) {
   const auto second = *File({{"check", "provider-health"}, {"scope", kScope}});
   for (const auto& id : {first, second})
     for (const auto* who : {"custodian-1", "custodian-2"}) ASSERT_TRUE(w_.Approve(id, who));
-  ASSERT_TRUE(w_.governance->Execute(first, "operator-1"));
-  EXPECT_EQ(w_.governance->Execute(second, "operator-1").error().Slug(), "break-glass-open");
+  ASSERT_TRUE(w_.governance->Execute(first, By("operator-1")));
+  EXPECT_EQ(w_.governance->Execute(second, By("operator-1")).error().Slug(), "break-glass-open");
   EXPECT_EQ(w_.governance->View(second)->state, "approved") << "nothing is consumed";
 }
 

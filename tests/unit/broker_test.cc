@@ -13,6 +13,7 @@
 namespace strongroom::appliance {
 namespace {
 
+using tests::By;
 using tests::World;
 using namespace std::chrono_literals;
 
@@ -32,6 +33,7 @@ class BrokerTest : public testing::Test {
     DataRequest r;
     r.request_id = "test-request";
     r.principal = principal;
+    r.spki = tests::QuorumFixture::Spki(principal);
     r.keyring = keyring;
     r.operation = operation;
     r.items = std::move(items);
@@ -319,7 +321,7 @@ TEST_F(BrokerTest, L11_AFullLedgerRefusesBeforeTheTokenIsAsked) {
   EXPECT_FALSE(w.ledger->Failed());
   w.token.SetAway(false);
   const auto id = *w.Approved("keyring.rotate", "org-a");
-  EXPECT_EQ(w.governance->Execute(id, "operator-1").error().Slug(), "ledger-full");
+  EXPECT_EQ(w.governance->Execute(id, By("operator-1")).error().Slug(), "ledger-full");
   EXPECT_EQ(w.governance->View(id)->state, "approved") << "nothing was consumed";
 }
 

@@ -8,12 +8,15 @@
 #include "appliance/proposal_params.h"
 #include "crypto/custody.h"
 #include "tests/support/clock_world.h"
+#include "tests/support/custody_time.h"
 #include "tests/support/made_up_roster.h"
 #include "tests/support/standing.h"
 
 namespace strongroom::appliance {
 namespace {
 
+using crypto::kMinute;
+using tests::By;
 using tests::World;
 constexpr Millis kNow = 1'800'000'000'000;
 
@@ -22,6 +25,8 @@ class CustodyAttack : public testing::Test {
  protected:
   static crypto::LedgerRecord RecordOf(const crypto::Roster& roster) {
     crypto::LedgerRecord record;
+    record.instance = roster.instance();
+    record.token = "t";
     record.custody.roster_version = roster.version();
     record.custody.roster_hash = roster.hash();
     return record;
@@ -102,6 +107,72 @@ TEST_F(CustodyAttack, Q3_AnOrganisationHasAKekOfItsOwn) {
   EXPECT_FALSE(refused);
 }
 
+// Q12: what was asked for in another epoch, or in a text that names none, runs in no token. A further token signs no
+// logs and does not know theirs.
+TEST_F(CustodyAttack, Q12_VotesOfAnotherEpochAreVoid) {
+  const auto& roster = World::quorum().roster();
+  auto record = RecordOf(roster);
+  auto p = Text(roster, "keyring.rotate", "k", {}, kNow, 1);
+  const auto spend = [&] { return Slug(tests::Spend(record, *Grant(roster, p, kNow), kNow)); };
+  EXPECT_EQ(spend(), "done") << "nothing was signed yet: the first epoch";
+  p.epoch = 2;
+  EXPECT_EQ(spend(), "stale");
+  record.epoch = 2;
+  record.anchors = {{crypto::ControlOrigin(roster.instance(), 2), 5, {}}};
+  EXPECT_EQ(spend(), "done");
+  for (const std::uint64_t other : {1U, 3U}) {
+    p.epoch = other;
+    EXPECT_EQ(spend(), "stale") << other;
+  }
+  p.format = 1;
+  p.epoch = 0;
+  EXPECT_EQ(spend(), "stale") << "a text of before";
+  record = RecordOf(roster);
+  EXPECT_EQ(spend(), "stale") << "also where no epoch is known";
+  record.custody.further = true;
+  EXPECT_EQ(spend(), "stale");
+  p.format = 2;
+  p.epoch = 9;
+  EXPECT_EQ(spend(), "done");
+}
+
+// What an appliance of before has left open is to be asked for again; what it did stays what whoever reads the log
+// sees.
+TEST_F(CustodyAttack, Q12_AnOpenTextOfFormat1IsStale) {
+  World w;
+  ASSERT_TRUE(w.FirstBoot());
+  const auto state = w.governance->Snapshot();
+  auto p = Text(*state->roster, "keyring.create", "k", {}, w.clock.Now(), 1);
+  p.format = 1;
+  p.epoch = 0;
+  const auto text = *p.Render();
+  const auto id = crypto::ProposalId(text);
+  const auto record = [&](ledger::ControlBody body) {
+    State next = *w.governance->Snapshot();
+    ledger::Submission submission;
+    submission.control.push_back({w.clock.Now(), std::move(body)});
+    submission.rows = RowsOf(next, *Apply(next, submission.control[0]));
+    ASSERT_TRUE(w.ledger->Record(std::move(submission)));
+    w.Boot();
+  };
+  record(ledger::ProposalFiled{text});
+  EXPECT_EQ(w.governance->View(id)->state, "stale");
+  EXPECT_EQ(w.governance->Vote(By("operator-1"), id, World::quorum().Sign("custodian-1", text)).error().Slug(),
+            "stale");
+  for (const auto* who : {"custodian-1", "custodian-2"}) record(ledger::VoteCast{id, World::quorum().Sign(who, text)});
+  EXPECT_EQ(w.governance->View(id)->state, "stale");
+  EXPECT_EQ(w.governance->Execute(id, By("operator-1")).error().Slug(), "stale");
+  const auto now = w.governance->Snapshot();
+  EXPECT_EQ(StateAt(*now, *now->FindProposal(id), w.clock.Now()), "approved") << "as the log of before had it";
+  EXPECT_TRUE(JudgeExecution(*now, *now->FindProposal(id), w.clock.Now()));
+  EXPECT_TRUE(w.governance->Withdraw(id, By("operator-1")));
+  // A text of another epoch than the log's is none that this appliance has filed.
+  State other = *now;
+  auto ahead = Text(*now->roster, "keyring.create", "k", {}, w.clock.Now(), 1);
+  ahead.epoch = 2;
+  EXPECT_FALSE(Apply(other, {w.clock.Now(), ledger::ProposalFiled{*ahead.Render()}}));
+}
+
 // Q5, Q10: an acceptance works once, whenever its hour comes again; nothing from before it ever does.
 TEST_F(CustodyAttack, Q10_AnAcceptedClockIsNotAcceptedAgain) {
   const auto& roster = World::quorum().roster();
@@ -112,27 +183,27 @@ TEST_F(CustodyAttack, Q10_AnAcceptedClockIsNotAcceptedAgain) {
   const auto victim =
       Text(roster, "version.destroy", "k",
            {{"keyring-id", ToHex(crypto::KeyringId{})}, {"version", "1"}, {"waiting-days", "7"}}, kNow, 210);
-  auto record = *crypto::SpendProposal(RecordOf(roster), *Grant(roster, first, kNow), kNow);
-  record = *crypto::SpendProposal(record, *Grant(roster, victim, kNow), kNow + 1000);
-  record = *crypto::SpendProposal(record, *Grant(roster, later, kNow + 90 * kDay), kNow + 90 * kDay);
-  EXPECT_EQ(record.custody.control_floor, 900U);
+  auto record = *tests::Spend(RecordOf(roster), *Grant(roster, first, kNow), kNow);
+  record = *tests::Spend(record, *Grant(roster, victim, kNow), kNow + 1000);
+  record = *tests::Spend(record, *Grant(roster, later, kNow + 90 * kDay), kNow + 90 * kDay);
+  EXPECT_EQ(record.custody.floor, 900U);
   // The host's clock goes back by itself, and everything from then is presented again.
-  EXPECT_EQ(Slug(crypto::SpendProposal(record, *Grant(roster, victim, kNow), kNow + 5000)), "clock-back");
-  EXPECT_EQ(Slug(crypto::SpendProposal(record, *Grant(roster, first, kNow), kNow + 5000)), "stale");
+  EXPECT_EQ(Slug(tests::Spend(record, *Grant(roster, victim, kNow), kNow + 5000)), "clock-back");
+  EXPECT_EQ(Slug(tests::Spend(record, *Grant(roster, first, kNow), kNow + 5000)), "stale");
   const auto invented = accept(kNow, std::uint64_t{1} << 60);
-  EXPECT_EQ(Slug(crypto::SpendProposal(record, *Grant(roster, invented, kNow), kNow + 5000)), "stale")
+  EXPECT_EQ(Slug(tests::Spend(record, *Grant(roster, invented, kNow), kNow + 5000)), "stale")
       << "a log that nobody has signed";
   // An adoption goes on from a shorter log, and is no less possible for that.
   const auto adopt = Text(roster, "ledger.adopt", "", {{"clock", FormatTime(kNow + 91 * kDay)}, {"token", "t"}},
                           kNow + 91 * kDay, 300);
-  const auto adopted = crypto::SpendProposal(record, *Grant(roster, adopt, kNow + 91 * kDay), kNow + 91 * kDay);
+  const auto adopted = tests::Spend(record, *Grant(roster, adopt, kNow + 91 * kDay), kNow + 91 * kDay);
   ASSERT_TRUE(adopted) << adopted.error().Line();
-  EXPECT_EQ(adopted->custody.control_floor, 300U);
+  EXPECT_EQ(adopted->custody.floor, 900U) << "the epoch does its work, and AdoptRecord takes it away";
 }
 
 class CustodyUnderClock : public tests::ClockWorld {};
 
-// Q11: a start with a clock a year ahead destroys nothing before people have had a day to see it, here or at the token.
+// Q11, Q15: does a start with a clock a year ahead bring a destruction nearer, here or at the token?
 TEST_F(CustodyUnderClock, Q11_AWrongClockAtTheStartEndsNoWaitingPeriod) {
   (void)*w_.Done("keyring.rotate", "install");
   ASSERT_EQ(
@@ -146,7 +217,9 @@ TEST_F(CustodyUnderClock, Q11_AWrongClockAtTheStartEndsNoWaitingPeriod) {
   const auto& version = *w_.governance->Snapshot()->FindKeyring("install")->Find(1);
   const hsm::KeyRef ref{version.token, version.kek, version.suite};
   EXPECT_EQ(w_.token.Destroy(tests::MadeUpDestruction(ref.key), ref).error().Slug(), "destruction-not-due");
-  Pass(kDay);
+  Pass(364 * kDay);
+  EXPECT_EQ(*w_.governance->RunDueDestructions(), 0) << "nobody has watched so long yet";
+  Pass(kDay + kMinute);
   EXPECT_EQ(*w_.governance->RunDueDestructions(), 1);
 }
 
@@ -180,7 +253,7 @@ TEST_F(CustodyUnderClock, Q10_ATokenThatIsAheadIsBroughtBackByQuorum) {
   auto record = *w_.token.ReadLedgerRecord();
   record.custody.seen = kNow + 3650 * kDay;
   w_.token.Recall(record);
-  EXPECT_EQ(*w_.Done("keyring.rotate", "install"), "failed") << "the token does not believe this clock";
+  EXPECT_EQ(w_.Done("keyring.rotate", "install").error().Slug(), "clock-back") << "nothing is consumed by it";
   EXPECT_EQ(*w_.Done("clock.accept", ""), "executed");
   EXPECT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
   EXPECT_TRUE(LoadVerified(*w_.ledger));
@@ -222,9 +295,28 @@ TEST(AfterAnEmergency, F19_ACompromisedPrimaryIsNeitherUsedNorGivenUp) {
   w.MakeDevKeyrings();
   const auto id = *w.Approved("keyring.emergency-rotate", "install");
   const auto real = w.token.now;
-  w.token.now = [&] { return w.clock.Now() - kHour; };  // the token refuses after the intent
-  EXPECT_EQ(w.governance->Execute(id, "operator-1")->state, "failed");
+  w.token.now = [&] { return w.clock.Now() - kHour; };
+  EXPECT_EQ(w.governance->Execute(id, By("operator-1")).error().Slug(), "clock-back");
+  EXPECT_EQ(w.governance->Snapshot()->FindKeyring("install")->Find(1)->state, VersionState::kActive)
+      << "what the token refuses changes nothing";
   w.token.now = real;
+  // Cut off after the intent, and too late when it is looked at: then it is over.
+  const auto state = w.governance->Snapshot();
+  const auto effect = *EffectOf(*state, state->FindProposal(id)->parsed);
+  ledger::Submission intent;
+  State next = *state;
+  std::vector<ledger::ControlBody> bodies = {ledger::ProposalConsumed{id, "operator-1"}};
+  bodies.insert(bodies.end(), effect.at_once.begin(), effect.at_once.end());
+  for (auto& body : bodies) {
+    ledger::ControlEntry entry{w.clock.Now(), std::move(body)};
+    for (auto& row : RowsOf(next, *Apply(next, entry))) intent.rows.push_back(std::move(row));
+    intent.control.push_back(std::move(entry));
+  }
+  ASSERT_TRUE(w.ledger->Record(std::move(intent)));
+  w.clock.now += 3 * kDay;
+  w.Boot();
+  EXPECT_EQ(*w.governance->Reconcile(), 1);
+  EXPECT_EQ(w.governance->View(id)->state, "failed");
   ASSERT_EQ(w.governance->Snapshot()->FindKeyring("install")->Find(1)->state, VersionState::kCompromised);
   EXPECT_EQ(w.File("keyring.create", "fresh").error().Slug(), "version-state");
   EXPECT_EQ(
@@ -242,7 +334,7 @@ TEST(AfterARestart, G6_UsesOfAnEarlierRunAreCounted) {
   World w;
   w.MakeDevKeyrings();
   const auto filed =
-      w.governance->File("operator-1",
+      w.governance->File(By("operator-1"),
                          {"break-glass.open",
                           "",
                           {{"check", "provider-health"}, {"scope", "token:fake-token"}, {"minutes", "10"}},
@@ -251,7 +343,7 @@ TEST(AfterARestart, G6_UsesOfAnEarlierRunAreCounted) {
   const auto id = filed->proposal->id;
   ASSERT_TRUE(w.Approve(id, "custodian-1"));
   ASSERT_TRUE(w.Approve(id, "custodian-2"));
-  ASSERT_TRUE(w.governance->Execute(id, "operator-1"));
+  ASSERT_TRUE(w.governance->Execute(id, By("operator-1")));
   for (int i = 0; i < 5; ++i) {
     ledger::Submission use;
     ledger::EvidenceEntry entry;

@@ -23,6 +23,15 @@ TEST(GrantsText, F11_IsCanonicalAndPerOperation) {
   EXPECT_FALSE(grants->Allows("service-3", ledger::Operation::kWrap));
   EXPECT_FALSE(grants->Knows("service-3"));
   EXPECT_EQ(Grants::Parse("none")->Text(), "none");
+  // To manage is granted by its name alone, and is neither to wrap nor to read.
+  EXPECT_FALSE(grants->Manages("service-1"));
+  const auto managing = Grants::Parse("service-1=wrap+manage,service-2=manage");
+  EXPECT_EQ(managing->Text(), "service-1=manage+wrap,service-2=manage");
+  EXPECT_TRUE(managing->Manages("service-2") && managing->Knows("service-2"));
+  EXPECT_TRUE(managing->Allows("service-2", ledger::Operation::kDekDelete));
+  for (const auto operation : {ledger::Operation::kDekPut, ledger::Operation::kWrap, ledger::Operation::kUnwrap,
+                               ledger::Operation::kRewrap, ledger::Operation::kDataKey, ledger::Operation::kOther})
+    EXPECT_FALSE(managing->Allows("service-2", operation));
 }
 
 TEST(LifecycleState, FailsClosedInItsOrder) {

@@ -17,14 +17,16 @@ KeyRef Ref(std::uint8_t n) {
 
 std::vector<KeyOp> Ops() {
   std::vector<KeyOp> ops;
-  ops.emplace_back(WrapOp{Ref(1), *SecretBytes::CopyOf(AsBytes("0123456789abcdef")), crypto::Sha256(AsBytes("c"))});
-  ops.emplace_back(UnwrapOp{Ref(2), Bytes(60, 7), crypto::Sha256(AsBytes("d")), Ref(3)});
+  ops.emplace_back(WrapOp{Ref(1), *SecretBytes::CopyOf(AsBytes("0123456789abcdef")), Context{{1}, {2}, Bytes(3, 'c')}});
+  ops.emplace_back(UnwrapOp{Ref(2), Bytes(60, 7), Context{{2}, {3}, Bytes(4096, 'd')}, Ref(3)});
   ops.emplace_back(RewrapOp{Ref(4), Ref(5), Bytes(104, 9)});
-  ops.emplace_back(DataKeyOp{Ref(6), 64, crypto::Sha256(AsBytes("e")), true});
+  ops.emplace_back(DataKeyOp{Ref(6), 64, Context{}, true});
+  ops.emplace_back(ReleaseOp{Ref(7), "there", Bytes(96, 8)});
+  ops.emplace_back(AdmitOp{Ref(8), *SecretBytes::CopyOf(AsBytes("0123456789abcdef")), crypto::Sha256(AsBytes("f"))});
   return ops;
 }
 
-ByteView WithoutLength(const ScratchBytes& frame) { return ByteView(frame).subspan(4); }
+ByteView WithoutLength(const Frame& frame) { return frame.bytes().subspan(4); }
 
 TEST(Frame, ExecuteComesBack) {
   const auto ops = Ops();
@@ -60,7 +62,7 @@ TEST(Frame, LedgerRecordAndItsChangesComeBack) {
   EXPECT_EQ(EncodeRequest(*request), change);
   const auto record = tests::SampleRecord();
   for (const auto& answer :
-       {EncodeResponse({6, RecordResponse{record}}),
+       {EncodeResponse({6, RecordResponse{RecordToAdopt{record, AdoptedFrom::kForked}}}),
         EncodeResponse({7, SignResponse{std::vector<CheckpointSignature>{{2, Bytes(70, 1)}, {1, Bytes(71, 2)}}}}),
         EncodeResponse(
             {8, CheckpointKeysResponse{std::vector<CheckpointKey>{{2, Bytes(91, 1), Bytes(91, 2), Bytes(70)}}}}),
@@ -71,8 +73,11 @@ TEST(Frame, LedgerRecordAndItsChangesComeBack) {
     for (std::size_t n = 0; n + 4 < answer.size(); ++n)
       EXPECT_FALSE(DecodeResponse(WithoutLength(answer).first(n))) << n;
   }
-  const auto decoded = DecodeResponse(WithoutLength(EncodeResponse({6, RecordResponse{record}})));
-  EXPECT_EQ(*std::get<RecordResponse>(decoded->body).outcome, record);
+  const auto decoded =
+      DecodeResponse(WithoutLength(EncodeResponse({6, RecordResponse{RecordToAdopt{record, AdoptedFrom::kForked}}})));
+  const auto& outcome = *std::get<RecordResponse>(decoded->body).outcome;
+  EXPECT_EQ(outcome.record, record);
+  EXPECT_EQ(outcome.from, AdoptedFrom::kForked);
 }
 
 // Does a cut or lengthened frame, or one of an unknown kind, ever pass for a whole one?

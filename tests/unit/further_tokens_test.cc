@@ -13,6 +13,7 @@
 namespace strongroom::appliance {
 namespace {
 
+using tests::By;
 using tests::FakeKeyOps;
 using tests::World;
 
@@ -21,6 +22,7 @@ class FurtherTokens : public testing::Test {
  protected:
   FurtherTokens() {
     b->now = [this] { return w.clock.Now(); };
+    b->steady = [this] { return w.clock.Steady(); };
     hsm::TokenSet::Tokens further;
     further.emplace("token-b", b);
     set = std::make_unique<hsm::TokenSet>(w.token, std::move(further), doors);
@@ -41,7 +43,7 @@ class FurtherTokens : public testing::Test {
     const auto id = w.Approved("rekey.start", "org-a", {{"to", "token:token-b"}});
     EXPECT_TRUE(id);
     b->after_generate = [&] { b->SetAway(true); };
-    (void)w.governance->Execute(*id, "operator-1");
+    (void)w.governance->Execute(*id, By("operator-1"));
     b->after_generate = nullptr;
     return *id;
   }
@@ -60,9 +62,9 @@ class FurtherTokens : public testing::Test {
 
   World w;
   hsm::TokenDoors doors;
-  FakeKeyOps* const b = new FakeKeyOps("token-b");  // the set's
+  FakeKeyOps* const b = new FakeKeyOps("token-b", World::quorum().roster());  // the set's
   std::unique_ptr<hsm::TokenSet> set;
-  const crypto::Digest context = crypto::Sha256(AsBytes("a context"));
+  const hsm::Context context{{1, 2, 3}, {4, 5, 6}, Bytes(7, 'a')};
 };
 
 // K9: does a token that nobody has enrolled get a KEK, or the main one enrolled, or one that is not there?
@@ -72,7 +74,7 @@ TEST_F(FurtherTokens, K9_OnlyAnEnrolledTokenGetsKeks) {
   EXPECT_EQ(Do("token.enrol", "", {{"token", "fake-token"}}), "invalid-request") << "the main one";
   EXPECT_EQ(Do("token.enrol", "", {{"token", "token-c"}}), "token-not-connected");
   EXPECT_EQ(Do("token.enrol", "", {{"token", "token-b"}, {"owner", "me"}}), "invalid-request");
-  EXPECT_EQ(b->ReadLedgerRecord()->custody, crypto::CustodyFacts()) << "it was told nothing";
+  EXPECT_TRUE(b->ReadLedgerRecord()->custody.spent.empty()) << "it was told nothing";
   Enrol();
   EXPECT_EQ(Do("token.enrol", "", {{"token", "token-b"}}), "token-enrolled");
   const auto before = w.token.Generated();
@@ -92,7 +94,7 @@ TEST_F(FurtherTokens, K3_AnAppliancesTokenIsEnrolledEmpty) {
   World other;
   hsm::TokenDoors none;
   hsm::TokenSet::Tokens further;
-  auto* used = new FakeKeyOps("token-b");
+  auto* used = new FakeKeyOps("token-b", World::quorum().roster());
   used->PutKey({1, 2, 3}, "somebody's key");
   further.emplace("token-b", used);
   hsm::TokenSet tokens(other.token, std::move(further), none);
@@ -121,7 +123,7 @@ TEST_F(FurtherTokens, Q9_DeksCrossWhileARekeyLetsThem) {
     const auto moved = One(hsm::RewrapOp{from, to, wrapped->blob});
     ASSERT_TRUE(moved) << moved.error().Line();
     EXPECT_TRUE(moved->plaintext.empty()) << "a rewrap shows no DEK";
-    EXPECT_FALSE(One(hsm::UnwrapOp{to, moved->blob, crypto::Sha256(AsBytes("another context"))}));
+    EXPECT_FALSE(One(hsm::UnwrapOp{to, moved->blob, hsm::Context{{}, {}, Bytes(1)}}));
     EXPECT_TRUE(IsDek(One(hsm::UnwrapOp{to, moved->blob, context})->plaintext));
     const auto both = One(hsm::UnwrapOp{from, wrapped->blob, context, to});
     ASSERT_TRUE(both);
@@ -180,7 +182,7 @@ TEST_F(FurtherTokens, Q6_ATokenThatWasAwayFollowsTheRosterLater) {
   ASSERT_TRUE(late);
   EXPECT_EQ(w.token.ChangeLedgerRecord(std::move(*late)).error().Slug(), "proposal-expired");
   // Nor is a token that has lost its record told a roster by anything but its enrolment.
-  b->Recall({});
+  b->Init(World::quorum().roster());
   EXPECT_EQ(w.governance->FollowRoster("token-b").error().Slug(), "token-without-record");
 }
 
@@ -191,13 +193,13 @@ TEST_F(FurtherTokens, L4_ATokenThatIsAwayHoldsUpItsKeyringsAlone) {
   const auto id = w.Approved("keyring.rotate", "k");
   ASSERT_TRUE(id);
   b->before_generate = [&] { b->SetAway(true); };
-  (void)w.governance->Execute(*id, "operator-1");
+  (void)w.governance->Execute(*id, By("operator-1"));
   EXPECT_EQ(w.governance->View(*id)->state, "executing");
   b->before_generate = nullptr;
   EXPECT_EQ(Do("keyring.rotate", "install"), "executed") << "the main token's go on";
   const auto next = w.Approved("keyring.set-policy", "k", {{"rotate-days", "30"}});
   ASSERT_TRUE(next);
-  EXPECT_EQ(w.governance->Execute(*next, "operator-1").error().Slug(), "execution-unsettled");
+  EXPECT_EQ(w.governance->Execute(*next, By("operator-1")).error().Slug(), "execution-unsettled");
   b->SetAway(false);
   ASSERT_TRUE(w.governance->Reconcile());
   EXPECT_EQ(w.governance->View(*id)->state, "failed") << "it was not done: propose again";
@@ -233,14 +235,15 @@ TEST_F(FurtherTokens, L4_AMoveWhoseAnswerWasLostIsSettledAsDone) {
 // K9, Q9: a token with the enrolled one's serial number and marks and an empty record: is it asked to make a key?
 TEST_F(FurtherTokens, K9_ATokenThatDoesNotKnowItsEnrolmentGetsNoKek) {
   Enrol();
-  b->Recall({});
+  b->Init(World::quorum().roster());
   const auto id = w.Approved("keyring.create", "k", {{"custody", "token:token-b"}});
   ASSERT_TRUE(id);
-  EXPECT_EQ(w.governance->Execute(*id, "operator-1").error().Slug(), "token-without-record");
+  EXPECT_EQ(w.governance->Execute(*id, By("operator-1")).error().Slug(), "token-without-record");
   EXPECT_EQ(w.governance->View(*id)->state, "approved") << "nothing was consumed";
   EXPECT_EQ(b->Generated(), 0U);
   EXPECT_EQ(Do("token.enrol", "", {{"token", "token-b"}}), "executed") << "it may be told again";
-  EXPECT_EQ(Slug(w.governance->Execute(*id, "operator-1") ? Result<std::string>("executed") : Invalid("")), "executed");
+  EXPECT_EQ(Slug(w.governance->Execute(*id, By("operator-1")) ? Result<std::string>("executed") : Invalid("")),
+            "executed");
 }
 
 // Q4: are votes for a roster taken by a further token at any time to come?
@@ -312,7 +315,7 @@ TEST_F(FurtherTokens, Q11_TheFormerTokensKekIsRetiredLikeAnyOther) {
                {{"version", "2"}, {"waiting-days", "7"}, {"waive", "service-2"}, {"quiet-hours", "0"}}),
             "executed");
   EXPECT_EQ(b->ReadLedgerRecord()->custody.pending.size(), 1U);
-  ASSERT_TRUE(w.governance->CancelDestruction("org-a", 2, "operator-1"));
+  ASSERT_TRUE(w.governance->CancelDestruction("org-a", 2, By("operator-1")));
   EXPECT_TRUE(b->ReadLedgerRecord()->custody.pending.empty());
   EXPECT_EQ(b->Generated(), 2U);
 }
@@ -360,7 +363,7 @@ TEST_F(FurtherTokens, K9_AnImpostorIsNotUsed) {
      }),
      TokenState::kDegraded, false);
   is(judge([](auto& f) { f.follows = Integrity("none", "token-without-record"); }), TokenState::kImpostor, false);
-  is(judge([](auto& f) { f.follows = Integrity("lost", "anchor-missing"); }), TokenState::kImpostor, false);
+  is(judge([](auto& f) { f.follows = Integrity("lost", "record-missing"); }), TokenState::kImpostor, false);
   is(judge([](auto& f) { f.follows = Integrity("other", "roster-not-enforced"); }), TokenState::kDegraded, true);
   is(judge([](auto& f) { f.sweep = "a strange key"; }), TokenState::kDegraded, true);
   is(judge([](auto& f) { f.tested = Unavailable("away"); }), TokenState::kVerifying, std::nullopt);

@@ -9,6 +9,7 @@
 namespace strongroom::appliance {
 namespace {
 
+using tests::By;
 using tests::World;
 
 std::map<std::string, Bytes> Stored(const ledger::Ledger& ledger) {
@@ -64,25 +65,25 @@ TEST_F(GovernanceTest, RequestsThatMakeNoSenseAreRefusedAndLeaveNothing) {
   EXPECT_FALSE(w.File("keyring.create", "install", {{"grants", "operator-1"}})) << "only services have grants";
   EXPECT_FALSE(w.File("keyring.create", "install", {{"grants", "service-9"}}));
   EXPECT_EQ(w.File("keyring.rotate", "install").error().Slug(), "keyring-not-found");
-  EXPECT_FALSE(w.governance->File("operator-1", {"keyring.create", "install", {}, "two\nlines"}));
+  EXPECT_FALSE(w.governance->File(By("operator-1"), {"keyring.create", "install", {}, "two\nlines"}));
   EXPECT_EQ(w.ledger->HeadOf(ledger::Log::kControl).size, before);
 }
 
 TEST_F(GovernanceTest, Q3_NothingRunsWithoutTwoVotes) {
   ASSERT_TRUE(w.FirstBoot());
   const auto id = *w.File("keyring.create", "install");
-  EXPECT_EQ(w.governance->Execute(id, "operator-1").error().Slug(), "quorum-missing");
+  EXPECT_EQ(w.governance->Execute(id, By("operator-1")).error().Slug(), "quorum-missing");
   ASSERT_TRUE(w.Approve(id, "custodian-1"));
   EXPECT_EQ(w.Approve(id, "custodian-1").error().Slug(), "vote-exists");
-  EXPECT_EQ(w.governance->Execute(id, "operator-1").error().Slug(), "quorum-missing");
+  EXPECT_EQ(w.governance->Execute(id, By("operator-1")).error().Slug(), "quorum-missing");
   EXPECT_EQ(w.token.Generated(), 0U);
   auto forged = World::quorum().Sign("custodian-1", w.governance->View(id)->proposal->text);
   forged.custodian = "custodian-2";
-  EXPECT_EQ(w.governance->Vote(id, forged).error().Slug(), "bad-signature");
+  EXPECT_EQ(w.governance->Vote(By("operator-1"), id, forged).error().Slug(), "bad-signature");
   forged.custodian = "operator-1";
-  EXPECT_EQ(w.governance->Vote(id, forged).error().Slug(), "not-a-custodian");
+  EXPECT_EQ(w.governance->Vote(By("operator-1"), id, forged).error().Slug(), "not-a-custodian");
   ASSERT_TRUE(w.Approve(id, "custodian-3"));
-  EXPECT_EQ(w.governance->Execute(id, "operator-1")->state, "executed");
+  EXPECT_EQ(w.governance->Execute(id, By("operator-1"))->state, "executed");
   EXPECT_EQ(w.token.Generated(), 1U);
 }
 
@@ -93,7 +94,7 @@ TEST_F(GovernanceTest, Q5_OfManyConcurrentExecutesOneRuns) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 100; ++i)
     threads.emplace_back([&] {
-      const auto view = w.governance->Execute(id, "operator-1");
+      const auto view = w.governance->Execute(id, By("operator-1"));
       if (view)
         ++ran;
       else if (view.error().Slug() == "already-executed")
@@ -104,7 +105,7 @@ TEST_F(GovernanceTest, Q5_OfManyConcurrentExecutesOneRuns) {
   EXPECT_EQ(refused, 99);
   EXPECT_EQ(w.token.Generated(), 1U);
   w.Boot();
-  EXPECT_EQ(w.governance->Execute(id, "operator-1").error().Slug(), "already-executed") << "also after a restart";
+  EXPECT_EQ(w.governance->Execute(id, By("operator-1")).error().Slug(), "already-executed") << "also after a restart";
 }
 
 TEST_F(GovernanceTest, Q4_SilenceRejectionAndWithdrawalEndAProposal) {
@@ -112,20 +113,21 @@ TEST_F(GovernanceTest, Q4_SilenceRejectionAndWithdrawalEndAProposal) {
   const auto silent = *w.File("keyring.create", "install");
   const auto late = *w.Approved("keyring.create", "install");
   const auto killed = *w.File("keyring.create", "install");
-  ASSERT_TRUE(w.governance->Vote(killed, World::quorum().Sign("custodian-1", w.governance->View(killed)->proposal->text,
-                                                              crypto::Verdict::kReject)));
+  ASSERT_TRUE(w.governance->Vote(
+      By("operator-1"), killed,
+      World::quorum().Sign("custodian-1", w.governance->View(killed)->proposal->text, crypto::Verdict::kReject)));
   EXPECT_EQ(w.governance->View(killed)->state, "rejected");
   EXPECT_EQ(w.Approve(killed, "custodian-2").error().Slug(), "not-open");
   const auto withdrawn = *w.File("keyring.create", "install");
-  EXPECT_FALSE(w.governance->Withdraw(withdrawn, "operator-2"));
-  ASSERT_TRUE(w.governance->Withdraw(withdrawn, "operator-1"));
+  EXPECT_FALSE(w.governance->Withdraw(withdrawn, By("operator-2")));
+  ASSERT_TRUE(w.governance->Withdraw(withdrawn, By("operator-1")));
   EXPECT_EQ(w.Approve(withdrawn, "custodian-2").error().Slug(), "not-open");
   w.clock.now += kApproveWithin + 1000;
   EXPECT_EQ(w.governance->View(silent)->state, "expired");
   EXPECT_EQ(w.Approve(silent, "custodian-2").error().Slug(), "not-open");
   EXPECT_EQ(w.governance->View(late)->state, "approved");
   w.clock.now += kExecuteWithin;
-  EXPECT_EQ(w.governance->Execute(late, "operator-1").error().Slug(), "proposal-expired");
+  EXPECT_EQ(w.governance->Execute(late, By("operator-1")).error().Slug(), "proposal-expired");
   EXPECT_EQ(w.token.Generated(), 0U);
 }
 
@@ -148,12 +150,12 @@ TEST_F(GovernanceTest, RotatingInstallMovesTheKeyringsThatItWrapsFor) {
 TEST_F(GovernanceTest, Q5_AVoteForAStateThatIsGoneIsStale) {
   w.MakeDevKeyrings();
   const auto first = *w.Approved("keyring.rotate", "install"), second = *w.Approved("keyring.rotate", "install");
-  ASSERT_EQ(w.governance->Execute(first, "operator-1")->state, "executed");
-  EXPECT_EQ(w.governance->Execute(second, "operator-1").error().Slug(), "stale");
+  ASSERT_EQ(w.governance->Execute(first, By("operator-1"))->state, "executed");
+  EXPECT_EQ(w.governance->Execute(second, By("operator-1")).error().Slug(), "stale");
   // A keyring that came in the meantime is not in the text that was signed: nobody moves it unasked.
   const auto third = *w.Approved("keyring.rotate", "install");
   ASSERT_EQ(*w.Done("keyring.create", "org-c"), "executed");
-  EXPECT_EQ(w.governance->Execute(third, "operator-1").error().Slug(), "stale");
+  EXPECT_EQ(w.governance->Execute(third, By("operator-1")).error().Slug(), "stale");
 }
 
 TEST_F(GovernanceTest, L4_ACutOffExecutionIsSettledByWhatTheTokenHas) {
@@ -161,7 +163,7 @@ TEST_F(GovernanceTest, L4_ACutOffExecutionIsSettledByWhatTheTokenHas) {
   // The token is gone when it is asked: consumed, not settled, and no second run.
   const auto lost = *w.Approved("keyring.rotate", "install");
   w.token.SetAway(true);
-  EXPECT_FALSE(w.governance->Execute(lost, "operator-1"));
+  EXPECT_FALSE(w.governance->Execute(lost, By("operator-1")));
   w.token.SetAway(false);
   w.Boot();
   ASSERT_TRUE(w.governance->Reconcile());
@@ -198,7 +200,7 @@ TEST_F(GovernanceTest, K3_AStrangeKeyInTheTokenStopsCeremonies) {
       w.token.Generate(World::quorum().Grant(ring, 1, crypto::Suite::kKwp, "fake-token"),
                        {{"fake-token", crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, hsm::KekLabel("k", 1)}));
   const auto id = *w.Approved("keyring.rotate", "install");
-  EXPECT_EQ(w.governance->Execute(id, "operator-1").error().Slug(), "token-inventory");
+  EXPECT_EQ(w.governance->Execute(id, By("operator-1")).error().Slug(), "token-inventory");
   EXPECT_EQ(w.governance->View(id)->state, "approved") << "nothing is consumed";
   const auto faults = w.governance->Sweep("fake-token");
   ASSERT_TRUE(faults);
@@ -227,9 +229,11 @@ TEST_F(GovernanceTest, Q4_ARejectionCountsUntilTheEnd) {
   const auto id = *w.Approved("keyring.create", "install");
   w.clock.now += kApproveWithin + 1000;
   const auto text = w.governance->View(id)->proposal->text;
-  EXPECT_EQ(w.governance->Vote(id, World::quorum().Sign("custodian-3", text)).error().Slug(), "proposal-expired");
-  ASSERT_TRUE(w.governance->Vote(id, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)));
-  EXPECT_EQ(w.governance->Execute(id, "operator-1").error().Slug(), "not-open");
+  EXPECT_EQ(w.governance->Vote(By("operator-1"), id, World::quorum().Sign("custodian-3", text)).error().Slug(),
+            "proposal-expired");
+  ASSERT_TRUE(
+      w.governance->Vote(By("operator-1"), id, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)));
+  EXPECT_EQ(w.governance->Execute(id, By("operator-1")).error().Slug(), "not-open");
 }
 
 TEST_F(GovernanceTest, L2_AStateTableChangedFromOutsideDoesNotBoot) {
@@ -252,7 +256,7 @@ TEST_F(GovernanceTest, L2_TheStateTableFollowsFromTheLogByteForByte) {
   (void)*w.Done("keyring.rotate", "install");
   (void)*w.Done("keyring.rotate", "org-a", {{"suite", "kwp"}});
   const auto withdrawn = *w.File("keyring.rotate", "install");
-  ASSERT_TRUE(w.governance->Withdraw(withdrawn, "operator-1"));
+  ASSERT_TRUE(w.governance->Withdraw(withdrawn, By("operator-1")));
   (void)*w.Approved("keyring.create", "org-d");
   const auto stored = Stored(*w.ledger);
   EXPECT_EQ(stored, Replayed(*w.ledger));

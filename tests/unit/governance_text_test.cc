@@ -1,8 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <set>
+
 #include "crypto/quorum.h"
 #include "crypto/spoken.h"
 #include "provisioning/process.h"
+#include "tests/fuzz/samples.h"
 #include "tests/support/quorum_fixture.h"
 
 namespace strongroom::crypto {
@@ -25,7 +29,7 @@ ProposalText ExampleProposal() {
 TEST(Proposal, TextComesBack) {
   const auto text = ExampleProposal().Render();
   ASSERT_TRUE(text) << text.error().Line();
-  EXPECT_TRUE(text->starts_with("strongroom proposal v1\ninstance: "));
+  EXPECT_TRUE(text->starts_with("strongroom proposal v2\ninstance: "));
   EXPECT_TRUE(text->ends_with("\n"));
   const auto parsed = ProposalText::Parse(*text);
   ASSERT_TRUE(parsed) << parsed.error().Line();
@@ -64,6 +68,70 @@ TEST(Proposal, Q1_RefusesNonCanonicalText) {
   EXPECT_FALSE(ProposalText::Parse(swap("roster: 1", "roster: 01")));
   EXPECT_FALSE(ProposalText::Parse(swap("param custody", "param suite: kwp\nparam custody")));
   EXPECT_FALSE(ProposalText::Parse(swap("rotation", "ceremony")));
+}
+
+// Texts of before name no epoch and live up to 31 days. The logs are full of them.
+TEST(Proposal, Q1_TextsOfFormat1ParseForEver) {
+  const auto first = ProposalText::Parse(tests::kSampleProposalV1);
+  ASSERT_TRUE(first) << first.error().Line();
+  EXPECT_EQ(first->format, 1U);
+  EXPECT_EQ(first->epoch, 0U);
+  EXPECT_EQ(*first->Render(), tests::kSampleProposalV1);
+  EXPECT_EQ(CheckFormat(*first).error().Slug(), "stale") << "and are not executed any more";
+  auto longer = *first;
+  longer.execute_by = longer.created + 31 * kDay;
+  EXPECT_TRUE(longer.Render());
+  longer.epoch = 1;
+  EXPECT_FALSE(longer.Render()) << "no epoch in format 1";
+  EXPECT_FALSE(ProposalText::Parse(std::string(tests::kSampleProposalV1) + "epoch: 1\n"));
+  const std::string second(tests::kSampleProposal);
+  EXPECT_FALSE(ProposalText::Parse(second.substr(0, second.size() - 9))) << "format 2 names its epoch";
+}
+
+TEST(Proposal, Q12_ATextNamesItsEpochAndIsForSoon) {
+  auto p = ExampleProposal();
+  EXPECT_TRUE(p.Render()->ends_with("\nepoch: 1\n"));
+  EXPECT_TRUE(CheckEpoch(1, p) && CheckEpoch(0, p));
+  EXPECT_EQ(CheckEpoch(2, p).error().Slug(), "stale");
+  p.epoch = 2;
+  EXPECT_TRUE(CheckEpoch(2, p));
+  EXPECT_EQ(CheckEpoch(1, p).error().Slug(), "stale");
+  EXPECT_EQ(CheckEpoch(0, p).error().Slug(), "stale") << "where nothing was signed, the first counts";
+  auto adopts = Fixture().Proposal("ledger.adopt", "", {}, kNow);
+  EXPECT_TRUE(CheckEpoch(7, adopts)) << "it ends the epoch, whichever that is";
+  for (const std::uint32_t format : {0U, 3U}) {
+    p.format = format;
+    EXPECT_FALSE(p.Render()) << format;
+  }
+  p = ExampleProposal();
+  p.epoch = 0;
+  EXPECT_FALSE(p.Render());
+  p.epoch = 1;
+  p.execute_by = p.created + 7 * kDay;
+  EXPECT_TRUE(p.Render());
+  p.execute_by += 1000;
+  EXPECT_FALSE(p.Render()) << "seven days at most";
+}
+
+// Does the table know each operation by one name, and the class that a roster has votes for?
+TEST(Operations, Q8_EachHasItsNameAndItsClass) {
+  std::set<std::string_view> names;
+  for (std::size_t i = 0; i < kOperationCount; ++i) {
+    const auto operation = static_cast<Operation>(i);
+    const auto rule = RuleOf(operation);
+    EXPECT_TRUE(names.insert(rule.name).second) << rule.name;
+    EXPECT_EQ(OperationFromString(rule.name), operation);
+    EXPECT_NE(std::find(Roster::kClasses.begin(), Roster::kClasses.end(), rule.policy_class), Roster::kClasses.end());
+    EXPECT_EQ(*ClassOf(rule.name), rule.policy_class);
+    // What makes a KEK says which version, and what is about none needs no keyring.
+    EXPECT_EQ(MayGenerate(operation), rule.version == VersionRule::kFirst || rule.version == VersionRule::kNext ||
+                                          rule.version == VersionRule::kMoved);
+    if (rule.version != VersionRule::kNone) EXPECT_TRUE(rule.about_a_keyring) << rule.name;
+  }
+  EXPECT_EQ(names.size(), 20U);
+  EXPECT_FALSE(OperationFromString(""));
+  EXPECT_FALSE(OperationFromString("keyring.delete"));
+  EXPECT_EQ(ClassOf("keyring.delete").error().Slug(), "unknown-operation");
 }
 
 TEST(Proposal, RefusesFieldsThatPeopleCannotSee) {
@@ -127,11 +195,22 @@ TEST_F(Quorum, Q3_NothingShortOfTwoPeopleGrants) {
   EXPECT_FALSE(Grant({}));
   const auto one = f.Sign("custodian-1", text);
   EXPECT_EQ(Grant({one}).error().Slug(), "quorum-missing");
-  EXPECT_EQ(Grant({one, one}).error().Slug(), "quorum-missing");
+  EXPECT_EQ(Grant({one, one}).error().Slug(), "too-many-votes");
   auto lent = f.Sign("custodian-1", text);
   lent.custodian = "custodian-2";
   EXPECT_EQ(Grant({one, lent}).error().Slug(), "bad-signature");
   EXPECT_TRUE(Grant({one, f.Sign("custodian-2", text)}));
+}
+
+// P11: what nobody has to send is refused before any signature is looked at.
+TEST_F(Quorum, P11_MoreVotesThanPeopleAreUnread) {
+  const Vote rubbish{"custodian-1", Verdict::kApprove, "no signature"};
+  EXPECT_EQ(Grant({rubbish, rubbish}).error().Slug(), "too-many-votes") << "one person twice";
+  std::vector<Vote> many;
+  for (int i = 0; i < 4; ++i) many.push_back({"somebody-" + std::to_string(i), Verdict::kReject, "no signature"});
+  EXPECT_EQ(Grant(many).error().Slug(), "too-many-votes") << "four votes of three custodians";
+  many.pop_back();
+  EXPECT_EQ(Grant(many).error().Slug(), "not-a-custodian");
 }
 
 TEST_F(Quorum, Q3_TheRequesterNeverCounts) {

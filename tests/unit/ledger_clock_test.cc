@@ -9,6 +9,7 @@
 namespace strongroom::appliance {
 namespace {
 
+using tests::By;
 using tests::World;
 constexpr Millis kFirst = 1'800'000'000'000, kYear = 365 * kDay;
 
@@ -71,14 +72,15 @@ TEST_F(FrozenWorld, Q10_AClockSetBackAYearBetweenApproveAndExecuteStopsEverythin
   Pass(25 * kHour);
   EXPECT_EQ(w_.governance->View(expired)->state, "expired");
   reading_.host -= kYear;
-  EXPECT_EQ(w_.governance->Execute(approved, "operator-1").error().Slug(), "clock-frozen");
+  EXPECT_EQ(w_.governance->Execute(approved, By("operator-1")).error().Slug(), "clock-frozen");
   EXPECT_EQ(w_.governance->View(approved)->state, "approved") << "nothing is consumed";
   EXPECT_EQ(w_.governance->View(expired)->state, "expired") << "what expired stays so";
   EXPECT_EQ(w_.File("keyring.rotate", "install").error().Slug(), "clock-frozen");
   EXPECT_TRUE(w_.governance->Snapshot()->clock_frozen) << "it is in the ledger";
   EXPECT_EQ(w_.Approve(approved, "custodian-3").error().Slug(), "clock-frozen");
   const auto text = w_.governance->View(approved)->proposal->text;
-  EXPECT_TRUE(w_.governance->Vote(approved, World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)))
+  EXPECT_TRUE(w_.governance->Vote(By("operator-1"), approved,
+                                  World::quorum().Sign("custodian-3", text, crypto::Verdict::kReject)))
       << "saying no is always possible";
   Boot();
   EXPECT_EQ(w_.File("keyring.rotate", "install").error().Slug(), "clock-frozen") << "a restart is no acceptance";
@@ -87,7 +89,7 @@ TEST_F(FrozenWorld, Q10_AClockSetBackAYearBetweenApproveAndExecuteStopsEverythin
   const auto& proposal = w_.governance->View(accept)->proposal->parsed;
   EXPECT_EQ(proposal.params.at("clock"), FormatTime(reading_.host));
   EXPECT_EQ(proposal.created, reading_.host / 1000 * 1000) << "dated by the clock that it accepts";
-  EXPECT_EQ(w_.governance->Execute(accept, "operator-1")->state, "executed");
+  EXPECT_EQ(w_.governance->Execute(accept, By("operator-1"))->state, "executed");
   EXPECT_FALSE(w_.governance->Snapshot()->clock_frozen);
   EXPECT_EQ(w_.governance->View(expired)->state, "stale") << "and is not alive a year ago";
   EXPECT_EQ(w_.governance->View(open)->state, "stale");
@@ -122,13 +124,14 @@ TEST_F(FrozenWorld, Q10_AClockThatRanAheadIsSetRightByQuorum) {
   ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
   const auto future = *w_.Approved("keyring.rotate", "install");
   reading_.host -= kYear;
-  EXPECT_EQ(w_.governance->Execute(future, "operator-1").error().Slug(), "clock-frozen");
+  EXPECT_EQ(w_.governance->Execute(future, By("operator-1")).error().Slug(), "clock-frozen");
   const auto rejected = *w_.Approved("clock.accept", "");
   reading_.host -= kHour;
-  EXPECT_EQ(w_.governance->Execute(rejected, "operator-1").error().Slug(), "stale") << "not the clock that was named";
+  EXPECT_EQ(w_.governance->Execute(rejected, By("operator-1")).error().Slug(), "stale")
+      << "not the clock that was named";
   const auto accept = *w_.Approved("clock.accept", "");
-  ASSERT_EQ(w_.governance->Execute(accept, "operator-1")->state, "executed");
-  EXPECT_FALSE(w_.governance->Execute(future, "operator-1"));
+  ASSERT_EQ(w_.governance->Execute(accept, By("operator-1"))->state, "executed");
+  EXPECT_FALSE(w_.governance->Execute(future, By("operator-1")));
   EXPECT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
 }
 
@@ -145,12 +148,13 @@ TEST_F(FrozenWorld, L4_AnAcceptanceThatWasCutOffIsSettled) {
 
 TEST_F(FrozenWorld, G4_AClockFaultClosesBreakGlass) {
   const auto filed = w_.governance->File(
-      "operator-1", {"break-glass.open", "", {{"check", "provider-health"}, {"scope", "token:fake-token"}}, "a test"},
+      By("operator-1"),
+      {"break-glass.open", "", {{"check", "provider-health"}, {"scope", "token:fake-token"}}, "a test"},
       {"provider-health"});
   const auto id = filed->proposal->id;
   ASSERT_TRUE(w_.Approve(id, "custodian-1"));
   ASSERT_TRUE(w_.Approve(id, "custodian-2"));
-  ASSERT_TRUE(w_.governance->Execute(id, "operator-1"));
+  ASSERT_TRUE(w_.governance->Execute(id, By("operator-1")));
   ASSERT_TRUE(w_.governance->overrides().Use("provider-health", "token:fake-token"));
   reading_.host += kHour;
   EXPECT_FALSE(w_.governance->overrides().Use("provider-health", "token:fake-token")) << "at the very next use";

@@ -36,7 +36,9 @@ std::vector<ControlEntry> Controls() {
           {6, KeyringCreated{{1}, "org-a", crypto::Suite::kGcm, "token:x", "none"}},
           {7, VersionAnnounced{{1}, 9, crypto::Suite::kKwp, "token:x", {2}, "x"}},
           {8, VersionActivated{{1}, 9}},
-          {9, ExecutionSettled{"id", false, "slug", "detail"}}};
+          {9, ExecutionSettled{"id", false, "slug", "detail"}},
+          {33, ProposalsClosed{"id", "custodian-1", {"one", "two"}}},
+          {34, ProposalsForgotten{1'700'000'000'000}}};
 }
 
 TEST(Entries, EveryKindComesBack) {

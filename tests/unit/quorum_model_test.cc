@@ -90,7 +90,7 @@ TEST(QuorumModel, Q3_Q4_EveryVoteOfEverySmallRosterComesOutAsTheRulesSay) {
       if (n >= 2 * m) continue;
       const auto roster = tests::MadeUpRoster(Policies(m), n);
       const auto people = roster.Custodians();
-      for (const auto* operation : {"keyring.rotate", "keyring.emergency-rotate", "roster.change"})
+      for (const auto* operation : {"keyring.rotate", "keyring.emergency-rotate", "roster.change", "ledger.adopt"})
         for (std::size_t requester = 0; requester <= n; ++requester)
           for (std::size_t removed = 0; removed <= n; ++removed) {
             const bool changes = std::string(operation) == "roster.change";

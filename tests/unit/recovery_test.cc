@@ -11,6 +11,7 @@ namespace {
 
 namespace fs = std::filesystem;
 using ledger::Log;
+using tests::By;
 using tests::World;
 
 class RecoveryTest : public testing::Test {
@@ -62,7 +63,7 @@ TEST_F(RecoveryTest, L8_AnotherInstancesTokenAdoptsNothing) {
   Recovery recovery;
   recovery.rolled_back = true;
   recovery.record = *foreign;
-  for (auto& anchor : recovery.record->anchors) anchor.origin = crypto::ControlOrigin(crypto::RandomArray<16>());
+  recovery.record.instance = crypto::RandomArray<16>();
   Drawn drawn;
   drawn.token = "fake-token";
   drawn.recovery = recovery;
@@ -76,7 +77,7 @@ TEST_F(RecoveryTest, L8_AnAdoptionBringsLostVersionsBack) {
   const auto open = *w_.Approved("keyring.rotate", "org-a");
   Sign();
   KeepCopy();
-  ASSERT_EQ(w_.governance->Execute(open, "operator-1")->state, "executed");
+  ASSERT_EQ(w_.governance->Execute(open, By("operator-1"))->state, "executed");
   ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
   ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
   ASSERT_EQ(*w_.Done("keyring.create", "org-z", {{"custody", "token"}}), "executed");
@@ -90,7 +91,7 @@ TEST_F(RecoveryTest, L8_AnAdoptionBringsLostVersionsBack) {
   ASSERT_TRUE(id) << id.error().Line();
   const auto text = w_.governance->View(*id)->proposal->parsed;
   EXPECT_EQ(text.params.at("lost-control"), "entries " + std::to_string(kept) + " to " + std::to_string(lost_head - 1));
-  const auto done = w_.governance->Execute(*id, "operator-1");
+  const auto done = w_.governance->Execute(*id, By("operator-1"));
   ASSERT_TRUE(done) << done.error().Line();
   EXPECT_TRUE(Compare()) << Compare().error().Line();
   Sign();
@@ -109,8 +110,8 @@ TEST_F(RecoveryTest, L8_AnAdoptionBringsLostVersionsBack) {
   }
   EXPECT_TRUE(w_.governance->Sweep("fake-token")->empty()) << w_.governance->Sweep("fake-token")->front();
   EXPECT_EQ(w_.governance->View(open)->state, "stale") << "it ran in what is lost";
-  EXPECT_FALSE(w_.governance->Execute(open, "operator-1"));
-  EXPECT_FALSE(w_.governance->Execute(*id, "operator-1"));
+  EXPECT_FALSE(w_.governance->Execute(open, By("operator-1")));
+  EXPECT_FALSE(w_.governance->Execute(*id, By("operator-1")));
   EXPECT_EQ(*w_.Done("keyring.rotate", "install"), "executed") << "life goes on";
   w_.Boot();
   EXPECT_TRUE(LoadVerified(*w_.ledger));
@@ -127,7 +128,7 @@ TEST_F(RecoveryTest, L8_AnAdoptionOfAnotherDatabaseOrOtherKeysIsStale) {
   ASSERT_TRUE(
       w_.token.Generate(World::quorum().Grant(ring, 1, crypto::Suite::kKwp, "fake-token"),
                         {{"fake-token", crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp}, hsm::KekLabel("k", 1)}));
-  EXPECT_EQ(w_.governance->Execute(id, "operator-1").error().Slug(), "stale") << "a key more than was read";
+  EXPECT_EQ(w_.governance->Execute(id, By("operator-1")).error().Slug(), "stale") << "a key more than was read";
   EXPECT_EQ(w_.governance->View(id)->state, "approved") << "nothing is consumed";
   EXPECT_EQ(w_.governance->Snapshot()->ledger.epoch, 1U);
 }
@@ -181,6 +182,7 @@ TEST_F(RecoveryTest, L10_BothKeysSignForTheOverlap) {
   EXPECT_EQ(w_.File("ledger.rotate-key", "", {{"overlap-days", "0"}}).error().code, Code::kInvalid);
   EXPECT_EQ(w_.File("ledger.rotate-key", "", {{"days", "3"}}).error().Slug(), "unknown-parameter");
   ASSERT_EQ(*w_.Done("ledger.rotate-key", "", {{"overlap-days", "2"}}), "executed");
+  (void)checkpointer->Now();  // the fixture has had a head signed meanwhile: what the token remembers is learnt anew
   ASSERT_TRUE(checkpointer->Now()) << checkpointer->Fault();
   const auto second = *crypto::NoteKey::Parse(*checkpointer->VerifierKey());
   EXPECT_NE(first, second);
@@ -194,6 +196,7 @@ TEST_F(RecoveryTest, L10_BothKeysSignForTheOverlap) {
   }
   w_.clock.now += 3 * kDay;
   (void)*w_.File("keyring.rotate", "install");
+  (void)checkpointer->Now();  // the fixture has had a head signed meanwhile: what the token remembers is learnt anew
   ASSERT_TRUE(checkpointer->Now()) << checkpointer->Fault();
   EXPECT_TRUE(signs(Log::kControl, second));
   EXPECT_FALSE(signs(Log::kControl, first));
@@ -222,7 +225,7 @@ TEST_F(RecoveryTest, L10_AKeyThatTheLedgerDoesNotKnowIsAdopted) {
   const auto state = w_.governance->Snapshot();
   ASSERT_TRUE(w_.token.ChangeLedgerRecord(*JudgeExecution(*state, *state->FindProposal(id), w_.clock.Now())));
   EXPECT_FALSE(Make()->Now());
-  EXPECT_FALSE(w_.governance->Execute(id, "operator-1")) << "spent";
+  EXPECT_FALSE(w_.governance->Execute(id, By("operator-1"))) << "spent";
   ASSERT_EQ(*w_.Done("ledger.adopt", ""), "executed");
   EXPECT_EQ(w_.governance->Snapshot()->ledger.key, 2U);
   Sign();
@@ -259,7 +262,7 @@ TEST_F(RecoveryTest, L8_AnEpochThatIsReplacedIsNamedAsLost) {
   const auto id = *w_.Approved("ledger.adopt", "");
   EXPECT_EQ(w_.governance->View(id)->proposal->parsed.params.at("lost-control"),
             "all of epoch 2, which ended at entry " + std::to_string(signed_size - 1));
-  EXPECT_EQ(w_.governance->Execute(id, "operator-1")->state, "executed");
+  EXPECT_EQ(w_.governance->Execute(id, By("operator-1"))->state, "executed");
 }
 
 // Two adoptions in a row, with no signature in between: the second one quotes no note of an epoch before its own.

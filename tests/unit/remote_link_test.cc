@@ -30,7 +30,7 @@ class RemoteLink : public testing::Test {
   }
   // The id of the next request on a connection, 0 when it ended.
   static std::uint64_t NextId(const UniqueFd& fd) {
-    ScratchBytes frame;
+    Frame frame;
     if (!ReadFrame(fd.get(), frame)) return 0;
     const auto request = DecodeRequest(frame);
     return request ? request->id : 0;

@@ -17,6 +17,7 @@
 namespace strongroom::appliance {
 namespace {
 
+using tests::By;
 using tests::World;
 using namespace std::chrono_literals;
 
@@ -56,8 +57,8 @@ class RewrapJobsTest : public testing::Test {
     const auto& v = *keyring.Find(version);
     return {v.token, v.kek, v.suite};
   }
-  crypto::Digest Context(const Keyring& keyring) {
-    return crypto::ContextDigest(w_.governance->Snapshot()->roster->instance(), keyring.id, {});
+  hsm::Context Context(const Keyring& keyring) {
+    return {w_.governance->Snapshot()->roster->instance(), keyring.id, {}};
   }
   void Fill(const std::string& name, int count, int from = 0) {
     const auto& keyring = Of(name);
@@ -215,7 +216,7 @@ TEST_F(RewrapJobsTest, F16_PauseResumeAndCancelAtABatchAndOnlyOnce) {
   const auto learn = [&] { id = w_.governance->Snapshot()->jobs.begin()->first; };
   AtFrame(4, [&] {
     learn();
-    EXPECT_TRUE(w_.governance->SwitchJob(id, JobState::kPaused, "operator-1", {}));
+    EXPECT_TRUE(w_.governance->SwitchJob(id, JobState::kPaused, By("operator-1")));
   });
   Start();
   Finish();
@@ -224,15 +225,15 @@ TEST_F(RewrapJobsTest, F16_PauseResumeAndCancelAtABatchAndOnlyOnce) {
   EXPECT_EQ(Last().done, 40U);
   EXPECT_EQ(Last().total, 100U);
   EXPECT_EQ(Rotated("install"), "job-running") << "paused is not ended";
-  EXPECT_EQ(jobs_->Switch(id, JobState::kPaused, "operator-1").error().Slug(), "job-state");
-  AtFrame(2, [&] { EXPECT_TRUE(w_.governance->SwitchJob(id, JobState::kCancelled, "custodian-1", {})); });
-  ASSERT_TRUE(jobs_->Switch(id, JobState::kRunning, "operator-2"));
+  EXPECT_EQ(jobs_->Switch(id, JobState::kPaused, By("operator-1")).error().Slug(), "job-state");
+  AtFrame(2, [&] { EXPECT_TRUE(w_.governance->SwitchJob(id, JobState::kCancelled, By("custodian-1"))); });
+  ASSERT_TRUE(jobs_->Switch(id, JobState::kRunning, By("operator-2")));
   Finish();
   EXPECT_EQ(Census("install"), (Counted{{"v1", 40}, {"v2", 60}}));
   EXPECT_EQ(Last().state, "cancelled");
   for (const auto to : {JobState::kCancelled, JobState::kPaused, JobState::kRunning})
-    EXPECT_EQ(jobs_->Switch(id, to, "operator-1").error().Slug(), "job-state") << static_cast<int>(to);
-  EXPECT_EQ(jobs_->Switch("no-such", JobState::kPaused, "operator-1").error().Slug(), "job-not-found");
+    EXPECT_EQ(jobs_->Switch(id, to, By("operator-1")).error().Slug(), "job-state") << static_cast<int>(to);
+  EXPECT_EQ(jobs_->Switch("no-such", JobState::kPaused, By("operator-1")).error().Slug(), "job-not-found");
   Finish();
   EXPECT_EQ(jobs_->List().size(), 1U) << "a cancelled job is not begun again by itself";
 }
@@ -245,7 +246,7 @@ TEST_F(RewrapJobsTest, F16_CancelReverseAndForwardAgain) {
   w_.token.before_execute = [&] {
     for (const auto& [id, job] : w_.governance->Snapshot()->jobs)
       if (job->keyring == Of("install").id && job->Live() && w_.ledger->Deks().ProgressOf(id)->done == 10)
-        EXPECT_TRUE(w_.governance->SwitchJob(id, JobState::kCancelled, "operator-1", {}));
+        EXPECT_TRUE(w_.governance->SwitchJob(id, JobState::kCancelled, By("operator-1")));
   };
   Start();
   Finish();
@@ -284,7 +285,7 @@ TEST_F(RewrapJobsTest, F16_AReverseIsForAVersionThatLives) {
   const auto approved = w_.Approved("rewrap.reverse", "org-a");
   ASSERT_EQ(*w_.Done("version.destroy", "org-a", {{"version", "1"}, {"waive", "service-2"}, {"quiet-hours", "0"}}),
             "executed");
-  EXPECT_EQ(w_.governance->Execute(*approved, "operator-1").error().Slug(), "stale") << "it was given up meanwhile";
+  EXPECT_EQ(w_.governance->Execute(*approved, By("operator-1")).error().Slug(), "stale") << "it was given up meanwhile";
   EXPECT_EQ(Slug(w_.File("rewrap.reverse", "org-a", {{"version", "1"}})), "version-state");
 }
 
@@ -365,7 +366,7 @@ TEST_F(RewrapJobsTest, F13_AKeyringIsRotatedOnceInSoLong) {
   EXPECT_EQ(Rotated("org-a"), "rotated-recently");
   const auto other = w_.Approved("keyring.rotate", "install");
   ASSERT_EQ(Rotated("install"), "executed");
-  EXPECT_EQ(w_.governance->Execute(*other, "operator-1").error().Slug(), "stale");
+  EXPECT_EQ(w_.governance->Execute(*other, By("operator-1")).error().Slug(), "stale");
   EXPECT_EQ(Slug(w_.Done("keyring.emergency-rotate", "org-a")), "executed") << "an emergency waits for nothing";
   w_.clock.now += 3600'001;
   EXPECT_EQ(Rotated("org-a"), "executed");
@@ -387,6 +388,7 @@ TEST_F(RewrapJobsTest, F19_AnEmergencyMovesWhatIsLeftAndThenCloses) {
   const auto ask = [&](Operation operation) -> std::string {
     std::promise<DataReply> promise;
     DataRequest request{"r", "service-2", "org-a", operation, Lane::kInteractive, {}};
+    request.spki = tests::QuorumFixture::Spki("service-2");
     request.items.emplace_back().wrapped = outside;
     broker.Submit(std::move(request), [&](DataReply reply) { promise.set_value(std::move(reply)); });
     auto reply = promise.get_future().get();
@@ -400,7 +402,7 @@ TEST_F(RewrapJobsTest, F19_AnEmergencyMovesWhatIsLeftAndThenCloses) {
   Start();
   const auto held = std::chrono::steady_clock::now() + 20s;
   while (w_.governance->Snapshot()->jobs.empty() && std::chrono::steady_clock::now() < held) std::this_thread::yield();
-  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, "operator-1", "{}").error().Slug(), "job-running");
+  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, By("operator-1"), "{}").error().Slug(), "job-running");
   jobs_.reset();
   hindrance_.clear();
   Start();
@@ -408,19 +410,19 @@ TEST_F(RewrapJobsTest, F19_AnEmergencyMovesWhatIsLeftAndThenCloses) {
   EXPECT_EQ(ledger::ToString(Last().job->kind), "emergency");
   EXPECT_EQ(Last().state, "complete");
   EXPECT_EQ(Census("org-a"), (Counted{{"v2", 25}}));
-  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 2, "operator-1", "{}").error().Slug(), "no-emergency");
-  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, "operator-1", "{}").error().Slug(), "census-awaited")
+  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 2, By("operator-1"), "{}").error().Slug(), "no-emergency");
+  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, By("operator-1"), "{}").error().Slug(), "census-awaited")
       << "what the service has not rewrapped would be lost";
-  ASSERT_TRUE(w_.governance->Acknowledge("service-2", "org-a", 1, 1));
+  ASSERT_TRUE(w_.governance->Acknowledge(By("service-2"), "org-a", 1, 1));
   ledger::Submission late;
   late.deks.push_back({Of("org-a").id, "late", ledger::DekRecord{1, 1000, {}, Bytes{1, 2, 3}}});
   ASSERT_TRUE(w_.ledger->Record(std::move(late)));
-  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, "operator-1", "{}").error().Slug(), "census-inventory");
+  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, By("operator-1"), "{}").error().Slug(), "census-inventory");
   ledger::Submission gone;
   gone.deks.push_back({Of("org-a").id, "late", std::nullopt});
   ASSERT_TRUE(w_.ledger->Record(std::move(gone)));
-  ASSERT_TRUE(w_.governance->CloseEmergency("org-a", 1, "operator-1", "{}"));
-  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, "operator-1", "{}").error().Slug(), "no-emergency");
+  ASSERT_TRUE(w_.governance->CloseEmergency("org-a", 1, By("operator-1"), "{}"));
+  EXPECT_EQ(w_.governance->CloseEmergency("org-a", 1, By("operator-1"), "{}").error().Slug(), "no-emergency");
   EXPECT_EQ(ask(Operation::kRewrap), "version-compromised");
   EXPECT_TRUE(LoadVerified(*w_.ledger));
 }
@@ -446,7 +448,7 @@ TEST_F(RewrapJobsTest, F19_WhoStandsStillLetsOthersBy) {
   Fill("org-a", 10);
   ASSERT_EQ(Rotated("install"), "executed");
   ASSERT_EQ(Rotated("org-a"), "executed");
-  ASSERT_TRUE(w_.governance->Disable("install", "operator-1"));
+  ASSERT_TRUE(w_.governance->Disable("install", By("operator-1")));
   Start();
   const auto until = std::chrono::steady_clock::now() + 20s;
   const auto state_of = [&](const std::string& keyring) {
@@ -510,7 +512,7 @@ TEST_F(RewrapJobsTest, F14_ANewVersionWaitsForItsAttestation) {
   w_.clock.now += 31 * kDay;
   EXPECT_EQ(w_.governance->RunMandates().error().Slug(), "version-pending") << "a mandate makes no second one";
   const auto attest = [&](const char* keyring, std::uint64_t version, const char* statement = "tape 7 has it") {
-    const auto done = w_.governance->Attest(keyring, version, "operator-1", statement);
+    const auto done = w_.governance->Attest(keyring, version, By("operator-1"), statement);
     return done ? std::string("done") : std::string(done.error().Slug());
   };
   EXPECT_EQ(attest("install", 1), "version-state");
@@ -532,29 +534,28 @@ TEST_F(RewrapJobsTest, F14_ANewVersionWaitsForItsAttestation) {
   EXPECT_TRUE(LoadVerified(*w_.ledger));
 }
 
-// A clock that was set back makes no cancelled job begin again.
+// A clock that votes have set back makes no cancelled job begin again: what is owed goes by the log's order alone.
 TEST_F(RewrapJobsTest, F16_ACancelHoldsWhateverTheClockSays) {
   Fill("install", 20);
   ASSERT_EQ(Rotated("install"), "executed");
-  w_.clock.now -= 400 * kDay;
-  const auto id = w_.governance->Snapshot()->jobs.begin()->first;
-  ASSERT_TRUE(w_.governance->SwitchJob(id, JobState::kCancelled, "operator-1", {}));
-  Finish();
-  EXPECT_EQ(jobs_->List().size(), 1U);
-  EXPECT_EQ(Census("install"), (Counted{{"v1", 20}}));
+  auto state = *w_.governance->Snapshot();
+  const auto id = state.jobs.begin()->first;
+  const ledger::JobSwitched cancelled{id, JobState::kCancelled, "operator-1", {}, 0, 0};
+  ASSERT_TRUE(Apply(state, {w_.clock.now - 400 * kDay, cancelled}));
+  EXPECT_FALSE(OwedJob(state, *state.FindKeyring("install")));
 }
 
 // F18: an acknowledgement is of what was; a version that wraps again needs a new one.
 TEST_F(RewrapJobsTest, F18_AReverseTakesAcknowledgementsBack) {
   ASSERT_EQ(Rotated("org-a"), "executed");
-  ASSERT_TRUE(w_.governance->Acknowledge("service-2", "org-a", 1, 7));
+  ASSERT_TRUE(w_.governance->Acknowledge(By("service-2"), "org-a", 1, 7));
   const auto entries = w_.ledger->HeadOf(ledger::Log::kControl).size;
-  ASSERT_TRUE(w_.governance->Acknowledge("service-2", "org-a", 1, 7));
+  ASSERT_TRUE(w_.governance->Acknowledge(By("service-2"), "org-a", 1, 7));
   EXPECT_EQ(w_.ledger->HeadOf(ledger::Log::kControl).size, entries) << "it is known";
-  EXPECT_EQ(w_.governance->Acknowledge("service-2", "org-a", 1, 8).error().Slug(), "acknowledged-recently");
+  EXPECT_EQ(w_.governance->Acknowledge(By("service-2"), "org-a", 1, 8).error().Slug(), "acknowledged-recently");
   ASSERT_EQ(*w_.Done("rewrap.reverse", "org-a"), "executed");
   Finish();
-  EXPECT_EQ(w_.governance->Acknowledge("service-2", "org-a", 2, 7).error().Slug(), "version-state")
+  EXPECT_EQ(w_.governance->Acknowledge(By("service-2"), "org-a", 2, 7).error().Slug(), "version-state")
       << "it would speak of version 1, which wraps now";
   ASSERT_EQ(*w_.Done("rewrap.reverse", "org-a", {{"version", "2"}}), "executed");
   Finish();
@@ -579,12 +580,12 @@ TEST_F(RewrapJobsTest, F18_WhatIsStillUsedIsNeitherArchivedNorDestroyed) {
   Finish();
   EXPECT_EQ(attempt(), "census-awaited");
   EXPECT_EQ(Slug(w_.File("version.archive", "org-a", {{"version", "1"}})), "census-awaited");
-  EXPECT_EQ(w_.governance->Acknowledge("service-1", "org-a", 1, 5).error().Slug(), "keyring-not-found")
+  EXPECT_EQ(w_.governance->Acknowledge(By("service-1"), "org-a", 1, 5).error().Slug(), "keyring-not-found")
       << "it is not granted to it";
-  EXPECT_EQ(w_.governance->Acknowledge("service-2", "no-such", 1, 5).error().Slug(), "keyring-not-found");
-  EXPECT_EQ(w_.governance->Acknowledge("service-2", "org-a", 2, 5).error().Slug(), "version-state");
-  EXPECT_EQ(w_.governance->Acknowledge("service-2", "org-a", 9, 5).error().Slug(), "version-not-found");
-  ASSERT_TRUE(w_.governance->Acknowledge("service-2", "org-a", 1, 5));
+  EXPECT_EQ(w_.governance->Acknowledge(By("service-2"), "no-such", 1, 5).error().Slug(), "keyring-not-found");
+  EXPECT_EQ(w_.governance->Acknowledge(By("service-2"), "org-a", 2, 5).error().Slug(), "version-state");
+  EXPECT_EQ(w_.governance->Acknowledge(By("service-2"), "org-a", 9, 5).error().Slug(), "version-not-found");
+  ASSERT_TRUE(w_.governance->Acknowledge(By("service-2"), "org-a", 1, 5));
   EXPECT_EQ(attempt(), "census-quiet") << "the job has just used it";
   EXPECT_EQ(attempt({{"quiet-hours", "9000"}}), "invalid-request");
   EXPECT_EQ(attempt({{"waive", "Service 1"}}), "invalid-request");
@@ -595,11 +596,11 @@ TEST_F(RewrapJobsTest, F18_WhatIsStillUsedIsNeitherArchivedNorDestroyed) {
   ledger::Submission late;
   late.deks.push_back({Of("org-a").id, "late", ledger::DekRecord{1, 1000, {}, Bytes{1, 2, 3}}});
   ASSERT_TRUE(w_.ledger->Record(std::move(late)));
-  EXPECT_EQ(w_.governance->Execute(*approved, "operator-1").error().Slug(), "census-inventory");
+  EXPECT_EQ(w_.governance->Execute(*approved, By("operator-1")).error().Slug(), "census-inventory");
   ledger::Submission gone;
   gone.deks.push_back({Of("org-a").id, "late", std::nullopt});
   ASSERT_TRUE(w_.ledger->Record(std::move(gone)));
-  EXPECT_TRUE(w_.governance->Execute(*approved, "operator-1"));
+  EXPECT_TRUE(w_.governance->Execute(*approved, By("operator-1")));
 }
 
 TEST_F(RewrapJobsTest, F15_APlanMeasuresAndNamesWhatStops) {
@@ -637,13 +638,15 @@ TEST(DekIds, AreBoundedAndPlain) {
 }
 
 TEST(DekRecords, HaveOneForm) {
-  for (const auto& quarantine : {"", "unwrap-failed"}) {
-    const ledger::DekRecord record{7, 1'700'000'000'000, quarantine, Bytes{1, 2, 3}};
-    const auto bytes = ledger::Encode(record);
-    EXPECT_EQ(*ledger::DecodeDek(bytes), record);
-    for (std::size_t n = 0; n < (*quarantine == 0 ? 9 : bytes.size() - 3); ++n)
-      EXPECT_FALSE(ledger::DecodeDek(ByteView(bytes).first(n))) << n;
-  }
+  for (const auto& quarantine : {"", "unwrap-failed"})
+    for (const auto& owner : {"", "service-1"}) {
+      const ledger::DekRecord record{7, 1'700'000'000'000, quarantine, Bytes{1, 2, 3}, owner};
+      const auto bytes = ledger::Encode(record);
+      EXPECT_EQ(*ledger::DecodeDek(bytes), record);
+      for (std::size_t n = 0; n < (*quarantine == 0 && *owner == 0 ? 9 : bytes.size() - 3); ++n)
+        EXPECT_FALSE(ledger::DecodeDek(ByteView(bytes).first(n))) << n;
+    }
+  EXPECT_FALSE(ledger::DecodeDek(Bytes{0x41, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 5})) << "an owner without a name";
   EXPECT_FALSE(ledger::DecodeDek(Bytes{2, 0, 0, 0, 1, 0, 0, 0, 1, 5}));
 }
 

@@ -10,6 +10,7 @@
 namespace strongroom::appliance {
 namespace {
 
+using tests::By;
 using tests::World;
 
 class RosterChange : public testing::Test {
@@ -82,12 +83,12 @@ TEST_F(RosterChange, Q6_ANewRosterIsTheOneThatCountsFromThenOn) {
   const auto id = *w_.File("keyring.rotate", "install");
   ASSERT_TRUE(w_.Approve(id, "custodian-1"));
   ASSERT_TRUE(w_.Approve(id, "custodian-2"));
-  EXPECT_EQ(w_.governance->Execute(id, "operator-1").error().Slug(), "quorum-missing");
+  EXPECT_EQ(w_.governance->Execute(id, By("operator-1")).error().Slug(), "quorum-missing");
   const auto text = w_.governance->View(id)->proposal->text;
   const auto signature = *provisioning::SshSign(w_.dir.File("new"), std::string(crypto::kVoteNamespace),
                                                 crypto::VoteMessage(text, crypto::Verdict::kApprove));
-  ASSERT_TRUE(w_.governance->Vote(id, {"custodian-4", crypto::Verdict::kApprove, signature}));
-  EXPECT_EQ(w_.governance->Execute(id, "operator-1")->state, "executed");
+  ASSERT_TRUE(w_.governance->Vote(By("operator-1"), id, {"custodian-4", crypto::Verdict::kApprove, signature}));
+  EXPECT_EQ(w_.governance->Execute(id, By("operator-1"))->state, "executed");
   w_.Boot();
   EXPECT_TRUE(LoadVerified(*w_.ledger));
   EXPECT_EQ(roster().version(), 2U);
@@ -99,11 +100,12 @@ TEST_F(RosterChange, Q7_ARevokedCustodianCountsNoMore) {
                      {"proof-custodian-4", Proof("custodian-4", w_.dir.File("new"))}};
   const auto id = *w_.File("roster.change", "", replaced);
   const auto text = w_.governance->View(id)->proposal->text;
-  EXPECT_EQ(w_.governance->Vote(id, World::quorum().Sign("custodian-3", text)).error().Slug(), "concerned-vote")
+  EXPECT_EQ(w_.governance->Vote(By("operator-1"), id, World::quorum().Sign("custodian-3", text)).error().Slug(),
+            "concerned-vote")
       << "whose removal is asked for does not count (Q4)";
   ASSERT_TRUE(w_.Approve(id, "custodian-1"));
   ASSERT_TRUE(w_.Approve(id, "custodian-2"));
-  ASSERT_EQ(w_.governance->Execute(id, "operator-1")->state, "executed");
+  ASSERT_EQ(w_.governance->Execute(id, By("operator-1"))->state, "executed");
   const auto rotation = *w_.File("keyring.rotate", "install");
   ASSERT_TRUE(w_.Approve(rotation, "custodian-1"));
   EXPECT_EQ(w_.Approve(rotation, "custodian-3").error().Slug(), "not-a-custodian");
@@ -114,13 +116,14 @@ TEST_F(RosterChange, Q4_RosterChangesEndWhenApprovalIsImpossible) {
   const auto id = *w_.File("roster.change", "", {{"remove-service-2", "yes"}});
   const auto reject = [&](const std::string& who, const std::string& proposal) {
     return w_.governance->Vote(
-        proposal, World::quorum().Sign(who, w_.governance->View(proposal)->proposal->text, crypto::Verdict::kReject));
+        By("operator-1"), proposal,
+        World::quorum().Sign(who, w_.governance->View(proposal)->proposal->text, crypto::Verdict::kReject));
   };
   ASSERT_TRUE(reject("custodian-3", id));
   EXPECT_EQ(w_.governance->View(id)->state, "open");
   ASSERT_TRUE(w_.Approve(id, "custodian-1"));
   ASSERT_TRUE(w_.Approve(id, "custodian-2"));
-  EXPECT_EQ(w_.governance->Execute(id, "operator-1")->state, "executed");
+  EXPECT_EQ(w_.governance->Execute(id, By("operator-1"))->state, "executed");
   EXPECT_EQ(roster().Find("service-2"), nullptr);
   const auto second = *w_.File("roster.change", "", {{"remove-monitor-1", "yes"}});
   ASSERT_TRUE(reject("custodian-3", second));

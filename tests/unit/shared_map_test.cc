@@ -45,7 +45,10 @@ TEST(SharedMap, GoesAsStdMapDoesAndCopiesStayAsTheyWere) {
   for (int i = 0; i < 20000; ++i) {
     const auto key = std::to_string(random() % 5000);
     const auto value = static_cast<int>(random());
-    if (random() % 2 == 0) {
+    const auto what = random() % 5;
+    if (what == 0) {
+      ASSERT_EQ(map.erase(std::string_view(key)), model.erase(key) > 0) << key;
+    } else if (what < 3) {
       ASSERT_EQ(map.emplace(key, value), model.emplace(key, value).second) << key;
     } else {
       map.insert_or_assign(key, value);

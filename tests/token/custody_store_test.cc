@@ -1,0 +1,236 @@
+// The custody record's one writer, on a real token: two installations, late writes, its root, and its upgrade.
+
+#include <gtest/gtest.h>
+
+#include "crypto/custody/record_former.h"
+#include "hsm/checkpoint_signer.h"
+#include "hsm/ec_key.h"
+#include "hsm/token_key_ops.h"
+#include "hsm/token_setup.h"
+#include "tests/support/quorum_fixture.h"
+#include "tests/support/softhsm_fixture.h"
+
+namespace strongroom::hsm {
+namespace {
+
+using tests::SharedQuorum;
+
+class CustodyStoreTest : public testing::Test {
+ protected:
+  static TokenKeyOps::Options As(std::uint8_t installation, bool take = false) {
+    TokenKeyOps::Options options;
+    options.store.installation = {installation};
+    options.store.take_token = take;
+    return options;
+  }
+  Result<std::unique_ptr<TokenKeyOps>> Open(tests::SoftHsmFixture& token, std::uint8_t installation = 1,
+                                            bool take = false) {
+    return TokenKeyOps::Open(token.uri(), clock_, As(installation, take));
+  }
+  // Works on the token's objects as whoever has the PIN can.
+  static void Meddle(tests::SoftHsmFixture& token, const std::function<void(const Module&, const Session&)>& work) {
+    const auto module = *Module::Load(tests::kSoftHsmModule);
+    auto session = *Session::Open(*module, *module->FindSlot(token.uri()));
+    ASSERT_TRUE(session.Login(*ReadPinFile(token.uri().pin_file())));
+    work(*module, session);
+  }
+  static void Put(const Module& module, const Session& session, const Bytes& value) {
+    std::vector<Attribute> attributes = {UlongAttribute(CKA_CLASS, CKO_DATA),
+                                         BoolAttribute(CKA_TOKEN, true),
+                                         BoolAttribute(CKA_PRIVATE, true),
+                                         TextAttribute(CKA_LABEL, kRecordLabel),
+                                         {CKA_VALUE, value}};
+    auto ck = ToCk(attributes);
+    CK_OBJECT_HANDLE object = 0;
+    ASSERT_EQ(module.fn().C_CreateObject(session.handle(), ck.data(), ck.size(), &object), CKR_OK);
+  }
+  static std::string SlugOf(const Result<void>& r) { return r ? "ok" : std::string(r.error().Slug()); }
+  Result<void> Govern(TokenKeyOps& ops, const tests::QuorumFixture& by) {
+    auto p = by.Proposal("clock.accept", "", {{"token", ops.Identity()->serial}, {"clock", FormatTime(clock_.Now())}},
+                         clock_.Now());
+    p.control_size = ++size_;
+    const auto text = *p.Render();
+    return ops.ChangeLedgerRecord(*crypto::GrantExecution(
+        by.roster(), text, {by.Sign("custodian-1", text), by.Sign("custodian-2", text)}, clock_.Now()));
+  }
+  std::uint64_t size_ = 100;  // an accepted clock voids what was asked for before
+  SystemClock clock_;
+};
+
+// Q13: does a second installation get to write a token that another one writes, unless it is told to take it, and does
+// the former one get it back by itself?
+TEST_F(CustodyStoreTest, Q13_TwoInstallationsDoNotTakeTurns) {
+  tests::SoftHsmFixture token;
+  {
+    auto first = Open(token, 1);
+    ASSERT_TRUE(first) << first.error().Line();
+    EXPECT_EQ(SlugOf(Govern(**first, SharedQuorum())), "ok");
+  }
+  EXPECT_EQ(Open(token, 2).error().Slug(), "token-in-use");
+  ASSERT_TRUE(Open(token, 1)) << "nothing was taken from it";
+  {
+    auto second = Open(token, 2, /*take=*/true);
+    ASSERT_TRUE(second) << second.error().Line();
+    EXPECT_EQ(SlugOf(Govern(**second, SharedQuorum())), "ok");
+  }
+  EXPECT_EQ(Open(token, 1).error().Slug(), "token-in-use");
+}
+
+// Q13: a write of a host that was killed lands after its successor has settled. Does it count, and does it stay?
+TEST_F(CustodyStoreTest, Q13_AWriteThatLandsLateIsVoid) {
+  tests::SoftHsmFixture token;
+  crypto::LedgerRecord killed;
+  {
+    auto first = *Open(token);
+    killed = *first->ReadLedgerRecord();
+  }
+  crypto::LedgerRecord before;
+  {
+    auto second = *Open(token);
+    before = *second->ReadLedgerRecord();
+  }
+  killed.serial += 50;
+  killed.custody.roster_version = 9;
+  Meddle(token,
+         [&](const Module& module, const Session& session) { Put(module, session, crypto::EncodeRecord(killed)); });
+  {
+    auto third = *Open(token);
+    EXPECT_TRUE(crypto::SameCustody(*third->ReadLedgerRecord(), before));
+    EXPECT_EQ(SlugOf(Govern(*third, SharedQuorum())), "ok");
+    EXPECT_EQ(SlugOf(Govern(*third, SharedQuorum())), "ok");
+  }
+  Meddle(token, [&](const Module& module, const Session& session) {
+    for (const auto object : *FindLabelled(module, session, CKO_DATA, kRecordLabel))
+      EXPECT_NE(*ReadValue(module, session, object, CKA_VALUE), crypto::EncodeRecord(killed)) << "it was removed";
+  });
+}
+
+// Q12: can whoever has the PIN destroy or replace the root, and what does a made-up quorum get from a token whose
+// record is gone, or contradicts itself?
+TEST_F(CustodyStoreTest, Q12_AMadeUpRosterIsNeverObeyed) {
+  tests::SoftHsmFixture token;
+  const tests::QuorumFixture made_up;
+  {
+    auto ops = *Open(token);
+    EXPECT_EQ(SlugOf(Govern(*ops, made_up)), "roster-not-enforced");
+  }
+  Meddle(token, [&](const Module& module, const Session& session) {
+    for (const auto object : *FindLabelled(module, session, CKO_DATA, kRootLabel)) {
+      EXPECT_NE(module.fn().C_DestroyObject(session.handle(), object), CKR_OK);
+      auto value = *ReadValue(module, session, object, CKA_VALUE);
+      CK_ATTRIBUTE change{CKA_VALUE, value.data(), value.size()};
+      EXPECT_NE(module.fn().C_SetAttributeValue(session.handle(), object, &change, 1), CKR_OK);
+    }
+    EXPECT_EQ(WriteRoot(module, session, crypto::RootOf(made_up.roster(), "t")).error().Slug(), "root-exists");
+    // Two records of one writer and serial that differ: a contradiction, made by hand.
+    const auto records = *FindLabelled(module, session, CKO_DATA, kRecordLabel);
+    auto newest = *crypto::DecodeRecord(*ReadValue(module, session, records.back(), CKA_VALUE));
+    for (const auto object : records)
+      if (const auto r = crypto::DecodeRecord(*ReadValue(module, session, object, CKA_VALUE));
+          r && r->serial > newest.serial)
+        newest = *r;
+    newest.custody.seen += 1;
+    Put(module, session, crypto::EncodeRecord(newest));
+  });
+  {
+    auto ops = *Open(token);
+    EXPECT_EQ(ops->ReadLedgerRecord().error().Slug(), "custody-forked");
+    EXPECT_EQ(ops->ReadRecordToAdopt()->from, AdoptedFrom::kForked);
+    EXPECT_EQ(SlugOf(Govern(*ops, SharedQuorum())), "custody-forked");
+    EXPECT_EQ(ops->BringChain({made_up.roster().text(), {}}).error().Slug(), "roster-not-enforced");
+  }
+  Meddle(token, [&](const Module& module, const Session& session) {
+    for (const auto object : *FindLabelled(module, session, CKO_DATA, kRecordLabel))
+      ASSERT_EQ(module.fn().C_DestroyObject(session.handle(), object), CKR_OK);
+  });
+  auto ops = *Open(token);
+  EXPECT_EQ(ops->ReadLedgerRecord().error().Slug(), "record-missing");
+  EXPECT_EQ(ops->BringChain({made_up.roster().text(), {}}).error().Slug(), "roster-not-enforced");
+  const auto to = *ops->ReadRecordToAdopt();
+  EXPECT_EQ(to.from, AdoptedFrom::kLost);
+  EXPECT_EQ(to.record.custody.roster_hash, SharedQuorum().roster().hash()) << "the root remembers";
+  // By the made-up roster nothing is adopted; by the root's it is.
+  const auto adopt = [&](const tests::QuorumFixture& by) {
+    auto p = by.Proposal("ledger.adopt", "",
+                         {{"token", ops->Identity()->serial},
+                          {"epoch", "2"},
+                          {"evidence-log", "0 " + ToHex(crypto::Digest{})},
+                          {"token-control", "none"},
+                          {"token-evidence", "none"},
+                          {"state", "lost"},
+                          {"keep", "none"}},
+                         clock_.Now());
+    p.control_size = 1;
+    const auto text = *p.Render();
+    return SlugOf(ops->ChangeLedgerRecord(*crypto::GrantExecution(
+        by.roster(), text, {by.Sign("custodian-1", text), by.Sign("custodian-2", text)}, clock_.Now())));
+  };
+  EXPECT_EQ(adopt(made_up), "roster-not-enforced");
+  EXPECT_EQ(adopt(SharedQuorum()), "ok");
+  EXPECT_EQ(ops->ReadLedgerRecord()->epoch, 2U);
+}
+
+// Q12: is a token of an earlier build upgraded in place at its first start, wherever that was cut off, and closed to
+// the build before?
+TEST_F(CustodyStoreTest, Q12_AFormerRecordIsUpgradedInPlace) {
+  const auto& roster = SharedQuorum().roster();
+  crypto::FormerParts parts;
+  parts.anchors = {{crypto::ControlOrigin(roster.instance(), 2), 5, crypto::Digest{1}},
+                   {crypto::EvidenceOrigin(roster.instance(), 2), 9, crypto::Digest{2}}};
+  parts.serial = 7;
+  parts.roster_version = 1;
+  parts.roster_hash = roster.hash();
+  parts.seen = clock_.Now() - kDay;
+  parts.pending = {{crypto::KeyId{1}, clock_.Now() + 20 * kDay}};
+  // What the upgrade has done already when it was cut off.
+  for (const int done : {0, 1, 2}) {
+    tests::SoftHsmFixture token(/*bare=*/true);
+    Meddle(token, [&](const Module& module, const Session& session) {
+      ASSERT_TRUE(GenerateEcKey(module, session, "strongroom-checkpoint", {0, 0, 0, 1}));
+      Put(module, session, crypto::EncodeFormerParts(parts));
+      if (done > 0) Put(module, session, crypto::Tombstone());
+      const auto info = *module.TokenInfo(*module.FindSlot(token.uri()));
+      if (done > 1) ASSERT_TRUE(WriteRoot(module, session, crypto::RootOf(roster, Trimmed(info.serialNumber))));
+    });
+    for (int start = 0; start < 2; ++start) {
+      auto ops = Open(token);
+      ASSERT_TRUE(ops) << ops.error().Line();
+      const auto record = (*ops)->ReadLedgerRecord();
+      ASSERT_TRUE(record) << record.error().Line();
+      EXPECT_EQ(record->epoch, 2U);
+      EXPECT_EQ(record->anchors.size(), 2U);
+      EXPECT_EQ(record->custody.roster_hash, roster.hash());
+      EXPECT_EQ(record->custody.pending.size(), 1U);
+      EXPECT_EQ(record->token, (*ops)->Identity()->serial);
+    }
+    auto ops = *Open(token);
+    EXPECT_EQ(SlugOf(Govern(*ops, SharedQuorum())), "stale") << "of epoch 1";
+    ops.reset();
+    Meddle(token, [&](const Module& module, const Session& session) {
+      std::size_t tombstones = 0;
+      for (const auto object : *FindLabelled(module, session, CKO_DATA, kRecordLabel))
+        tombstones += *ReadValue(module, session, object, CKA_VALUE) == crypto::Tombstone() ? 1 : 0;
+      EXPECT_EQ(tombstones, 1U) << "an earlier build finds it closed";
+    });
+  }
+}
+
+// Q12: a record of before that obeys no roster says nothing of whose token it is: does the front end get to say it?
+TEST_F(CustodyStoreTest, Q12_TheFirstRosterIsSaidAtTheToken) {
+  tests::SoftHsmFixture token(/*bare=*/true);
+  Meddle(token, [&](const Module& module, const Session& session) {
+    ASSERT_TRUE(GenerateEcKey(module, session, "strongroom-checkpoint", {0, 0, 0, 1}));
+    Put(module, session, crypto::EncodeFormerParts({}));
+  });
+  {
+    auto ops = *Open(token);
+    EXPECT_EQ(SlugOf(Govern(*ops, SharedQuorum())), "token-without-root");
+  }
+  ASSERT_TRUE(SetTokenRoot(token.uri(), SharedQuorum().roster()));
+  EXPECT_EQ(SetTokenRoot(token.uri(), tests::QuorumFixture().roster()).error().Slug(), "root-exists");
+  auto ops = *Open(token);
+  EXPECT_EQ(SlugOf(Govern(*ops, SharedQuorum())), "ok");
+}
+
+}  // namespace
+}  // namespace strongroom::hsm
