@@ -13,9 +13,8 @@ namespace strongroom::tests {
 class FakeKeyOps final : public hsm::KeyOps {
  public:
   explicit FakeKeyOps(std::string serial = "fake-token") : serial_(std::move(serial)) {}
-  /// A token whose root names a roster, as one from --init-token does.
-  FakeKeyOps(std::string serial, const crypto::Roster& roster) : serial_(std::move(serial)) { Init(roster); }
-  /// Init gives it its root and first record.
+  /// Init gives it its root, which names the roster, and its first record, as --init-token does. Set the clocks first:
+  /// the record knows the boot time from then on.
   void Init(const crypto::Roster& roster);
   std::vector<Result<hsm::KeyOpOutput>> Execute(std::span<const hsm::KeyOp> ops) override;
   Result<void> Generate(crypto::ExecutionGrant grant, const hsm::KeySpec& spec) override;

@@ -31,10 +31,14 @@ inline appliance::Caller By(const std::string& name) { return {name, QuorumFixtu
 class World {
  public:
   World() {
-    token.now = [this] { return clock.Now(); };
-    token.steady = [this] { return clock.Steady(); };
-    token.Init(quorum().roster());
+    InitToken(token);
     Boot();
+  }
+  /// InitToken initialises a token under this world's clock and roster.
+  void InitToken(FakeKeyOps& fake) {
+    fake.now = [this] { return clock.Now(); };
+    fake.steady = [this] { return clock.Steady(); };
+    fake.Init(quorum().roster());
   }
   /// Boot opens everything anew from what is on disk, as after a crash; the token stays.
   void Boot() {

@@ -21,8 +21,7 @@ using tests::World;
 class FurtherTokens : public testing::Test {
  protected:
   FurtherTokens() {
-    b->now = [this] { return w.clock.Now(); };
-    b->steady = [this] { return w.clock.Steady(); };
+    w.InitToken(*b);
     hsm::TokenSet::Tokens further;
     further.emplace("token-b", b);
     set = std::make_unique<hsm::TokenSet>(w.token, std::move(further), doors);
@@ -62,7 +61,7 @@ class FurtherTokens : public testing::Test {
 
   World w;
   hsm::TokenDoors doors;
-  FakeKeyOps* const b = new FakeKeyOps("token-b", World::quorum().roster());  // the set's
+  FakeKeyOps* const b = new FakeKeyOps("token-b");  // the set's
   std::unique_ptr<hsm::TokenSet> set;
   const hsm::Context context{{1, 2, 3}, {4, 5, 6}, Bytes(7, 'a')};
 };
@@ -94,7 +93,8 @@ TEST_F(FurtherTokens, K3_AnAppliancesTokenIsEnrolledEmpty) {
   World other;
   hsm::TokenDoors none;
   hsm::TokenSet::Tokens further;
-  auto* used = new FakeKeyOps("token-b", World::quorum().roster());
+  auto* used = new FakeKeyOps("token-b");
+  other.InitToken(*used);
   used->PutKey({1, 2, 3}, "somebody's key");
   further.emplace("token-b", used);
   hsm::TokenSet tokens(other.token, std::move(further), none);
