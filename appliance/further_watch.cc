@@ -34,7 +34,8 @@ FurtherJudgement JudgeFurther(const State& state, const std::string& serial, con
   if (!findings.follows && Away(findings.follows.error()))
     return {TokenState::kVerifying, findings.follows.error().Line(), std::nullopt};
   const auto slug = findings.follows ? std::string() : std::string(findings.follows.error().Slug());
-  if (slug == "token-without-record" || slug == "record-missing" || slug == "record-damaged" || slug == "roots-differ")
+  if (slug == "token-without-record" || slug == "record-missing" || slug == "record-damaged" ||
+      slug == "roots-differ" || slug == "root-damaged")
     return {TokenState::kImpostor, findings.follows.error().Line(), false};
   if (!findings.follows) return {TokenState::kDegraded, findings.follows.error().Line(), true};
   return {links, findings.sweep, true};

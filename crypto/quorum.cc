@@ -158,7 +158,10 @@ Result<void> CheckVote(const Roster& roster, const ProposalText& proposal, std::
 }
 
 Result<void> CheckVoteList(const Roster& roster, const std::vector<Vote>& votes) {
-  const auto custodians = roster.Custodians().size();
+  // Those of organisations, too: a change of the roster may need both.
+  const auto& principals = roster.principals();
+  const auto custodians = static_cast<std::size_t>(std::count_if(
+      principals.begin(), principals.end(), [](const Principal& p) { return p.role == Role::kCustodian; }));
   if (votes.size() > custodians)
     return Invalid(std::to_string(votes.size()) + " votes were sent, the roster has " + std::to_string(custodians) +
                        " custodians: send each one's vote once",

@@ -85,6 +85,8 @@ class TokenKeyOps final : public KeyOps {
   template <class Judge, class Spend>
   Result<void> Make(const std::string& keyring, const KeySpec& spec, Judge judge, Spend spend) EXCLUDES(mutex_);
   const std::optional<crypto::ChainWalk>& Chain() REQUIRES(mutex_);
+  // Reads the record; what it says about KEKs that are given up holds from then on.
+  Result<crypto::LedgerRecord> Learn() REQUIRES(mutex_);
   Result<void> MayRelease(const KeyRef& key, const std::string& to) EXCLUDES(mutex_);
   // Judges the failure of a call that the signer made.
   Error SignerFault(Error error) REQUIRES(mutex_);

@@ -44,7 +44,13 @@ Result<std::vector<CheckpointKey>> TokenKeyOps::CheckpointKeys() {
 }
 
 Result<crypto::LedgerRecord> TokenKeyOps::ReadLedgerRecord() {
-  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) { return signer_.Record(control_.session()); });
+  return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) { return Learn(); });
+}
+
+Result<crypto::LedgerRecord> TokenKeyOps::Learn() {
+  TRY_ASSIGN(auto record, signer_.Record(control_.session()));
+  shared_.SetPending(record);
+  return record;
 }
 
 Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
@@ -72,6 +78,7 @@ Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
       if (operation == crypto::Operation::kRosterChange) TRY(chain_file_.Append({used.text(), used.votes()}));
       TRY(signer_.Change(control_.session(), used));
     }
+    (void)Learn();
     sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
     return {};
   });
@@ -150,7 +157,7 @@ Result<void> TokenKeyOps::MayRelease(const KeyRef& key, const std::string& to) {
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     const bool fresh = known_ && clock_.Steady() - known_at_ < kKnownFor;
     if (fresh && crypto::JudgeRelease(*known_, key.key, to, signer_.store().Time(*known_))) return {};
-    TRY_ASSIGN(known_, signer_.Record(control_.session()));
+    TRY_ASSIGN(known_, Learn());
     known_at_ = clock_.Steady();
     return crypto::JudgeRelease(*known_, key.key, to, signer_.store().Time(*known_));
   });
@@ -170,6 +177,7 @@ Result<void> TokenKeyOps::Destroy(crypto::StandingGrant grant, const KeyRef& key
     TRY(signer_.BeginDestruction(control_.session(), key.key));
     TRY(control_.DestroyKek(key.key));
     TRY(signer_.Forget(control_.session(), key.key));
+    (void)Learn();
     sync();
     return {};
   });
@@ -180,6 +188,7 @@ Result<void> TokenKeyOps::CancelDestruction(const KeyRef& key) {
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
     shared_.Count();
     TRY(signer_.Cancel(control_.session(), key.key));
+    (void)Learn();
     sync();
     return {};
   });

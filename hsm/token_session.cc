@@ -66,6 +66,16 @@ bool SharedKeys::Drew(const crypto::Digest& beginning) {
   const MutexLock lock(mutex_);
   return std::exchange(drawn_, beginning) != beginning;
 }
+void SharedKeys::SetPending(const crypto::LedgerRecord& record) {
+  const MutexLock lock(mutex_);
+  pending_.clear();
+  for (const auto& pending : record.custody.pending) pending_.insert(pending.key);
+}
+Result<void> SharedKeys::CheckNotPending(const crypto::KeyId& key) const {
+  const MutexLock lock(mutex_);
+  if (!pending_.contains(key)) return {};
+  return Conflict("KEK " + ToHex(key) + " has been given up: it wraps nothing any more", "key-pending");
+}
 
 Result<KeyOpOutput> TokenSession::Execute(const KeyOp& op) {
   if (shared_.Broken()) return Unavailable("the token has failed; its host is being replaced");
@@ -102,6 +112,7 @@ Result<KeyOpOutput> TokenSession::Run(const RewrapOp& op) {
   TRY(CheckOneKeyring(op.from, op.to));
   KeyOpOutput out;
   if (op.from.suite == crypto::Suite::kKwp && op.to.suite == crypto::Suite::kKwp) {
+    TRY(shared_.CheckNotPending(op.to.key));
     TRY_ASSIGN(const auto to, Locate(op.to));
     TRY_ASSIGN(const auto object, UnwrapObject(op.from, op.blob, /*readable=*/false));
     auto blob = WrapObject(to, object, op.blob.size());
@@ -146,6 +157,7 @@ Result<KeyOpOutput> TokenSession::Run(const ReleaseOp& op) {
 Result<Bytes> TokenSession::WrapDek(const KeyRef& key, ByteView dek, const crypto::Digest& context) {
   if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes)
     return Invalid("a DEK is 16 to 512 bytes");
+  TRY(shared_.CheckNotPending(key.key));
   TRY_ASSIGN(const auto kek, Locate(key));
   TRY_ASSIGN(const auto random, TokenRandom());
   if (key.suite == crypto::Suite::kKwp) {

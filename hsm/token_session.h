@@ -50,6 +50,10 @@ class SharedKeys {
   /// Drew takes the digest of what begins a draw of random bytes; false when the draw before it, on whichever session,
   /// began with the same.
   bool Drew(const crypto::Digest& beginning) EXCLUDES(mutex_);
+  /// SetPending takes over which KEKs the custody record, as last read, has given up. CheckNotPending: they wrap
+  /// nothing, and still unwrap. kConflict (key-pending).
+  void SetPending(const crypto::LedgerRecord& record) EXCLUDES(mutex_);
+  Result<void> CheckNotPending(const crypto::KeyId& key) const EXCLUDES(mutex_);
 
   void Break() { broken_ = true; }
   bool Broken() const { return broken_; }
@@ -61,6 +65,7 @@ class SharedKeys {
   std::map<crypto::KeyId, Known> handles_ GUARDED_BY(mutex_);
   std::set<crypto::KeyId> seen_ GUARDED_BY(mutex_);
   std::set<crypto::KeyId> gone_ GUARDED_BY(mutex_);
+  std::set<crypto::KeyId> pending_ GUARDED_BY(mutex_);
   crypto::Digest drawn_ GUARDED_BY(mutex_){};
   std::atomic<bool> broken_{false};
   std::atomic<std::uint64_t> operations_{0};

@@ -353,8 +353,9 @@ Bytes EncodeRoot(const CustodyRoot& root) {
 }
 
 Result<CustodyRoot> DecodeRoot(ByteView bytes) {
-  TRY_ASSIGN(const auto body, Opened(bytes));
-  Reading in(body);
+  const auto body = Opened(bytes);
+  if (!body) return Integrity("the custody root in the token cannot be read", "root-damaged");
+  Reading in(*body);
   std::uint8_t format = 0;
   in.U8(format);
   CustodyRoot root;

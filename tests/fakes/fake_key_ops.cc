@@ -51,6 +51,8 @@ Result<Bytes> FakeKeyOps::WrapDek(const hsm::KeyRef& ref, ByteView dek, const cr
   TRY_ASSIGN(const Kek* kek, Locate(ref));
   if (dek.size() < crypto::kMinDekBytes || dek.size() > crypto::kMaxDekBytes)
     return Invalid("a DEK is 16 to 512 bytes");
+  for (const auto& pending : record_.custody.pending)
+    if (pending.key == ref.key) return Conflict("the KEK has been given up", "key-pending");
   const auto random = crypto::RandomArray<16>();
   if (ref.suite == crypto::Suite::kKwp) {
     TRY_ASSIGN(const auto payload, hsm::BuildPayload(dek, context, random));

@@ -436,16 +436,16 @@ TEST_F(TokendUnderLoad, Q9_TheFirstHostAloneSignsAndChangesCustody) {
   options.socket_path = HostSocket(Socket(), 1);
   RemoteKeyOps second(options);
   ASSERT_TRUE(second.SelfTest());
-  const auto instance = crypto::RandomArray<16>();
-  const crypto::Checkpoint head{crypto::ControlOrigin(instance), 1, crypto::LeafHash(AsBytes("entry")), {}};
-  EXPECT_EQ(second.SignCheckpoint(head, {}).error().Slug(), "not-custody-host");
   const auto& quorum = tests::SharedQuorum();
+  const crypto::Checkpoint head{crypto::ControlOrigin(quorum.instance(), 1), 1, crypto::LeafHash(AsBytes("entry")), {}};
+  EXPECT_EQ(second.SignCheckpoint(head, {}).error().Slug(), "not-custody-host");
   const auto ring = crypto::RandomArray<16>();
   const KeyRef ref{key_.token, crypto::MakeKeyId(ring, 1), crypto::Suite::kKwp};
   EXPECT_EQ(
       second.Generate(quorum.Grant(ring, 1, crypto::Suite::kKwp, key_.token), {ref, KekLabel("k", 1)}).error().Slug(),
       "not-custody-host");
-  EXPECT_TRUE(pool_->SignCheckpoint(head, {})) << "the first one does";
+  const auto signed_by_first = pool_->SignCheckpoint(head, {});
+  EXPECT_TRUE(signed_by_first) << (signed_by_first ? "" : signed_by_first.error().Line());
 }
 
 // SoftHSM rewrites token.object at every login: 300 kills at random moments of a host's start must not cost the token.

@@ -175,6 +175,12 @@ TEST(QuorumModel, Q3_OrganisationsAndRequiredGroupsComeOutAsTheRulesSay) {
   const Model both = {{{ours, 2}, {{"custodian-4", "custodian-6"}, 2}}, true};
   EveryVote(everybody,
             [&](const auto& votes) { ASSERT_EQ(CountVotes(roster, change, AsVotes(votes)), both.Judge(votes)); });
+  // Both say so in one list, and nobody beside them.
+  std::vector<Vote> all;
+  for (const auto& who : everybody) all.push_back({who, Verdict::kApprove, ""});
+  EXPECT_TRUE(CheckVoteList(roster, all));
+  all.push_back({"operator-1", Verdict::kApprove, ""});
+  EXPECT_EQ(CheckVoteList(roster, all).error().Slug(), "too-many-votes");
 }
 
 // Q3: what no roster may say.
