@@ -162,6 +162,12 @@ Result<std::vector<CheckpointSignature>> CheckpointSigner::Sign(const Session& s
   return signatures;
 }
 
+Result<crypto::LedgerRecord> CheckpointSigner::JudgeSpending(const Session& session,
+                                                             const crypto::ExecutionGrant& grant) {
+  TRY_ASSIGN(const auto record, Record(session));
+  return crypto::SpendProposal(record, grant, store_.Time(record), store_.room());
+}
+
 Result<void> CheckpointSigner::Spend(const Session& session, const crypto::ExecutionGrant& grant) {
   TRY_ASSIGN(const auto record, Record(session));
   const auto time = store_.Time(record);
@@ -178,10 +184,10 @@ Result<void> CheckpointSigner::SpendMandate(const Session& session, std::string_
   return WriteNow(session, std::move(next), time);
 }
 
+// Spent before anything is made or goes, and looked at: a host that another has followed touches no key.
 Result<void> CheckpointSigner::RotateKey(const Session& session, const crypto::LedgerRecord& spent,
-                                         const crypto::ProposalText& proposal, const crypto::CustodyTime& time) {
-  TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(proposal));
-  TRY_ASSIGN(const auto next, crypto::RotateRecord(spent, rotation, time.late));
+                                         const crypto::LedgerRecord& next) {
+  TRY(store_.Write(session, spent));
   // What a cut-off attempt has left goes first; what nothing verifies any more when the record no longer names it.
   TRY(DestroyKeys(session, [&](std::uint32_t number) { return number >= next.key; }));
   TRY(GenerateEcKey(module_, session, kKeyLabel, NumberId(next.key)));
@@ -191,30 +197,42 @@ Result<void> CheckpointSigner::RotateKey(const Session& session, const crypto::L
   return {};
 }
 
-Result<void> CheckpointSigner::Change(const Session& session, const crypto::ExecutionGrant& grant) {
+Result<crypto::LedgerRecord> CheckpointSigner::Judge(const Session& session, const crypto::ExecutionGrant& grant,
+                                                     const std::optional<crypto::ChainWalk>& chain) {
+  TRY_ASSIGN(const auto operation, crypto::OperationOf(grant.proposal()));
+  if (operation == crypto::Operation::kLedgerAdopt) return JudgeAdoption(session, grant, chain);
   TRY_ASSIGN(const auto record, Record(session));
   const auto time = store_.Time(record);
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(record, grant, time, store_.room()));
+  if (operation != crypto::Operation::kLedgerRotateKey) return crypto::ChangedRecord(spent, grant, time, store_.room());
+  TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(grant.proposal()));
+  return crypto::RotateRecord(spent, rotation, time.late);
+}
+
+Result<void> CheckpointSigner::Change(const Session& session, const crypto::ExecutionGrant& grant) {
+  TRY_ASSIGN(const auto next, Judge(session, grant, std::nullopt));
   TRY_ASSIGN(const auto operation, crypto::OperationOf(grant.proposal()));
-  if (operation == crypto::Operation::kLedgerRotateKey) return RotateKey(session, spent, grant.proposal(), time);
-  TRY_ASSIGN(const auto next, crypto::ChangedRecord(spent, grant, time, store_.room()));
+  if (operation == crypto::Operation::kLedgerRotateKey) {
+    TRY_ASSIGN(const auto spent, JudgeSpending(session, grant));
+    return RotateKey(session, spent, next);
+  }
+  // The evidence head has a clock of its own, which would hold up the one that is accepted.
+  if (operation == crypto::Operation::kClockAccept && crypto::AnchorOf(next, false))
+    TRY(store_.WriteNodeHead(session, next));
   return store_.Write(session, next);
 }
 
 Result<crypto::RosterMark> CheckpointSigner::ChainStart(const Session& session) {
   TRY_ASSIGN(const auto to, store_.ReadToAdopt(session));
-  return crypto::RosterMark{to.record.custody.roster_version, to.record.custody.roster_hash};
+  return crypto::RosterOf(to.record);
 }
 
-Result<void> CheckpointSigner::Adopt(const Session& session, const crypto::ExecutionGrant& grant,
-                                     const std::optional<crypto::ChainWalk>& chain) {
+Result<crypto::LedgerRecord> CheckpointSigner::JudgeAdoption(const Session& session,
+                                                             const crypto::ExecutionGrant& grant,
+                                                             const std::optional<crypto::ChainWalk>& chain) {
   TRY_ASSIGN(auto to, store_.ReadToAdopt(session));
-  auto& c = to.record.custody;
   // No roster below the record's comes back: a chain only leads on.
-  if (chain && crypto::Sha256(AsBytes(grant.roster_text())) == chain->roster().hash()) {
-    c.roster_version = chain->roster().version();
-    c.roster_hash = chain->roster().hash();
-  }
+  crypto::Follow(to.record, chain, grant.roster_text());
   const auto time = store_.Time(to.record);
   TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(grant.proposal()));
   if (to.lost != (adoption.state == "lost" || adoption.state == "damaged") || to.forked != (adoption.state == "forked"))
@@ -224,8 +242,13 @@ Result<void> CheckpointSigner::Adopt(const Session& session, const crypto::Execu
   if (to.lost) {
     TRY_ASSIGN(next.key, HighestKey(session));
   }
-  TRY(store_.WriteAdopted(session, next));
-  return crypto::AnchorOf(next, false) ? store_.WriteNodeHead(session, next) : Result<void>();
+  return next;
+}
+
+Result<void> CheckpointSigner::Adopt(const Session& session, const crypto::ExecutionGrant& grant,
+                                     const std::optional<crypto::ChainWalk>& chain) {
+  TRY_ASSIGN(const auto next, JudgeAdoption(session, grant, chain));
+  return store_.WriteAdopted(session, next);
 }
 
 Result<void> CheckpointSigner::BeginDestruction(const Session& session, const crypto::KeyId& key) {

@@ -38,16 +38,24 @@ class CheckpointSigner {
   /// own; the record is written with it when an hour has passed.
   Result<std::vector<CheckpointSignature>> Sign(const Session& session, const crypto::Checkpoint& head,
                                                 std::span<const crypto::Digest> proof);
-  /// Change writes the record that an approved proposal asks for, and first, for a rotation, makes its key. A crash in
-  /// between leaves a key that no record names, which the next attempt replaces.
+  /// Judge returns the record as an approved change of it would leave it, and writes nothing: what Change and Adopt
+  /// refuse it refuses with the same slug. The votes on a `ledger.adopt` are under the roster that the record obeys, or
+  /// under the one where `chain`, which begins there or at the root, has come to: kForbidden (roster-not-enforced)
+  /// otherwise.
+  Result<crypto::LedgerRecord> Judge(const Session& session, const crypto::ExecutionGrant& grant,
+                                     const std::optional<crypto::ChainWalk>& chain);
+  /// Change writes the record that an approved proposal asks for; for a rotation it spends the votes, makes the key,
+  /// and then writes that it is in force. A crash in between leaves a key that no record names, which the next
+  /// rotation replaces.
   Result<void> Change(const Session& session, const crypto::ExecutionGrant& grant);
-  /// Adopt writes the record of an approved `ledger.adopt`, whatever is there. Its votes are under the roster that the
-  /// record obeys, or under the one where `chain`, which begins there or at the root, has come to: kForbidden
-  /// (roster-not-enforced) otherwise.
+  /// Adopt writes the record of an approved `ledger.adopt`, whatever is there, as Judge has it.
   Result<void> Adopt(const Session& session, const crypto::ExecutionGrant& grant,
                      const std::optional<crypto::ChainWalk>& chain);
   /// ChainStart is the roster that a chain has to begin at: the record's, or the root's when the record is lost.
   Result<crypto::RosterMark> ChainStart(const Session& session);
+  /// JudgeSpending returns the record in which the grant's proposal is spent (crypto::SpendProposal), and writes
+  /// nothing.
+  Result<crypto::LedgerRecord> JudgeSpending(const Session& session, const crypto::ExecutionGrant& grant);
   /// Spend writes the record in which the grant's proposal is spent (crypto::SpendProposal).
   Result<void> Spend(const Session& session, const crypto::ExecutionGrant& grant);
   /// SpendMandate writes the record in which the keyring's mandate has made this key (crypto::UseMandate).
@@ -73,8 +81,9 @@ class CheckpointSigner {
   Result<Bytes> Endorse(const Session& session, const crypto::LedgerRecord& record) const;
   // Writes a record whose clock moves on with it.
   Result<void> WriteNow(const Session& session, crypto::LedgerRecord next, const crypto::CustodyTime& time);
-  Result<void> RotateKey(const Session& session, const crypto::LedgerRecord& spent,
-                         const crypto::ProposalText& proposal, const crypto::CustodyTime& time);
+  Result<void> RotateKey(const Session& session, const crypto::LedgerRecord& spent, const crypto::LedgerRecord& next);
+  Result<crypto::LedgerRecord> JudgeAdoption(const Session& session, const crypto::ExecutionGrant& grant,
+                                             const std::optional<crypto::ChainWalk>& chain);
   const Module& module_;
   CustodyStore store_;
 };

@@ -261,11 +261,22 @@ Result<void> CustodyStore::WriteAdopted(const Session& session, const crypto::Le
   record.writer = writer_;
   record.writer.settled = true;
   record.serial = next.serial + 1;
+  // The evidence head before the record that says it must be there: until then it is of another epoch, and counts not.
+  if (auto head = crypto::HeadOfNode(next)) {
+    std::vector<CK_OBJECT_HANDLE> left_over;
+    for (const auto at : found.older_heads) left_over.push_back(found.heads[at]);
+    TRY(DestroyEach(module_, session, left_over));
+    head->writer = record.writer;
+    head->serial = 1;
+    head->seen = record.custody.seen;
+    TRY(Create(session, HeadLabel(record.node), crypto::EncodeNodeHead(*head)));
+  }
   // Everything readable is of a lower epoch, and goes once the adopted one is there.
   TRY(Put(session, record, Found{}));
   TRY_ASSIGN(found, LookAround(session));
   std::vector<CK_OBJECT_HANDLE> older;
   for (const auto at : found.look.older) older.push_back(found.records[at]);
+  for (const auto at : found.older_heads) older.push_back(found.heads[at]);
   return DestroyEach(module_, session, older);
 }
 

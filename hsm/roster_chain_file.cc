@@ -28,7 +28,12 @@ void Put(WireWriter& out, std::uint8_t kind, ByteView bytes) {
 }  // namespace
 
 // Whole, beside the former one, then in its place: a crash leaves one of the two.
-Result<void> RosterChainFile::Write(const Bytes& bytes) const {
+Result<void> RosterChainFile::Write(const crypto::RosterChain& chain) const {
+  WireWriter out;
+  out.Raw(AsBytes(kHeader));
+  Put(out, kRoster, AsBytes(chain.first));
+  for (const auto& step : chain.steps) Put(out, kStep, crypto::EncodeRosterStep(step));
+  const auto bytes = std::move(out).Take();
   const auto beside = path_ + ".new";
   const auto failed = [&] { return Io("cannot write " + beside + ": " + std::strerror(errno)); };
   {
@@ -80,23 +85,34 @@ Result<crypto::RosterChain> RosterChainFile::Read() const {
 Result<void> RosterChainFile::Begin(const std::string& roster) const {
   if (path_.empty()) return {};
   if (const auto chain = Read(); chain && chain->first == roster) return {};
-  WireWriter out;
-  out.Raw(AsBytes(kHeader));
-  Put(out, kRoster, AsBytes(roster));
-  return Write(std::move(out).Take());
+  return Write({roster, {}});
 }
 
-Result<void> RosterChainFile::Append(const crypto::RosterStep& step) const {
+Result<void> RosterChainFile::Append(const std::string& roster, std::uint64_t version,
+                                     const crypto::RosterStep& step) const {
   if (path_.empty()) return {};
   auto chain = Read();
+  if (!chain && chain.error().Slug() != "no-chain") return std::move(chain).error();
+  // An appliance of before this file: the root has that roster's hash when none has followed since.
+  if (!chain) chain = crypto::RosterChain{roster, {}};
+  TRY_ASSIGN(const auto first, crypto::Roster::Parse(chain->first));
+  const auto before = version - 1;
+  if (before < first.version() || chain->steps.size() < before - first.version()) return {};
+  chain->steps.resize(before - first.version());
+  chain->steps.push_back(step);
+  return Write(*chain);
+}
+
+Result<void> RosterChainFile::Continue(const crypto::Roster& to, const std::vector<crypto::RosterStep>& steps) const {
+  if (path_.empty() || steps.empty()) return {};
+  auto chain = Read();
   if (!chain) return chain.error().Slug() == "no-chain" ? Result<void>() : std::move(chain).error();
-  if (!chain->steps.empty() && chain->steps.back() == step) return {};
-  WireWriter out;
-  out.Raw(AsBytes(kHeader));
-  Put(out, kRoster, AsBytes(chain->first));
-  for (const auto& known : chain->steps) Put(out, kStep, crypto::EncodeRosterStep(known));
-  Put(out, kStep, crypto::EncodeRosterStep(step));
-  return Write(std::move(out).Take());
+  TRY_ASSIGN(const auto first, crypto::Roster::Parse(chain->first));
+  const auto begins = to.version() - steps.size();
+  if (begins < first.version() || chain->steps.size() < begins - first.version()) return {};
+  chain->steps.resize(begins - first.version());
+  chain->steps.insert(chain->steps.end(), steps.begin(), steps.end());
+  return Write(*chain);
 }
 
 }  // namespace strongroom::hsm

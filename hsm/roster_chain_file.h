@@ -18,13 +18,18 @@ class RosterChainFile {
   explicit RosterChainFile(std::string path) : path_(std::move(path)) {}
   /// Begin writes the root's roster, in the place of whatever is there unless it begins with the same one. kIo.
   Result<void> Begin(const std::string& roster) const;
-  /// Append adds a step and has it on disk when it returns. A step that is the last already is not added again. kIo.
-  Result<void> Append(const crypto::RosterStep& step) const;
+  /// Append adds the step that leads to roster `version`, and has it on disk when it returns. Steps from there on, of
+  /// changes that were not carried out, are cut off. A file that is not there yet begins with `roster`, the one that
+  /// the step's votes are counted under; one with a gap before the step is left as it is. kIo.
+  Result<void> Append(const std::string& roster, std::uint64_t version, const crypto::RosterStep& step) const;
+  /// Continue adds the steps of a chain that was brought and has come to roster `to`: those that are not in the file.
+  /// kIo.
+  Result<void> Continue(const crypto::Roster& to, const std::vector<crypto::RosterStep>& steps) const;
   /// Read returns the whole chain; kNotFound (no-chain) where there is none, kIntegrity for another file.
   Result<crypto::RosterChain> Read() const;
 
  private:
-  Result<void> Write(const Bytes& bytes) const;
+  Result<void> Write(const crypto::RosterChain& chain) const;
   std::string path_;
 };
 

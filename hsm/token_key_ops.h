@@ -84,6 +84,7 @@ class TokenKeyOps final : public KeyOps {
   auto OnLedgerRecord(Call call) -> decltype(call());
   template <class Judge, class Spend>
   Result<void> Make(const std::string& keyring, const KeySpec& spec, Judge judge, Spend spend) EXCLUDES(mutex_);
+  Result<crypto::LedgerRecord> JudgeChange(const crypto::ExecutionGrant& used) REQUIRES(mutex_);
   const std::optional<crypto::ChainWalk>& Chain() REQUIRES(mutex_);
   // Reads the record; what it says about KEKs that are given up holds from then on.
   Result<crypto::LedgerRecord> Learn() REQUIRES(mutex_);

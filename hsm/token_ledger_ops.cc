@@ -55,33 +55,40 @@ Result<crypto::LedgerRecord> TokenKeyOps::Learn() {
 
 Result<void> TokenKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   const auto used = std::move(grant);
-  TRY(CheckMayChange(used.proposal()));
-  if (!crypto::NamesToken(used.proposal(), token_.identity.serial) &&
-      (token_.group.empty() || !crypto::NamesToken(used.proposal(), token_.group)))
-    return Forbidden("the votes are for another token than " + token_.identity.serial, "grant-mismatch");
-  TRY(CheckEnrolment(used.proposal(), token_.identity));
   TRY_ASSIGN(const auto operation, crypto::OperationOf(used.proposal()));
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
-    TRY_ASSIGN(const auto keys, control_.ReadKeys());
-    TRY(CheckChangeNamesKeyring(used.proposal(), keys));
-    if (EnrolsEmpty(used.proposal()) && !keys.empty()) {
-      TRY_ASSIGN(const auto record, signer_.Record(control_.session()));
-      if (!record.custody.further)
-        return Forbidden("an appliance's token is enrolled empty, and this one has keys", "token-inventory");
-    }
+    TRY_ASSIGN(const auto next, JudgeChange(used));
     if (operation == crypto::Operation::kLedgerAdopt) {
+      if (const auto& chain = Chain()) TRY(chain_file_.Continue(chain->roster(), chain->steps()));
       TRY(signer_.Adopt(control_.session(), used, Chain()));
-      // What the chain has proved goes into the copy, too: the next one begins behind it.
-      chain_.reset();
     } else {
-      // The copy first: a step that is in it and was not carried out is proved by nothing that the token obeys.
-      if (operation == crypto::Operation::kRosterChange) TRY(chain_file_.Append({used.text(), used.votes()}));
+      // The copy first, and only what would be carried out: a step too many is cut off by the next one.
+      if (operation == crypto::Operation::kRosterChange)
+        TRY(chain_file_.Append(used.roster_text(), next.custody.roster_version, {used.text(), used.votes()}));
       TRY(signer_.Change(control_.session(), used));
     }
+    // One that began before this change leads nowhere from here.
+    chain_.reset();
     (void)Learn();
     sync();  // SoftHSM does not sync what it writes, and this is not to be forgotten in a power cut
     return {};
   });
+}
+
+// Whether an approved change would be carried out here, up to its first write; the record as it would be.
+Result<crypto::LedgerRecord> TokenKeyOps::JudgeChange(const crypto::ExecutionGrant& used) {
+  TRY(CheckMayChange(used.proposal()));
+  if (!token_.IsNamed(used.proposal()))
+    return Forbidden("the votes are for another token than " + token_.identity.serial, "grant-mismatch");
+  TRY(CheckEnrolment(used.proposal(), token_.identity));
+  TRY_ASSIGN(const auto keys, control_.ReadKeys());
+  TRY(CheckChangeNamesKeyring(used.proposal(), keys));
+  if (EnrolsEmpty(used.proposal()) && !keys.empty()) {
+    TRY_ASSIGN(const auto record, signer_.Record(control_.session()));
+    if (!record.custody.further)
+      return Forbidden("an appliance's token is enrolled empty, and this one has keys", "token-inventory");
+  }
+  return signer_.Judge(control_.session(), used, Chain());
 }
 
 const std::optional<crypto::ChainWalk>& TokenKeyOps::Chain() {
@@ -102,22 +109,23 @@ Result<void> TokenKeyOps::JudgeProposal(crypto::ExecutionGrant grant) {
   const auto asked = std::move(grant);
   TRY_ASSIGN(const auto operation, crypto::OperationOf(asked.proposal()));
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<void> {
-    const auto& store = signer_.store();
-    TRY_ASSIGN(const auto record, signer_.Record(control_.session()));
-    const auto time = store.Time(record);
-    TRY_ASSIGN(const auto spent, crypto::SpendProposal(record, asked, time, store.room()));
-    if (operation == crypto::Operation::kLedgerAdopt || operation == crypto::Operation::kLedgerRotateKey) return {};
-    if (!crypto::MayChangeRecord(operation)) return {};
-    if (crypto::NamesToken(asked.proposal(), record.token))
-      TRY(crypto::ChangedRecord(spent, asked, time, store.room()));
+    // A keyring's move is a change of the token that it leaves and a KEK in the one that it goes to.
+    const bool changes =
+        crypto::MayChangeRecord(operation) && (!crypto::MayGenerate(operation) || token_.IsNamed(asked.proposal()));
+    if (changes)
+      TRY(JudgeChange(asked));
+    else
+      TRY(signer_.JudgeSpending(control_.session(), asked));
     return {};
   });
 }
 
 Result<crypto::RosterMark> TokenKeyOps::AdoptionRoster() {
   return OnLedgerRecord([&]() STRONGROOM_TSA(no_thread_safety_analysis) -> Result<crypto::RosterMark> {
-    if (const auto& chain = Chain()) return crypto::RosterMark{chain->roster().version(), chain->roster().hash()};
-    return signer_.ChainStart(control_.session());
+    TRY_ASSIGN(const auto start, signer_.ChainStart(control_.session()));
+    if (const auto& chain = Chain(); chain && chain->BeginsAt(start))
+      return crypto::RosterMark{chain->roster().version(), chain->roster().hash()};
+    return start;
   });
 }
 

@@ -26,6 +26,10 @@ struct OpenToken {
   bool IsNamed(const std::string& serial) const {
     return serial == identity.serial || (!group.empty() && serial == group);
   }
+  /// The same of a proposal that names the tokens it is for.
+  bool IsNamed(const crypto::ProposalText& proposal) const {
+    return crypto::NamesToken(proposal, identity.serial) || (!group.empty() && crypto::NamesToken(proposal, group));
+  }
 };
 
 /// SharedKeys is what the sessions of one host know together: handles of KEKs that were looked up and judged, and

@@ -12,11 +12,12 @@ Result<ChainWalk> ChainWalk::Begin(const RosterMark& from, const std::string& ro
   TRY_ASSIGN(auto roster, Roster::Parse(roster_text));
   if (roster.version() != from.version)
     return Forbidden("the chain begins at roster " + std::to_string(roster.version()), "roster-not-enforced");
-  return ChainWalk(std::move(roster));
+  return ChainWalk(from, std::move(roster));
 }
 
 Result<void> ChainWalk::Step(const RosterStep& step) {
-  if (steps_ >= kMaxChainSteps) return Invalid("a chain has at most " + std::to_string(kMaxChainSteps) + " steps");
+  if (steps_.size() >= kMaxChainSteps)
+    return Invalid("a chain has at most " + std::to_string(kMaxChainSteps) + " steps");
   if (step.proposal.size() > kMaxProposalBytes) return Invalid("a proposal's text is at most 64 KiB");
   TRY_ASSIGN(const auto proposal, ProposalText::Parse(step.proposal));
   if (proposal.operation != "roster.change") return Invalid("a step of the chain is a roster.change");
@@ -25,8 +26,16 @@ Result<void> ChainWalk::Step(const RosterStep& step) {
   TRY_ASSIGN(record, RosterRecord(record, grant));
   TRY_ASSIGN(auto after, RosterAfter(roster_, grant.proposal()));
   roster_ = std::move(after);
-  ++steps_;
+  steps_.push_back(step);
   return {};
+}
+
+RosterMark RosterOf(const LedgerRecord& record) { return {record.custody.roster_version, record.custody.roster_hash}; }
+
+void Follow(LedgerRecord& record, const std::optional<ChainWalk>& chain, std::string_view roster_text) {
+  if (!chain || !chain->BeginsAt(RosterOf(record)) || Sha256(AsBytes(roster_text)) != chain->roster().hash()) return;
+  record.custody.roster_version = chain->roster().version();
+  record.custody.roster_hash = chain->roster().hash();
 }
 
 Bytes EncodeRosterStep(const RosterStep& step) {

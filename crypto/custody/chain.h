@@ -2,6 +2,8 @@
 // The chain of rosters that an adoption brings along: from the one that a token obeys, or its root names, to the one
 // that votes on the adoption (Q12). Pure.
 
+#include <optional>
+
 #include "crypto/base/wire.h"
 #include "crypto/custody/record.h"
 #include "crypto/quorum.h"
@@ -42,13 +44,24 @@ class ChainWalk {
   /// custodians and for a text of over 64 KiB.
   Result<void> Step(const RosterStep& step);
   const Roster& roster() const { return roster_; }
-  std::size_t steps() const { return steps_; }
+  /// BeginsAt tells whether the walk began at this roster. One that did not leads nowhere from here: the token may have
+  /// followed a change since, which a walk from before it would take back (Q7).
+  bool BeginsAt(const RosterMark& mark) const { return from_ == mark; }
+  /// steps are those that it has followed, in order.
+  const std::vector<RosterStep>& steps() const { return steps_; }
 
  private:
-  explicit ChainWalk(Roster roster) : roster_(std::move(roster)) {}
+  ChainWalk(RosterMark from, Roster roster) : from_(from), roster_(std::move(roster)) {}
+  RosterMark from_;
   Roster roster_;
-  std::size_t steps_ = 0;
+  std::vector<RosterStep> steps_;
 };
+
+/// RosterOf is the roster that a record obeys.
+RosterMark RosterOf(const LedgerRecord& record);
+/// Follow puts a record under the roster where the chain has come to, when it begins at the record's and this text is
+/// that roster's; else it changes nothing.
+void Follow(LedgerRecord& record, const std::optional<ChainWalk>& chain, std::string_view roster_text);
 
 /// EncodeRosterStep and DecodeRosterStep are a step's one binary form, in frames and in the token side's file: Text
 /// proposal, u16 n, n votes (PutVote).

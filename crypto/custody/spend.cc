@@ -11,6 +11,8 @@ namespace {
 constexpr Millis kMostLate = 90 * kDay;
 // A token that signs no logs, or has signed nothing yet, cannot tell how long the control log is.
 constexpr std::uint64_t kMostUnseen = std::uint64_t{1} << 20;
+// One that is enrolled, or follows into another epoch, has seen nothing of the log yet.
+constexpr std::uint64_t kMostAtFirst = std::uint64_t{1} << 32;
 
 bool Is(const ProposalText& proposal, Operation operation) { return proposal.operation == ToString(operation); }
 
@@ -45,23 +47,31 @@ Result<void> CheckTime(const LedgerRecord& record, const ProposalText& proposal,
   return {};
 }
 
+// A token that signs nothing has no epoch of its own: it follows the logs' with its next text.
+bool Follows(const LedgerRecord& record, const ProposalText& proposal) {
+  const bool signs = !record.custody.further && !(Is(proposal, Operation::kTokenEnrol) && record.anchors.empty());
+  return !signs && proposal.epoch > record.epoch && proposal.epoch - record.epoch <= kMostEpochs;
+}
+
 // Which stretch of the log the text was drafted in.
 Result<void> CheckPlace(const LedgerRecord& record, const ProposalText& proposal) {
   if (Is(proposal, Operation::kLedgerAdopt)) return {};  // works once by its epoch, on whatever log is adopted
   const auto& c = record.custody;
-  const bool enrols = Is(proposal, Operation::kTokenEnrol);
-  // A further token signs nothing: it follows the epoch with its next text.
-  const bool follows =
-      (c.further || enrols) && proposal.epoch > record.epoch && proposal.epoch - record.epoch <= kMostEpochs;
+  const bool follows = Follows(record, proposal);
   if (proposal.epoch != record.epoch && !follows)
     return Stale("it is of epoch " + std::to_string(proposal.epoch) + " of the logs, the token is in " +
                  std::to_string(record.epoch));
   const auto head = AnchorOf(record, true);
   if (Is(proposal, Operation::kClockAccept) && proposal.control_size == 0 && (head || c.most > 0))
     return Stale("a clock is accepted at a place in the control log");
-  if (c.floor_set && proposal.control_size <= c.floor) return Stale("it was asked for before a clock was accepted");
-  if (enrols) return {};
-  const auto known = head && !c.further ? head->size : c.most + kMostUnseen;
+  // Floor and most are places in the log of the record's epoch.
+  if (c.floor_set && !follows && proposal.control_size <= c.floor)
+    return Stale("it was asked for before a clock was accepted");
+  const bool first = follows || (Is(proposal, Operation::kTokenEnrol) && !head);
+  const auto known = first                               ? std::max(kMostAtFirst, c.most)
+                     : head && !c.further                ? head->size
+                     : c.most > UINT64_MAX - kMostUnseen ? UINT64_MAX
+                                                         : c.most + kMostUnseen;
   if (proposal.control_size > known) return Stale("it names a control log that is longer than any that was signed");
   return {};
 }
@@ -90,6 +100,10 @@ Result<LedgerRecord> SpendProposal(const LedgerRecord& record, const ExecutionGr
   TRY(CheckTime(record, proposal, time));
   TRY(CheckPlace(record, proposal));
   Prune(c, time);
+  if (Follows(record, proposal)) {
+    c.floor_set = false;
+    c.floor = c.most = 0;
+  }
   const auto hash = Sha256(AsBytes(grant.text()));
   SpentProposal spent;
   std::copy_n(hash.begin(), spent.id.size(), spent.id.begin());

@@ -1,5 +1,6 @@
 // What every implementation of the port does with the custody record: heads, keys, rosters, clocks, destructions.
 
+#include "tests/contract/contract_log.h"
 #include "tests/contract/key_ops_subjects.h"
 #include "tests/support/custody_time.h"
 #include "tests/support/standing.h"
@@ -13,30 +14,6 @@ class CustodyContract : public KeyOpsContract {
     ContractClock::Offset() = 0;
     ContractClock::Step() = 0;
   }
-};
-
-// A log in this process, to ask signatures for.
-class Log {
- public:
-  explicit Log(std::string origin) : origin_(std::move(origin)) {}
-  void Grow(int entries, const std::string& what = "entry") {
-    for (int i = 0; i < entries; ++i)
-      leaves_.push_back(crypto::LeafHash(AsBytes(what + std::to_string(leaves_.size()))));
-  }
-  crypto::Checkpoint Head() const { return {origin_, leaves_.size(), *crypto::TreeRoot(leaves_.size(), Hash()), {}}; }
-  std::vector<crypto::Digest> ProofFrom(std::uint64_t size) const {
-    return *crypto::ConsistencyProof(size, leaves_.size(), Hash());
-  }
-
- private:
-  crypto::HashAt Hash() const {
-    return [this](unsigned level, std::uint64_t index) -> Result<crypto::Digest> {
-      const auto width = std::size_t{1} << level;
-      return crypto::SubtreeHash(std::span(leaves_).subspan(index * width, width));
-    };
-  }
-  std::string origin_;
-  std::vector<crypto::Digest> leaves_;
 };
 
 // L7: a compromised front end asks for a fork, a smaller size, a head without proof, another instance's log and another
@@ -88,19 +65,6 @@ TEST_P(CustodyContract, L7_OnlyWhatExtendsTheLogIsSigned) {
   ASSERT_TRUE(record);
   EXPECT_EQ(record->anchors, (std::vector<crypto::Anchor>{{log.Head().origin, 13, log.Head().root},
                                                           {evidence.Head().origin, 3, evidence.Head().root}}));
-}
-
-crypto::ExecutionGrant Approved(const QuorumFixture& quorum, const std::string& operation,
-                                std::map<std::string, std::string, std::less<>> params, const Log* control = nullptr) {
-  const auto now = ContractClock().Now();
-  auto proposal = quorum.Proposal(operation, operation == "version.destroy" ? "k" : "", std::move(params), now);
-  if (control != nullptr) {
-    proposal.control_size = control->Head().size;
-    proposal.control_root = control->Head().root;
-  }
-  const auto text = *proposal.Render();
-  return *crypto::GrantExecution(quorum.roster(), text,
-                                 {quorum.Sign("custodian-1", text), quorum.Sign("custodian-2", text)}, now);
 }
 
 // L8: an adoption moves the anchors to the heads that were voted for, in the next epoch, once; whatever is not exactly

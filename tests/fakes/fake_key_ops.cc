@@ -260,31 +260,33 @@ Result<crypto::LedgerRecord> FakeKeyOps::ReadLedgerRecord() {
   return record_;
 }
 
-Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
-  const auto used = std::move(grant);
+Result<crypto::LedgerRecord> FakeKeyOps::JudgeChange(const crypto::ExecutionGrant& used) {
   TRY(hsm::CheckMayChange(used.proposal()));
-  const MutexLock lock(mutex_);
-  if (away_) return Unavailable("the fake token is away");
   if (!crypto::NamesToken(used.proposal(), serial_))
     return Forbidden("the votes are for another token than " + serial_, "grant-mismatch");
   TRY(hsm::CheckEnrolment(used.proposal(), IdentityOf()));
   TRY(hsm::CheckChangeNamesKeyring(used.proposal(), Records()));
   if (hsm::EnrolsEmpty(used.proposal()) && !Records().empty() && !record_.custody.further)
     return Forbidden("an appliance's token is enrolled empty", "token-inventory");
-  if (used.proposal().operation == "ledger.adopt") return Adopt(used);
+  if (used.proposal().operation == "ledger.adopt") return Adopted(used);
   if (lost_) return Integrity("the fake token has lost its record", "record-missing");
   const auto time = Time();
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(record_, used, time, room));
-  if (used.proposal().operation != "ledger.rotate-key") {
-    TRY_ASSIGN(auto next, crypto::ChangedRecord(spent, used, time, room));
-    if (used.proposal().operation == "roster.change") kept_.steps.push_back({used.text(), used.votes()});
-    Write(std::move(next));
-    return {};
-  }
+  if (used.proposal().operation != "ledger.rotate-key") return crypto::ChangedRecord(spent, used, time, room);
   TRY_ASSIGN(const auto rotation, crypto::KeyRotationOf(used.proposal()));
-  TRY_ASSIGN(auto next, crypto::RotateRecord(spent, rotation, now()));
+  return crypto::RotateRecord(spent, rotation, now());
+}
+
+Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
+  const auto used = std::move(grant);
+  const MutexLock lock(mutex_);
+  if (away_) return Unavailable("the fake token is away");
+  TRY_ASSIGN(auto next, JudgeChange(used));
   Write(std::move(next));
-  signers_.emplace_back();
+  if (used.proposal().operation == "roster.change") kept_.steps.push_back({used.text(), used.votes()});
+  if (used.proposal().operation == "ledger.rotate-key") signers_.emplace_back();
+  lost_ = false;
+  chain_.reset();
   return {};
 }
 
@@ -310,24 +312,17 @@ void FakeKeyOps::WriteNow(crypto::LedgerRecord next) {
   Write(std::move(next));
 }
 
-Result<void> FakeKeyOps::Adopt(const crypto::ExecutionGrant& grant) {
+Result<crypto::LedgerRecord> FakeKeyOps::Adopted(const crypto::ExecutionGrant& grant) {
   auto from = lost_ ? crypto::FirstRecord(root_, 0) : record_;
-  if (chain_ && chain_->roster().text() == grant.roster_text()) {
-    from.custody.roster_version = chain_->roster().version();
-    from.custody.roster_hash = chain_->roster().hash();
-  }
+  crypto::Follow(from, chain_, grant.roster_text());
   TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(grant.proposal()));
   if (lost_ != (adoption.state == "lost" || adoption.state == "damaged") || adoption.state == "forked")
     return Conflict("the token is in another state", "stale");
-  const auto key = record_.key;
   const auto time = crypto::TimeOf(from, {now(), {SystemClock().BootId(), steady()}, 0});
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(from, grant, time, room));
   TRY_ASSIGN(auto next, crypto::AdoptRecord(spent, adoption));
-  if (lost_) next.key = key;
-  Write(std::move(next));
-  lost_ = false;
-  chain_.reset();
-  return {};
+  if (lost_) next.key = record_.key;
+  return next;
 }
 
 Result<hsm::RecordToAdopt> FakeKeyOps::ReadRecordToAdopt() {
@@ -342,28 +337,29 @@ Result<void> FakeKeyOps::JudgeProposal(crypto::ExecutionGrant grant) {
   TRY_ASSIGN(const auto operation, crypto::OperationOf(asked.proposal()));
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
+  if (crypto::MayChangeRecord(operation) &&
+      (!crypto::MayGenerate(operation) || crypto::NamesToken(asked.proposal(), serial_))) {
+    TRY(JudgeChange(asked));
+    return {};
+  }
   if (lost_) return Integrity("the fake token has lost its record", "record-missing");
-  const auto time = Time();
-  TRY_ASSIGN(const auto spent, crypto::SpendProposal(record_, asked, time, room));
-  if (operation != crypto::Operation::kLedgerAdopt && operation != crypto::Operation::kLedgerRotateKey &&
-      crypto::MayChangeRecord(operation) && crypto::NamesToken(asked.proposal(), serial_))
-    TRY(crypto::ChangedRecord(spent, asked, time, room));
+  TRY(crypto::SpendProposal(record_, asked, Time(), room));
   return {};
 }
 
 Result<crypto::RosterMark> FakeKeyOps::AdoptionRoster() {
   TRY_ASSIGN(const auto to, ReadRecordToAdopt());
+  const auto start = crypto::RosterOf(to.record);
   const MutexLock lock(mutex_);
-  if (chain_) return crypto::RosterMark{chain_->roster().version(), chain_->roster().hash()};
-  return crypto::RosterMark{to.record.custody.roster_version, to.record.custody.roster_hash};
+  if (chain_ && chain_->BeginsAt(start)) return crypto::RosterMark{chain_->roster().version(), chain_->roster().hash()};
+  return start;
 }
 
 Result<void> FakeKeyOps::BeginChain(const std::string& roster) {
   TRY_ASSIGN(const auto to, ReadRecordToAdopt());
-  const auto& c = to.record.custody;
   const MutexLock lock(mutex_);
   chain_.reset();
-  TRY_ASSIGN(auto walk, crypto::ChainWalk::Begin({c.roster_version, c.roster_hash}, roster));
+  TRY_ASSIGN(auto walk, crypto::ChainWalk::Begin(crypto::RosterOf(to.record), roster));
   chain_.emplace(std::move(walk));
   return {};
 }

@@ -67,7 +67,8 @@ class FakeKeyOps final : public hsm::KeyOps {
   crypto::CustodyTime Time() const REQUIRES(mutex_);
   void Write(crypto::LedgerRecord next) REQUIRES(mutex_);
   void WriteNow(crypto::LedgerRecord next) REQUIRES(mutex_);
-  Result<void> Adopt(const crypto::ExecutionGrant& grant) REQUIRES(mutex_);
+  Result<crypto::LedgerRecord> JudgeChange(const crypto::ExecutionGrant& used) REQUIRES(mutex_);
+  Result<crypto::LedgerRecord> Adopted(const crypto::ExecutionGrant& grant) REQUIRES(mutex_);
   Result<hsm::KeyOpOutput> Run(const hsm::KeyOp& op) REQUIRES(mutex_);
   Result<const Kek*> Locate(const hsm::KeyRef& ref) REQUIRES(mutex_);
   Result<Bytes> WrapDek(const hsm::KeyRef& ref, ByteView dek, const crypto::Digest& context) REQUIRES(mutex_);
