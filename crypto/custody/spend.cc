@@ -61,7 +61,8 @@ Result<void> CheckPlace(const LedgerRecord& record, const ProposalText& proposal
     return Stale("a clock is accepted at a place in the control log");
   if (c.floor_set && proposal.control_size <= c.floor) return Stale("it was asked for before a clock was accepted");
   if (enrols) return {};
-  const auto known = head && !c.further ? head->size : c.most + kMostUnseen;
+  const auto unseen = std::min(kMostUnseen, ~std::uint64_t{0} - c.most);  // the sum stays a number
+  const auto known = head && !c.further ? head->size : c.most + unseen;
   if (proposal.control_size > known) return Stale("it names a control log that is longer than any that was signed");
   return {};
 }
