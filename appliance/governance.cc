@@ -338,11 +338,10 @@ Result<void> Governance::Settle(const Proposal& proposal, const Effect* effect, 
 // Taken before the record is read: what is signed meanwhile is in the record then, and no sign that it is older.
 Result<NotedHeads> Governance::NotedBefore(const State& state) const {
   NotedHeads noted;
-  if (const auto keys = key_ops_.CheckpointKeys()) {
-    TRY_ASSIGN(const auto known, KeysThatSigned(state, *keys));
-    TRY_ASSIGN(noted.control, KeptSize(ledger_, ledger::Log::kControl, state, known));
-    TRY_ASSIGN(noted.evidence, KeptSize(ledger_, ledger::Log::kEvidence, state, known));
-  }
+  TRY_ASSIGN(const auto keys, key_ops_.CheckpointKeys());  // without them nobody can tell what was signed
+  TRY_ASSIGN(const auto known, KeysThatSigned(state, keys));
+  TRY_ASSIGN(noted.control, KeptSize(ledger_, ledger::Log::kControl, state, known));
+  TRY_ASSIGN(noted.evidence, KeptSize(ledger_, ledger::Log::kEvidence, state, known));
   return noted;
 }
 

@@ -155,6 +155,8 @@ Result<int> Governance::RunDueDestructions() {
 
 // By the token's own record, which it judges again.
 Result<void> Governance::EndAtToken(const hsm::KeyRef& key) {
+  // One that was put back to an earlier time may wait for a destruction that was taken back since (Q16).
+  if (!Snapshot()->tokens.contains(key.token)) TRY(CheckTokenPresent());
   TRY_ASSIGN(const auto record, key_ops_.Token(key.token).ReadLedgerRecord());
   TRY_ASSIGN(auto grant, crypto::GrantDestruction(record, key.key, crypto::EstimateTime(record, clock_)));
   return key_ops_.Destroy(std::move(grant), key);

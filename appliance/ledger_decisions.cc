@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "appliance/policy_decisions.h"
 #include "appliance/proposal_params.h"
 #include "appliance/token_decisions.h"
 #include "appliance/token_past.h"
@@ -29,6 +30,9 @@ bool KeptAsRecorded(const State& state, const crypto::LedgerRecord& record) {
     if (keyring == nullptr || static_cast<Millis>(keyring->policy.days) * kDay != mandate.interval ||
         crypto::WholeMinutesDown(keyring->policy.until) != mandate.until)
       return false;
+    // Nor does one from before its last use, by which the next version would be due already. Both write the time of
+    // a use, one after the other.
+    if (mandate.next + crypto::kClockSlack < NextRotation(*keyring)) return false;
   }
   // What is released is told by the token alone: who adopts an older one has the keyring moved again.
   return record.custody.releases.empty();

@@ -256,8 +256,17 @@ Result<void> CustodyStore::Write(const Session& session, const crypto::LedgerRec
 
 Result<void> CustodyStore::WriteAdopted(const Session& session, const crypto::LedgerRecord& next) {
   TRY_ASSIGN(auto found, LookAround(session));
+  // Claimed first, below the new epoch: if this host is killed and its adoption lands late, whoever has adopted since
+  // has seen the claim and stands above it.
+  writer_.count = std::max(writer_.count, found.look.highest_count + 1);
+  auto claim = next;
+  claim.epoch =
+      std::clamp<std::uint64_t>(std::get<0>(found.look.highest), 1, std::max<std::uint64_t>(next.epoch, 2) - 1);
+  claim.term = std::get<1>(found.look.highest);
+  claim.writer = writer_;
+  claim.writer.settled = false;
+  TRY(Put(session, claim, Found{}));
   auto record = next;
-  writer_.count = std::max(writer_.count, found.look.highest_count + (mine_ ? 0 : 1));
   record.writer = writer_;
   record.writer.settled = true;
   record.serial = next.serial + 1;

@@ -53,7 +53,8 @@ class CustodyStore {
   /// Write puts `next` in the place of the record in force, as this host's. kOverloaded (record-full) before anything
   /// is done; kUnavailable when the store has ended by it.
   Result<void> Write(const Session& session, const crypto::LedgerRecord& next);
-  /// WriteAdopted puts the record of an adoption in force, whatever is there: its epoch is above all of that.
+  /// WriteAdopted puts the record of an adoption in force, whatever is there: its epoch is above all of that. It claims
+  /// first, as Claim does: what another host has sent, and lands late, stands below it.
   Result<void> WriteAdopted(const Session& session, const crypto::LedgerRecord& next);
   /// WriteNodeHead puts the node's evidence head in the place of its former one.
   Result<void> WriteNodeHead(const Session& session, const crypto::LedgerRecord& record);

@@ -225,7 +225,7 @@ Result<std::vector<hsm::CheckpointSignature>> FakeKeyOps::SignCheckpoint(const c
 
 Result<std::vector<hsm::CheckpointKey>> FakeKeyOps::CheckpointKeys() {
   const MutexLock lock(mutex_);
-  if (away_) return Unavailable("the fake token is away");
+  if (away_ || keys_away) return Unavailable("the fake token is away");
   std::vector<hsm::CheckpointKey> keys;
   keys.push_back({record_.key, signers_[record_.key - 1].spki(), {}, {}});
   if (record_.key == 1) return keys;

@@ -1,4 +1,5 @@
 #pragma once
+#include <atomic>
 #include <functional>
 #include <map>
 
@@ -51,6 +52,8 @@ class FakeKeyOps final : public hsm::KeyOps {
   std::function<void()> before_execute = nullptr;
   /// Called before each Generate, and when its key is made and not answered for yet.
   std::function<void()> before_generate = nullptr, after_generate = nullptr;
+  /// The answer to CheckpointKeys alone is lost.
+  std::atomic<bool> keys_away = false;
   /// PutKey is a key that somebody else has made in the token.
   void PutKey(const Bytes& id, const std::string& label);
   /// Generated counts the keys that were ever made.

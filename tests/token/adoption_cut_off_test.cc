@@ -1,5 +1,5 @@
-// An adoption writes two objects, the evidence head and the record. Is there a moment at which a fault between them
-// leaves a token that can neither go on nor adopt again (L8, Q13)?
+// An adoption writes three objects, a claim, the evidence head and the record. Is there a moment at which a fault
+// between them leaves a token that can neither go on nor adopt again (L8, Q13)?
 
 #include <gtest/gtest.h>
 
@@ -16,7 +16,7 @@ TEST(AdoptionCutOff, L8_AFaultAtAnyWriteLeavesAWayOn) {
   const auto instance = SharedQuorum().instance();
   const SystemClock clock;
   int adopted_at_once = 0;
-  for (int passed = 0; passed < 3; ++passed) {
+  for (int passed = 0; passed < 4; ++passed) {
     tests::SoftHsmFixture token;
     const tests::FaultyModule module(token.dir().path(), STRONGROOM_BIN_DIR);
     const auto open = [&] {
@@ -60,7 +60,7 @@ TEST(AdoptionCutOff, L8_AFaultAtAnyWriteLeavesAWayOn) {
     EXPECT_TRUE(signs) << passed << ": " << signs.error().Line();
     EXPECT_EQ(ops->ReadLedgerRecord()->anchors.size(), 2U) << passed;
   }
-  EXPECT_EQ(adopted_at_once, 1) << "the fault was behind the second write once, and at each of them before";
+  EXPECT_EQ(adopted_at_once, 1) << "the fault was behind the last write once, and at each of the three before";
 }
 
 }  // namespace

@@ -2,11 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include "crypto/anchor.h"
 #include "crypto/custody/chain.h"
 #include "crypto/custody/course.h"
 #include "crypto/custody/look.h"
 #include "crypto/custody/record_former.h"
 #include "crypto/custody/room.h"
+#include "crypto/merkle.h"
 #include "tests/support/custody_time.h"
 #include "tests/support/quorum_fixture.h"
 #include "tests/support/sample_record.h"
@@ -16,6 +18,8 @@ namespace {
 
 using tests::SampleRecord;
 using tests::SharedQuorum;
+
+constexpr Millis kToday = 1'800'000'000'000;
 
 LedgerRecord Written(std::uint64_t count, std::uint64_t serial, bool settled, std::uint64_t roster = 1) {
   LedgerRecord r;
@@ -288,6 +292,86 @@ TEST(CustodyRecord, Q12_AChainIsFollowedByVotesAlone) {
   EXPECT_EQ(walk.roster().hash(), after.hash());
   EXPECT_FALSE(walk.Step(good)) << "a step leads on once";
   EXPECT_EQ(*DecodeRosterStep(EncodeRosterStep(good)), good);
+}
+
+// A log whose entries are all the same has one hash a level: trees of any size, and proofs between them, cost nothing.
+struct SameLog {
+  SameLog() {
+    for (unsigned level = 1; level < hashes.size(); ++level)
+      hashes[level] = NodeHash(hashes[level - 1], hashes[level - 1]);
+  }
+  HashAt at() const {
+    return [this](unsigned level, std::uint64_t) -> Result<Digest> { return hashes.at(level); };
+  }
+  Checkpoint Head(const std::string& origin, std::uint64_t size) const {
+    return {origin, size, *TreeRoot(size, at()), {}};
+  }
+  std::string Signs(const LedgerRecord& record, const std::string& origin, std::uint64_t size) const {
+    const auto control = origin == ControlOrigin(record.instance, record.epoch);
+    const auto anchor = AnchorOf(record, control);
+    const auto before = anchor ? anchor->size : 0;
+    const auto proof =
+        before > size ? Result<std::vector<Digest>>(std::vector<Digest>{}) : ConsistencyProof(before, size, at());
+    EXPECT_TRUE(proof);
+    const auto next = AdvanceAnchors(record, Head(origin, size), *proof);
+    return !next                                    ? std::string(next.error().Slug())
+           : AnchorOf(*next, control)->size == size ? "signed"
+                                                    : "another size";
+  }
+  std::array<Digest, 64> hashes = {LeafHash(AsBytes("the same"))};
+};
+
+// L7: does a head get signed that leaps, so that nothing after it can be signed, or is one refused that does not?
+TEST(CustodyRecord, L7_HeadsGrowByABoundedStep) {
+  const SameLog log;
+  constexpr auto kLast = ~std::uint64_t{0};
+  for (const bool control : {true, false}) {
+    LedgerRecord record;
+    const auto origin = control ? ControlOrigin(record.instance) : EvidenceOrigin(record.instance);
+    // The very first head, too.
+    EXPECT_EQ(log.Signs(record, origin, kMostGrowth), "signed");
+    EXPECT_EQ(log.Signs(record, origin, kMostGrowth + 1), "log-jumps");
+    EXPECT_EQ(log.Signs(record, origin, kLast), "log-jumps");
+    if (!control) record.nodes = {"node-1"};
+    for (const std::uint64_t before : {std::uint64_t{1}, std::uint64_t{5}, kMostGrowth, std::uint64_t{1} << 40}) {
+      record.anchors = {{origin, before, *TreeRoot(before, log.at())}};
+      EXPECT_EQ(log.Signs(record, origin, before), "signed") << "the same again";
+      EXPECT_EQ(log.Signs(record, origin, before + kMostGrowth), "signed") << before;
+      EXPECT_EQ(log.Signs(record, origin, before + kMostGrowth + 1), "log-jumps") << before;
+      EXPECT_EQ(log.Signs(record, origin, before - 1), "log-rewound") << before;
+      // Sizes whose sum with the step, or with what was signed, would begin anew at 0.
+      for (const auto huge : {kLast, kLast - kMostGrowth, kLast - kMostGrowth + 1, kLast - before + 1, kLast - before})
+        EXPECT_EQ(log.Signs(record, origin, huge), "log-jumps") << huge;
+    }
+    // Where the numbers end the step is the same.
+    record.anchors = {{origin, kLast - kMostGrowth, *TreeRoot(kLast - kMostGrowth, log.at())}};
+    EXPECT_EQ(log.Signs(record, origin, kLast), "signed");
+    record.anchors = {{origin, kLast - kMostGrowth - 1, *TreeRoot(kLast - kMostGrowth - 1, log.at())}};
+    EXPECT_EQ(log.Signs(record, origin, kLast), "log-jumps");
+    record.anchors = {{origin, kLast - 3, *TreeRoot(kLast - 3, log.at())}};
+    EXPECT_EQ(log.Signs(record, origin, kLast), "signed");
+    for (const std::uint64_t wrapped : {std::uint64_t{1}, std::uint64_t{3}, kMostGrowth - 4, kMostGrowth})
+      EXPECT_EQ(log.Signs(record, origin, wrapped), "log-rewound") << wrapped;
+  }
+}
+
+// A further token follows the largest size that it was told: is a text refused for ever once that is near the end of
+// the numbers?
+TEST(CustodyRecord, L7_NoSumOfSizesOverflows) {
+  auto p = SharedQuorum().Proposal("clock.accept", "", {{"token", "t"}, {"clock", FormatTime(kToday)}}, kToday);
+  p.control_size = std::uint64_t{1} << 30;
+  const auto text = *p.Render();
+  const auto grant =
+      *GrantExecution(SharedQuorum().roster(), text,
+                      {SharedQuorum().Sign("custodian-1", text), SharedQuorum().Sign("custodian-2", text)}, kToday);
+  auto record = FirstRecord(RootOf(SharedQuorum().roster(), "t"), kToday);
+  record.custody.further = true;
+  EXPECT_EQ(tests::Spend(record, grant, kToday).error().Slug(), "stale") << "a leap";
+  record.custody.most = p.control_size;
+  EXPECT_TRUE(tests::Spend(record, grant, kToday));
+  record.custody.most = ~std::uint64_t{0} - 5;
+  const auto spent = tests::Spend(record, grant, kToday);
+  EXPECT_TRUE(spent) << spent.error().Line();
 }
 
 }  // namespace
