@@ -10,6 +10,11 @@ namespace strongroom::tests {
 
 DevFixture::DevFixture(unsigned token_hosts) : token_hosts_(token_hosts) { Up(); }
 
+DevFixture::DevFixture(const std::function<void(const std::string& folder)>& prepare) : token_hosts_(0) {
+  prepare(Dir());
+  Up();
+}
+
 DevFixture::~DevFixture() { (void)provisioning::RunProcess({Program("strongroom"), "dev", "down", "--dir", Dir()}); }
 
 std::string DevFixture::Program(const std::string& name) { return std::string(STRONGROOM_BIN_DIR) + "/" + name; }

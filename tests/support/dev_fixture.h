@@ -16,6 +16,8 @@ class DevFixture {
  public:
   /// A number of token hosts other than 0 is passed to `dev up`.
   explicit DevFixture(unsigned token_hosts = 0);
+  /// `prepare` makes the folder that `dev up` then finds.
+  explicit DevFixture(const std::function<void(const std::string& folder)>& prepare);
   ~DevFixture();
   DevFixture(const DevFixture&) = delete;
   DevFixture& operator=(const DevFixture&) = delete;
