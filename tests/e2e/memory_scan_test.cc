@@ -33,9 +33,14 @@ class Needles {
     heads_.insert(std::string(AsText(head)));
   }
   std::size_t CountIn(ByteView hay) const {
+    static const std::array<std::uint8_t, 4096> kZeros{};
     std::size_t found = 0;
-    for (std::size_t i = 0; i + kProbe <= hay.size(); ++i)
+    for (std::size_t i = 0; i + kProbe <= hay.size(); ++i) {
+      // Most of an image is pages that nobody has written; no needle begins with eight zeros.
+      while (hay.size() - i > kZeros.size() + kProbe && std::memcmp(hay.data() + i, kZeros.data(), kZeros.size()) == 0)
+        i += kZeros.size() - 8;
       if (Maybe(FirstOf(hay.data() + i)) && heads_.contains(std::string(AsText(hay.subspan(i, kProbe))))) ++found;
+    }
     return found;
   }
   void Seal() {
@@ -116,7 +121,7 @@ TEST(MemoryScan, K7_NoDekOutlivesItsRequest) {
     needles.Add(AsBytes(EncodeBase64(dek, Base64::kUrlUnpadded)));
   }
   needles.Seal();
-  const auto as_it_came = "..." + deks[0] + "...";
+  const auto as_it_came = std::string(9'001, '\0') + "..." + deks[0] + std::string(10'000, '\0');
   ASSERT_EQ(needles.CountIn(AsBytes(as_it_came)), 1U) << "the search finds what is there";
 
   std::vector<bj::string> wrapped;
