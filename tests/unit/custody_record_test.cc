@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "crypto/custody/chain.h"
 #include "crypto/custody/course.h"
 #include "crypto/custody/look.h"
@@ -31,6 +33,15 @@ Look LookAtAll(const std::vector<LedgerRecord>& records) {
   return LookAt(objects);
 }
 
+// What a newer build would write: some bytes of a higher format, sealed as every one of them is.
+Bytes Newer(ByteView body) {
+  Bytes bytes(body.begin(), body.end());
+  bytes[0] = 8;
+  const auto digest = Sha256(bytes);
+  bytes.insert(bytes.end(), digest.begin(), digest.end());
+  return bytes;
+}
+
 // Does any byte of a record pass for another record, and has one record one encoding?
 TEST(CustodyRecord, Q12_EveryByteCounts) {
   const auto record = SampleRecord();
@@ -46,9 +57,8 @@ TEST(CustodyRecord, Q12_EveryByteCounts) {
     EXPECT_FALSE(DecodeRecord(flipped)) << i;
     EXPECT_FALSE(DecodeRecord(ByteView(bytes).first(i))) << i;
   }
-  auto newer = bytes;
-  newer[0] = 8;
-  EXPECT_EQ(DecodeRecord(newer).error().Slug(), "record-newer") << "never called lost";
+  EXPECT_EQ(DecodeRecord(Newer(ByteView(bytes).first(bytes.size() - 32))).error().Slug(), "record-newer")
+      << "never called lost";
 }
 
 // Is a record of each former format read, and what becomes of what it says?
@@ -90,7 +100,7 @@ TEST(CustodyRecord, Q12_AContradictionIsNoLoss) {
   std::vector<StoredObject> wrong = {{Bytes(200'000), true}};
   EXPECT_EQ(LookAt(wrong).problem->Slug(), "record-too-long");
   EXPECT_FALSE(IsLost(*LookAt(wrong).problem));
-  wrong = {{Bytes{9, 1, 2}, false}};
+  wrong = {{Newer(Bytes{8, 1, 2}), false}};
   EXPECT_FALSE(IsLost(*LookAt(wrong).problem)) << "a newer build's";
   EXPECT_TRUE(IsLost(*LookAt({}).problem));
   wrong = {{Bytes{7, 1, 2}, false}};
@@ -117,6 +127,32 @@ TEST(CustodyRecord, Q13_ALateWriteIsVoid) {
   auto adopted = Written(1, 2, true);
   adopted.epoch = 2;
   EXPECT_EQ(LookAtAll({adopted, late}).effective, adopted);
+}
+
+// Q12: a former record with times that no calendar has: is anything computed from them that cannot be, and can what
+// becomes of it be read back?
+TEST(CustodyRecord, Q12_FormerTimesAreBounded) {
+  constexpr Millis kMost = std::numeric_limits<Millis>::max(), kLeast = std::numeric_limits<Millis>::min();
+  FormerParts parts;
+  parts.anchors = {{ControlOrigin(RandomArray<16>(), 3), 7, Digest{1}}};
+  parts.serial = 5;
+  parts.roster_version = 4;
+  for (const Millis seen : {Millis{0}, Millis{1}, Millis{1} << 53, kMost}) {
+    parts.seen = seen;
+    parts.pending = {{KeyId{1}, kLeast}, {KeyId{2}, kMost}, {KeyId{3}, 0}};
+    parts.mandates = {{{7}, "install", Suite::kKwp, 1, kMost, kLeast}, {{8}, "other", Suite::kKwp, kMost, kLeast, 0}};
+    parts.releases = {{{7}, "5678", kLeast}, {{8}, "5678", kMost}};
+    const auto read = DecodeRecord(EncodeFormerParts(parts));
+    ASSERT_TRUE(read) << seen;
+    auto named = *read;
+    named.token = "t";
+    EXPECT_TRUE(DecodeRecord(EncodeRecord(named))) << seen;
+    for (const auto& pending : read->custody.pending) EXPECT_GE(pending.due, kDay) << seen;
+    EXPECT_EQ(read->custody.mandates[0].interval, 30 * kDay) << "never shorter than it was";
+  }
+  // What no record can hold is not half an upgrade's first step: it is unreadable.
+  parts.pending = {{KeyId{1}, 0}, {KeyId{1}, 0}};
+  EXPECT_EQ(DecodeRecord(EncodeFormerParts(parts)).error().Slug(), "record-damaged");
 }
 
 // A merge takes no permission that one of them lacks, and forgets nothing that one of them has done.
