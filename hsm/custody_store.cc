@@ -15,7 +15,7 @@ constexpr Millis kWriteEvery = kHour;
 
 std::string HeadLabel(const std::string& node) { return std::string(kRecordLabel) + "/" + node; }
 
-// The length is asked first: what is longer than the bound is not read, and is not called lost.
+// The length is asked first: what is longer than the bound is not read.
 Result<crypto::StoredObject> ReadStored(const Module& module, const Session& session, CK_OBJECT_HANDLE object,
                                         std::size_t bound) {
   CK_ATTRIBUTE attribute{CKA_VALUE, nullptr, 0};
@@ -111,7 +111,8 @@ Result<CustodyStore::Found> CustodyStore::LookAround(const Session& session) {
   TRY_ASSIGN(found.records, FindFew(module_, session, kRecordLabel));
   std::vector<crypto::StoredObject> stored;
   for (const auto object : found.records) {
-    TRY_ASSIGN(auto one, ReadStored(module_, session, object, room_.bytes));
+    TRY_ASSIGN(auto one, ReadStored(module_, session, object, crypto::kMostReadBytes));
+    one.too_long = one.too_long || one.value.size() > room_.bytes;
     stored.push_back(std::move(one));
   }
   found.look = crypto::LookAt(stored);
