@@ -1,12 +1,18 @@
 // The custody record's one writer, on a real token: two installations, late writes, its root, and its upgrade.
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
 
 #include "crypto/custody/record_former.h"
 #include "hsm/checkpoint_signer.h"
 #include "hsm/ec_key.h"
 #include "hsm/token_key_ops.h"
+#include "hsm/token_lock.h"
 #include "hsm/token_setup.h"
+#include "tests/support/hostile_module.h"
 #include "tests/support/quorum_fixture.h"
 #include "tests/support/softhsm_fixture.h"
 
@@ -14,6 +20,41 @@ namespace strongroom::hsm {
 namespace {
 
 using tests::SharedQuorum;
+
+// OtherProcess is one that waits until it is told to go on; it is made before this one loads a module.
+class OtherProcess {
+ public:
+  template <class Work>
+  explicit OtherProcess(Work work) {
+    int go[2];
+    if (pipe(go) != 0 || (pid_ = fork()) < 0) std::abort();
+    if (pid_ != 0) {
+      close(go[0]);
+      go_ = go[1];
+      return;
+    }
+    close(go[1]);
+    char byte = 0;
+    if (read(go[0], &byte, 1) != 1) _exit(0);
+    const bool failed_before = testing::Test::HasFailure();
+    work();
+    _exit(testing::Test::HasFailure() && !failed_before ? 1 : 0);
+  }
+  /// Run returns when its work is done.
+  void Run() {
+    int status = 1;
+    ASSERT_EQ(write(go_, "x", 1), 1);
+    ASSERT_EQ(waitpid(std::exchange(pid_, -1), &status, 0) > 0 ? status : -1, 0);
+  }
+  ~OtherProcess() {
+    close(go_);
+    if (pid_ > 0) (void)waitpid(pid_, nullptr, 0);
+  }
+
+ private:
+  pid_t pid_ = -1;
+  int go_ = -1;
+};
 
 class CustodyStoreTest : public testing::Test {
  protected:
@@ -43,6 +84,21 @@ class CustodyStoreTest : public testing::Test {
     auto ck = ToCk(attributes);
     CK_OBJECT_HANDLE object = 0;
     ASSERT_EQ(module.fn().C_CreateObject(session.handle(), ck.data(), ck.size(), &object), CKR_OK);
+  }
+  static std::vector<CK_OBJECT_HANDLE> Records(const Module& module, const Session& session) {
+    return *FindLabelled(module, session, CKO_DATA, kRecordLabel);
+  }
+  static std::size_t CountRecords(tests::SoftHsmFixture& token) {
+    std::size_t count = 0;
+    Meddle(token, [&](const Module& module, const Session& session) { count = Records(module, session).size(); });
+    return count;
+  }
+  // The record of the newest settled writer.
+  static crypto::LedgerRecord Newest(const Module& module, const Session& session) {
+    std::vector<crypto::StoredObject> stored;
+    for (const auto object : Records(module, session))
+      stored.push_back({*ReadValue(module, session, object, CKA_VALUE), false});
+    return *crypto::LookAt(stored).effective;
   }
   static std::string SlugOf(const Result<void>& r) { return r ? "ok" : std::string(r.error().Slug()); }
   Result<void> Govern(TokenKeyOps& ops, const tests::QuorumFixture& by) {
@@ -213,6 +269,26 @@ TEST_F(CustodyStoreTest, Q12_AFormerRecordIsUpgradedInPlace) {
       EXPECT_EQ(tombstones, 1U) << "an earlier build finds it closed";
     });
   }
+}
+
+// Q13: any user of the machine may write where the machine's locks lie. Does one who was there first keep the
+// supervisor from starting, and are two of one state directory still kept apart?
+TEST_F(CustodyStoreTest, Q13_AStrangersLockStopsNobody) {
+  const tests::TempDir state, machine;
+  const TokenIdentity identity{"serial", "label", "model", "manufacturer", {}};
+  const auto squatted = machine.File("squatted");
+  std::ofstream(squatted) << "a stranger's";
+  {
+    const auto locked = LockToken(identity, state.path(), squatted, {});
+    ASSERT_TRUE(locked) << locked.error().Line();
+    EXPECT_EQ(LockToken(identity, state.path(), squatted, {}).error().Slug(), "token-in-use");
+  }
+  const auto common = machine.File("common");
+  const tests::TempDir elsewhere;
+  const auto locked = LockToken(identity, state.path(), common, {});
+  ASSERT_TRUE(locked) << locked.error().Line();
+  EXPECT_EQ(LockToken(identity, elsewhere.path(), common, {}).error().Slug(), "token-in-use");
+  EXPECT_TRUE(LockToken({"other", {}, {}, {}, {}}, elsewhere.path(), common, {}));
 }
 
 // Q12: a record of before that obeys no roster says nothing of whose token it is: does the front end get to say it?
