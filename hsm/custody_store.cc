@@ -9,8 +9,6 @@
 namespace strongroom::hsm {
 namespace {
 
-// One writing of the record holds the newest, the one before it and a claim; a crash leaves some more.
-constexpr std::size_t kMostOfALabel = 64;
 constexpr Millis kWriteEvery = kHour;
 
 std::string HeadLabel(const std::string& node) { return std::string(kRecordLabel) + "/" + node; }
@@ -32,13 +30,6 @@ Result<crypto::StoredObject> ReadStored(const Module& module, const Session& ses
   if (attribute.ulValueLen > stored.value.size()) return crypto::StoredObject{{}, true};
   stored.value.resize(attribute.ulValueLen);
   return stored;
-}
-
-Result<std::vector<CK_OBJECT_HANDLE>> FindFew(const Module& module, const Session& session, const std::string& label) {
-  TRY_ASSIGN(auto found, FindLabelled(module, session, CKO_DATA, label.c_str()));
-  if (found.size() > kMostOfALabel)
-    return Integrity("the token has " + std::to_string(found.size()) + " objects '" + label + "'", "record-damaged");
-  return found;
 }
 
 CK_RV CreateData(const Module& module, const Session& session, const std::string& label, const Bytes& value,
@@ -108,7 +99,7 @@ crypto::WriterOrder CustodyStore::MyOrder(std::uint64_t epoch, std::uint64_t ter
 Result<CustodyStore::Found> CustodyStore::LookAround(const Session& session) {
   if (ended_) return Unavailable("this host writes the custody record no more; it is being replaced");
   Found found;
-  TRY_ASSIGN(found.records, FindFew(module_, session, kRecordLabel));
+  TRY_ASSIGN(found.records, FindLabelled(module_, session, CKO_DATA, kRecordLabel));
   std::vector<crypto::StoredObject> stored;
   for (const auto object : found.records) {
     TRY_ASSIGN(auto one, ReadStored(module_, session, object, crypto::kMostReadBytes));
@@ -117,7 +108,7 @@ Result<CustodyStore::Found> CustodyStore::LookAround(const Session& session) {
   }
   found.look = crypto::LookAt(stored);
   const std::string node = found.look.effective ? found.look.effective->node : "node-1";
-  TRY_ASSIGN(found.heads, FindFew(module_, session, HeadLabel(node)));
+  TRY_ASSIGN(found.heads, FindLabelled(module_, session, CKO_DATA, HeadLabel(node).c_str()));
   std::vector<std::optional<crypto::NodeHead>> heads;
   for (const auto object : found.heads) {
     TRY_ASSIGN(const auto one, ReadStored(module_, session, object, crypto::kMaxNodeHeadBytes));
@@ -342,7 +333,7 @@ Result<void> CustodyStore::Claim(const Session& session) {
   record.writer.settled = false;
   record.serial += 1;
   crypto::Touch(record, Time(record));
-  TRY(Put(session, record, Found{}));
+  TRY(Put(session, record, found));
   // Looked at again: what another host had written before this claim landed counts, and is taken over.
   TRY_ASSIGN(found, LookAround(session));
   TRY_ASSIGN(auto now, InForce(found));
@@ -351,12 +342,17 @@ Result<void> CustodyStore::Claim(const Session& session) {
   settled.writer.settled = true;
   settled.serial = std::max(now.serial, record.serial) + 1;
   crypto::Touch(settled, Time(settled));
-  TRY(Put(session, settled, Found{}));
-  return {};
+  return Put(session, settled, found);
+}
+
+CustodyStore::Options StoreOptions(const VendorProfile& profile, CustodyStore::Options options) {
+  options.max_bytes = profile.record_bytes;
+  options.see_others = profile.guard_token_object;
+  return options;
 }
 
 Result<std::vector<crypto::CustodyRoot>> ReadRoots(const Module& module, const Session& session) {
-  TRY_ASSIGN(const auto objects, FindFew(module, session, kRootLabel));
+  TRY_ASSIGN(const auto objects, FindLabelled(module, session, CKO_DATA, kRootLabel));
   std::vector<crypto::CustodyRoot> roots;
   for (const auto object : objects) {
     TRY_ASSIGN(const auto one, ReadStored(module, session, object, crypto::kMaxRootBytes));

@@ -11,6 +11,7 @@
 #include "crypto/custody/look.h"
 #include "crypto/custody/room.h"
 #include "hsm/module.h"
+#include "hsm/profile.h"
 
 namespace strongroom::hsm {
 
@@ -27,6 +28,7 @@ class CustodyStore {
     crypto::Id16 installation{};  // of the state directory
     bool take_token = false;      // claim a record that another installation has written (`--take-token`)
     std::size_t max_bytes = crypto::kDefaultRecordBytes;
+    bool see_others = false;  // what other processes have written is seen by SeeOthersObjects alone (SoftHSM)
   };
   CustodyStore(const Module& module, const Clock& clock, std::string token, const Options& options);
 
@@ -38,7 +40,8 @@ class CustodyStore {
   Result<void> Claim(const Session& session);
 
   /// Read returns the record in force with the node's evidence head. kIntegrity: record-missing, record-damaged,
-  /// record-newer, record-too-long, custody-forked, root-missing, roots-differ; kConflict (token-without-root).
+  /// record-newer, record-too-long, custody-forked, root-missing, roots-differ; kConflict (token-without-root);
+  /// kTokenFault (too-many-objects) for more than FindLabelled takes: no host leaves so many.
   Result<crypto::LedgerRecord> Read(const Session& session);
   /// ReadToAdopt returns the record that an adoption goes on from: the one in force, the merge of those that contradict
   /// each other, or, when it is lost, the root's first one, for which `lost` is set.
@@ -98,6 +101,9 @@ class CustodyStore {
   Millis written_at_ = 0;      // Clock::Watched of that write
   bool ended_ = false, superseded_ = false;
 };
+
+/// StoreOptions returns the options with what a token's profile says about its custody objects.
+CustodyStore::Options StoreOptions(const VendorProfile& profile, CustodyStore::Options options = {});
 
 /// WriteRoot writes a token's root, once: with an equal one it does nothing, with another it is kConflict
 /// (root-exists). The object can be neither changed nor destroyed by the user.

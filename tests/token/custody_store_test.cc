@@ -161,6 +161,59 @@ TEST_F(CustodyStoreTest, Q13_AWriteThatLandsLateIsVoid) {
   });
 }
 
+// Q13: host 0 starts again and again, and nothing governed is done. Does the record stay readable, and the token clean?
+TEST_F(CustodyStoreTest, Q13_StartsPileUpNothing) {
+  tests::SoftHsmFixture token;
+  for (int start = 0; start < 100; ++start) {
+    auto ops = Open(token);
+    ASSERT_TRUE(ops) << ops.error().Line();
+    const auto record = (*ops)->ReadLedgerRecord();
+    ASSERT_TRUE(record) << start << ": " << record.error().Line();
+  }
+  EXPECT_LE(CountRecords(token), 4U);
+}
+
+// Q13: and when each of these starts was cut off in its claim? What is too much to be ours is a reason to clean as long
+// as it can be found, and never called damage.
+TEST_F(CustodyStoreTest, Q13_ClaimsThatWereCutOffPileUpNothing) {
+  tests::SoftHsmFixture token;
+  const auto put_claims = [&](int count) {
+    Meddle(token, [&](const Module& module, const Session& session) {
+      auto claim = Newest(module, session);
+      claim.writer.settled = false;
+      for (int i = 0; i < count; ++i) {
+        claim.writer.count += 1;
+        claim.writer.start = crypto::RandomArray<16>();
+        Put(module, session, crypto::EncodeRecord(claim));
+      }
+    });
+  };
+  put_claims(100);
+  {
+    auto ops = *Open(token);
+    const auto record = ops->ReadLedgerRecord();
+    ASSERT_TRUE(record) << record.error().Line();
+    EXPECT_EQ(record->writer.count, 101U);
+    EXPECT_EQ(SlugOf(Govern(*ops, SharedQuorum())), "ok");
+  }
+  EXPECT_LE(CountRecords(token), 4U);
+  put_claims(300);
+  auto ops = *Open(token);
+  EXPECT_EQ(ops->ReadLedgerRecord().error().Slug(), "too-many-objects");
+  EXPECT_EQ(ops->ReadRecordToAdopt().error().Slug(), "too-many-objects");
+}
+
+// Q13: a module that answers wrongly after its login: does its host become the record's writer first, each time?
+TEST_F(CustodyStoreTest, Q13_AHostThatFailsItsSelfTestClaimsNothing) {
+  tests::SoftHsmFixture token;
+  const tests::HostileModule module(token.dir().path(), STRONGROOM_BIN_DIR);
+  const auto before = CountRecords(token);
+  module.Tell("random-zero");
+  const auto opened = TokenKeyOps::Open(*TokenUri::Parse(token.uri_text(module.path())), clock_, As(1));
+  EXPECT_EQ(opened.error().Slug(), "token-lies");
+  EXPECT_EQ(CountRecords(token), before);
+}
+
 // Q12: can whoever has the PIN destroy or replace the root, and what does a made-up quorum get from a token whose
 // record is gone, or contradicts itself?
 TEST_F(CustodyStoreTest, Q12_AMadeUpRosterIsNeverObeyed) {
