@@ -86,10 +86,19 @@ CustodyStore::CustodyStore(const Module& module, const Clock& clock, std::string
   writer_.start = crypto::RandomArray<16>();
 }
 
-Error CustodyStore::End(const std::string& why, bool superseded) {
+Error CustodyStore::End(const std::string& why) {
   ended_ = true;
-  superseded_ = superseded;
-  return superseded ? Conflict(why, "custody-superseded") : Unavailable(why, "record-rolled-back");
+  return Unavailable(why, "record-rolled-back");
+}
+
+// Somebody has written above this host. A claim of this installation's own was sent by a host that was killed since:
+// the next host claims above it. Another installation's is for people to settle: no host is started beside it.
+Error CustodyStore::Overtaken(const crypto::Look& look) {
+  ended_ = true;
+  superseded_ = look.highest_installation != options_.installation;
+  if (superseded_) return Conflict("another host has taken this token's custody over", "custody-superseded");
+  return Unavailable("a claim that a killed host had sent has landed late: another host takes over",
+                     "record-not-confirmed");
 }
 
 crypto::WriterOrder CustodyStore::MyOrder(std::uint64_t epoch, std::uint64_t term) const {
@@ -221,10 +230,9 @@ Result<void> CustodyStore::Put(const Session& session, const crypto::LedgerRecor
   TRY(DestroyEach(module_, session, older));
   TRY(Create(session, kRecordLabel, bytes));
   TRY_ASSIGN(const auto after, LookAround(session));
-  if (after.look.highest > MyOrder(record.epoch, record.term))
-    return End("another host has taken this token's custody over", true);
+  if (after.look.highest > MyOrder(record.epoch, record.term)) return Overtaken(after.look);
   if (record.writer.settled && (!after.look.effective || after.look.bytes != bytes))
-    return End("the token did not keep the custody record that was written", false);
+    return End("the token did not keep the custody record that was written");
   if (!record.writer.settled) return {};
   mine_ = bytes;
   written_at_ = clock_.Watched();
@@ -236,9 +244,9 @@ Result<void> CustodyStore::Write(const Session& session, const crypto::LedgerRec
   TRY_ASSIGN(const auto found, LookAround(session));
   if (found.look.highest > MyOrder(next.epoch, next.term) && found.look.effective &&
       found.look.effective->epoch >= next.epoch)
-    return End("another host has taken this token's custody over", true);
+    return Overtaken(found.look);
   if (!found.look.effective || found.look.bytes != *mine_)
-    return End("the token's custody record is not the one that this host wrote last", false);
+    return End("the token's custody record is not the one that this host wrote last");
   auto record = next;
   record.writer = writer_;
   record.writer.settled = true;
@@ -263,8 +271,9 @@ Result<void> CustodyStore::WriteAdopted(const Session& session, const crypto::Le
 
 Result<void> CustodyStore::WriteNodeHead(const Session& session, const crypto::LedgerRecord& record) {
   TRY_ASSIGN(const auto found, LookAround(session));
+  if (mine_ && found.look.highest > MyOrder(record.epoch, record.term)) return Overtaken(found.look);
   if (!found.look.effective || !mine_ || found.look.bytes != *mine_)
-    return End("the token's custody record is not the one that this host wrote last", false);
+    return End("the token's custody record is not the one that this host wrote last");
   auto head = crypto::HeadOfNode(record);
   if (!head) return {};
   head->writer = writer_;
@@ -277,9 +286,8 @@ Result<void> CustodyStore::WriteNodeHead(const Session& session, const crypto::L
   TRY(DestroyEach(module_, session, older));
   TRY(Create(session, HeadLabel(record.node), crypto::EncodeNodeHead(*head)));
   TRY_ASSIGN(const auto after, LookAround(session));
-  if (after.look.highest > MyOrder(record.epoch, record.term))
-    return End("another host has taken this token's custody over", true);
-  if (!after.head || *after.head != *head) return End("the token did not keep the evidence head", false);
+  if (after.look.highest > MyOrder(record.epoch, record.term)) return Overtaken(after.look);
+  if (!after.head || *after.head != *head) return End("the token did not keep the evidence head");
   return {};
 }
 

@@ -34,7 +34,8 @@ class CustodyStore {
 
   /// Claim makes this host the record's writer: an unsettled record, a second look, a settled one, a third look. It
   /// upgrades a record of a former format in place first. Failures: kConflict (token-in-use: another installation
-  /// writes it, and the token was not taken; custody-superseded: a higher writer appeared), kIntegrity as Read, and
+  /// writes it, and the token was not taken; custody-superseded: another installation has taken it), kUnavailable
+  /// (record-not-confirmed: a claim of this installation's landed late, above this one), kIntegrity as Read, and
   /// kConflict (token-without-root) for a token that nobody has told whose it is. After any but the first two the store
   /// can be read, and adopted where that is the way out.
   Result<void> Claim(const Session& session);
@@ -88,7 +89,8 @@ class CustodyStore {
   Result<void> Upgrade(const Session& session, const Found& found);
   Result<void> Put(const Session& session, const crypto::LedgerRecord& record, const Found& before);
   Result<void> Create(const Session& session, const std::string& label, const Bytes& value);
-  Error End(const std::string& why, bool superseded);
+  Error End(const std::string& why);
+  Error Overtaken(const crypto::Look& look);
   crypto::WriterOrder MyOrder(std::uint64_t epoch, std::uint64_t term) const;
 
   const Module& module_;

@@ -214,6 +214,34 @@ TEST_F(CustodyStoreTest, Q13_AHostThatFailsItsSelfTestClaimsNothing) {
   EXPECT_EQ(CountRecords(token), before);
 }
 
+// Q13: a claim of this installation's own killed host lands late, above the host that lives. Is it replaced, or is host
+// 0 gone for good?
+TEST_F(CustodyStoreTest, Q13_ALateClaimOfItsOwnReplacesTheHost) {
+  tests::SoftHsmFixture token;
+  (void)SharedQuorum();
+  OtherProcess late([&] {
+    Meddle(token, [&](const Module& module, const Session& session) {
+      auto claim = Newest(module, session);
+      claim.writer.settled = false;
+      claim.writer.start.fill(0xFF);
+      claim.serial -= 1;
+      Put(module, session, crypto::EncodeRecord(claim));
+    });
+  });
+  {
+    auto ops = *Open(token);
+    late.Run();
+    const auto done = Govern(*ops, SharedQuorum());
+    ASSERT_FALSE(done);
+    EXPECT_EQ(done.error().Slug(), "record-not-confirmed");
+    EXPECT_EQ(done.error().code, Code::kUnavailable);
+    EXPECT_TRUE(ops->Broken());
+    EXPECT_FALSE(ops->Superseded()) << "the next host claims above it";
+  }
+  auto next = *Open(token);
+  EXPECT_EQ(SlugOf(Govern(*next, SharedQuorum())), "ok");
+}
+
 // Q12: can whoever has the PIN destroy or replace the root, and what does a made-up quorum get from a token whose
 // record is gone, or contradicts itself?
 TEST_F(CustodyStoreTest, Q12_AMadeUpRosterIsNeverObeyed) {
