@@ -5,6 +5,7 @@
 
 #include "hsm/ckr.h"
 #include "hsm/ec_key.h"
+#include "hsm/softhsm_guard.h"
 
 namespace strongroom::hsm {
 namespace {
@@ -107,6 +108,7 @@ crypto::WriterOrder CustodyStore::MyOrder(std::uint64_t epoch, std::uint64_t ter
 
 Result<CustodyStore::Found> CustodyStore::LookAround(const Session& session) {
   if (ended_) return Unavailable("this host writes the custody record no more; it is being replaced");
+  if (options_.see_others) TRY(SeeOthersObjects());
   Found found;
   TRY_ASSIGN(found.records, FindLabelled(module_, session, CKO_DATA, kRecordLabel));
   std::vector<crypto::StoredObject> stored;

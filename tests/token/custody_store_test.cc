@@ -214,6 +214,31 @@ TEST_F(CustodyStoreTest, Q13_AHostThatFailsItsSelfTestClaimsNothing) {
   EXPECT_EQ(CountRecords(token), before);
 }
 
+// Q13: another installation takes the token between a host's look and its write. SoftHSM shows a process that has just
+// written nothing of what another wrote before: does the look after the write see it all the same?
+TEST_F(CustodyStoreTest, Q13_TheLookAfterAWriteSeesAnotherProcess) {
+  tests::SoftHsmFixture token;
+  (void)SharedQuorum();
+  OtherProcess other([&] {
+    auto taken = Open(token, 2, /*take=*/true);
+    ASSERT_TRUE(taken) << taken.error().Line();
+  });
+  Meddle(token, [&](const Module& module, const Session& session) {
+    const auto info = *module.TokenInfo(*module.FindSlot(token.uri()));
+    CustodyStore store(module, clock_, Trimmed(info.serialNumber), StoreOptions(*ProfileFor(info), As(1).store));
+    ASSERT_EQ(SlugOf(store.Claim(session)), "ok");
+    auto next = *store.Read(session);
+    other.Run();
+    next.serial += 1;  // what Write does between its two looks
+    Put(module, session, crypto::EncodeRecord(next));
+    const auto after = store.Read(session);
+    ASSERT_TRUE(after) << after.error().Line();
+    EXPECT_EQ(after->writer.installation, crypto::Id16{2}) << "its own record is not in force";
+    EXPECT_EQ(SlugOf(store.Write(session, next)), "custody-superseded");
+    EXPECT_TRUE(store.superseded());
+  });
+}
+
 // Q13: a claim of this installation's own killed host lands late, above the host that lives. Is it replaced, or is host
 // 0 gone for good?
 TEST_F(CustodyStoreTest, Q13_ALateClaimOfItsOwnReplacesTheHost) {
