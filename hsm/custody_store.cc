@@ -176,7 +176,37 @@ Result<crypto::RosterMark> CustodyStore::RosterInForce(const Session& session) {
   if (found.look.effective)
     return crypto::RosterMark{found.look.effective->custody.roster_version, found.look.effective->custody.roster_hash};
   if (crypto::IsLost(*found.look.problem)) return crypto::RosterMark{};
-  return *found.look.problem;
+  if (found.look.forked.empty()) return *found.look.problem;
+  const auto lowest = std::min_element(
+      found.look.forked.begin(), found.look.forked.end(),
+      [](const auto& a, const auto& b) { return a.custody.roster_version < b.custody.roster_version; });
+  return crypto::RosterMark{lowest->custody.roster_version, lowest->custody.roster_hash};
+}
+
+// The record that an adoption goes on from when records contradict each other. Former ones name no token, perhaps no
+// instance or roster: they come from where an upgrade takes them. Without a root all obey the roster that it will name.
+Result<crypto::LedgerRecord> CustodyStore::MergedRecord(const Found& found) const {
+  auto records = found.look.forked;
+  for (auto& record : records) {
+    if (record.token.empty()) record.token = token_;
+    if (found.root && record.instance == crypto::InstanceId{}) record.instance = found.root->instance;
+  }
+  TRY_ASSIGN(auto merged, crypto::MergeForked(records));
+  auto& c = merged.custody;
+  if (found.root) {
+    if (merged.instance != found.root->instance)
+      return Integrity("the token's custody root and its records are of two instances", "roots-differ");
+    if (c.roster_version == 0) {
+      c.roster_version = found.root->roster_version;
+      c.roster_hash = found.root->roster_hash;
+    }
+    return merged;
+  }
+  const bool one_roster = std::all_of(records.begin(), records.end(), [&](const crypto::LedgerRecord& record) {
+    return record.custody.roster_version == c.roster_version;
+  });
+  if (!one_roster || c.roster_version == 0 || merged.instance == crypto::InstanceId{}) return WithoutRoot();
+  return merged;
 }
 
 Result<CustodyStore::ToAdopt> CustodyStore::ReadToAdopt(const Session& session) {
@@ -191,7 +221,7 @@ Result<CustodyStore::ToAdopt> CustodyStore::ReadToAdopt(const Session& session) 
     return to;
   }
   if (!found.look.forked.empty()) {
-    TRY_ASSIGN(to.record, crypto::MergeForked(found.look.forked));
+    TRY_ASSIGN(to.record, MergedRecord(found));
     to.forked = true;
     to.contradicting = found.look.forked;
     if (found.head) crypto::PutNodeHead(to.record, *found.head);
@@ -263,6 +293,11 @@ Result<void> CustodyStore::WriteAdopted(const Session& session, const crypto::Le
   record.writer = writer_;
   record.writer.settled = true;
   record.serial = next.serial + 1;
+  // Former records that contradict each other are adopted without an upgrade: what that does first is done here.
+  TRY(crypto::CheckFits(crypto::EncodeRecord(record), room_));
+  if (found.look.any_former && !found.look.tombstone) TRY(Create(session, kRecordLabel, crypto::Tombstone()));
+  const auto& c = record.custody;
+  if (!found.root) TRY(WriteRoot(module_, session, {record.instance, c.roster_version, c.roster_hash, record.token}));
   // Everything readable is of a lower epoch, and goes once the adopted one is there.
   TRY(Put(session, record, Found{}));
   TRY_ASSIGN(found, LookAround(session));
@@ -379,7 +414,11 @@ Result<void> WriteRoot(const Module& module, const Session& session, const crypt
     return Conflict("the token has a custody root already, of instance " + ToHex(roots.front().instance) +
                         " and roster " + std::to_string(roots.front().roster_version) + ": it cannot be changed",
                     "root-exists");
-  if (const CK_RV rv = CreateData(module, session, kRootLabel, crypto::EncodeRoot(root), false); rv != CKR_OK)
+  // It is there for ever: what could not be read back is not written.
+  const auto encoded = crypto::EncodeRoot(root);
+  if (const auto read = crypto::DecodeRoot(encoded); !read || *read != root)
+    return Invalid("the token's serial number is no name that a custody root can hold", "record-invalid");
+  if (const CK_RV rv = CreateData(module, session, kRootLabel, encoded, false); rv != CKR_OK)
     return TokenError(rv, "C_CreateObject");
   return {};
 }

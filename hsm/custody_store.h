@@ -69,8 +69,9 @@ class CustodyStore {
   const crypto::RecordRoom& room() const { return room_; }
   bool ended() const { return ended_; }
   bool superseded() const { return superseded_; }
-  /// RosterInForce is the roster that the record obeys, with or without a root; version 0 when it names none or there
-  /// is no record. Fails as Read does for what cannot be read.
+  /// RosterInForce is the roster that the record obeys, with or without a root; of records that contradict each other
+  /// the one of the lowest version. Version 0 when it names none or there is no record. Fails as Read does for what
+  /// cannot be read.
   Result<crypto::RosterMark> RosterInForce(const Session& session);
   /// Root is the token's root; fails as Read does.
   Result<crypto::CustodyRoot> Root(const Session& session);
@@ -86,6 +87,7 @@ class CustodyStore {
   };
   Result<Found> LookAround(const Session& session);
   Result<crypto::LedgerRecord> InForce(const Found& found) const;
+  Result<crypto::LedgerRecord> MergedRecord(const Found& found) const;
   Result<void> Upgrade(const Session& session, const Found& found);
   Result<void> Put(const Session& session, const crypto::LedgerRecord& record, const Found& before);
   Result<void> Create(const Session& session, const std::string& label, const Bytes& value);

@@ -377,6 +377,67 @@ TEST_F(CustodyStoreTest, Q12_AFormerRecordIsUpgradedInPlace) {
   }
 }
 
+// Q12: two former records of one serial contradict each other. Is the merge that a quorum adopts a whole record, closed
+// to the build before, with a root, however the token was left?
+TEST_F(CustodyStoreTest, Q12_FormerRecordsThatContradictAreAdopted) {
+  const auto& roster = SharedQuorum().roster();
+  crypto::FormerParts parts;
+  parts.anchors = {{crypto::ControlOrigin(roster.instance(), 1), 5, crypto::Digest{1}}};
+  parts.serial = 7;
+  parts.roster_version = 1;
+  parts.roster_hash = roster.hash();
+  parts.seen = clock_.Now() - kDay;
+  for (const bool rooted : {true, false}) {
+    tests::SoftHsmFixture token(/*bare=*/true);
+    Meddle(token, [&](const Module& module, const Session& session) {
+      ASSERT_TRUE(GenerateEcKey(module, session, "strongroom-checkpoint", {0, 0, 0, 1}));
+      const auto info = *module.TokenInfo(*module.FindSlot(token.uri()));
+      if (rooted) ASSERT_TRUE(WriteRoot(module, session, crypto::RootOf(roster, Trimmed(info.serialNumber))));
+      for (const Millis seen : {parts.seen, parts.seen + 1}) {
+        auto one = parts;
+        one.seen = seen;
+        Put(module, session, crypto::EncodeFormerParts(one));
+      }
+    });
+    {
+      auto ops = *Open(token);
+      EXPECT_EQ(ops->ReadLedgerRecord().error().Slug(), "custody-forked") << rooted;
+      const auto to = ops->ReadRecordToAdopt();
+      ASSERT_TRUE(to) << to.error().Line();
+      EXPECT_EQ(to->record.token, ops->Identity()->serial);
+      EXPECT_TRUE(crypto::DecodeRecord(crypto::EncodeRecord(to->record)));
+      auto p = SharedQuorum().Proposal("ledger.adopt", "",
+                                       {{"token", ops->Identity()->serial},
+                                        {"epoch", "2"},
+                                        {"evidence-log", "0 " + ToHex(crypto::Digest{})},
+                                        {"token-control", crypto::AnchorLine(crypto::AnchorOf(to->record, true))},
+                                        {"token-evidence", "none"},
+                                        {"state", "forked"},
+                                        {"keep", "none"}},
+                                       clock_.Now());
+      p.control_size = 6;
+      const auto text = *p.Render();
+      EXPECT_EQ(SlugOf(ops->ChangeLedgerRecord(*crypto::GrantExecution(
+                    roster, text, {SharedQuorum().Sign("custodian-1", text), SharedQuorum().Sign("custodian-2", text)},
+                    clock_.Now()))),
+                "ok")
+          << rooted;
+    }
+    auto ops = *Open(token);
+    const auto record = ops->ReadLedgerRecord();
+    ASSERT_TRUE(record) << record.error().Line();
+    EXPECT_EQ(record->epoch, 2U);
+    ops.reset();
+    Meddle(token, [&](const Module& module, const Session& session) {
+      std::size_t tombstones = 0;
+      for (const auto object : Records(module, session))
+        tombstones += *ReadValue(module, session, object, CKA_VALUE) == crypto::Tombstone() ? 1 : 0;
+      EXPECT_EQ(tombstones, 1U);
+      EXPECT_EQ(ReadRoots(module, session)->size(), 1U);
+    });
+  }
+}
+
 // Q13: any user of the machine may write where the machine's locks lie. Does one who was there first keep the
 // supervisor from starting, and are two of one state directory still kept apart?
 TEST_F(CustodyStoreTest, Q13_AStrangersLockStopsNobody) {
