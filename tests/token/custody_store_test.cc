@@ -438,6 +438,45 @@ TEST_F(CustodyStoreTest, Q12_FormerRecordsThatContradictAreAdopted) {
   }
 }
 
+// Q12: a token that lost its record has a key: is it ever taken for a new one?
+TEST_F(CustodyStoreTest, Q12_ATokenWithAKeyGetsNoOther) {
+  tests::SoftHsmFixture token;
+  Meddle(token, [&](const Module& module, const Session& session) {
+    for (const auto object : Records(module, session))
+      ASSERT_EQ(module.fn().C_DestroyObject(session.handle(), object), CKR_OK);
+  });
+  EXPECT_EQ(SlugOf(AddCheckpointKey(token.uri(), SharedQuorum().roster())), "key-exists");
+  Meddle(token, [&](const Module& module, const Session& session) {
+    EXPECT_TRUE(Records(module, session).empty()) << "no record without votes";
+    EXPECT_EQ(FindLabelled(module, session, CKO_PRIVATE_KEY, "strongroom-checkpoint")->size(), 1U);
+    // A run that was cut off left root and record, and no key.
+    for (const auto kind : {CKO_PRIVATE_KEY, CKO_PUBLIC_KEY})
+      for (const auto object : *FindLabelled(module, session, kind, "strongroom-checkpoint"))
+        ASSERT_EQ(module.fn().C_DestroyObject(session.handle(), object), CKR_OK);
+    const auto root = ReadRoots(module, session)->front();
+    ASSERT_TRUE(WriteFirstRecord(module, session, crypto::FirstRecord(root, clock_.Now())));
+  });
+  EXPECT_EQ(SlugOf(AddCheckpointKey(token.uri(), SharedQuorum().roster())), "ok");
+}
+
+// Q12: the root of a token whose record is as long as its profile allows is gone. Does the way out read that record?
+TEST_F(CustodyStoreTest, Q12_ALongRecordGetsItsRootBack) {
+  const auto& roster = SharedQuorum().roster();
+  tests::SoftHsmFixture token(/*bare=*/true);
+  Meddle(token, [&](const Module& module, const Session& session) {
+    ASSERT_TRUE(GenerateEcKey(module, session, "strongroom-checkpoint", {0, 0, 0, 1}));
+    const auto info = *module.TokenInfo(*module.FindSlot(token.uri()));
+    auto record = crypto::FirstRecord(crypto::RootOf(roster, Trimmed(info.serialNumber)), clock_.Now());
+    record.custody.spent.resize(2000);
+    for (auto& spent : record.custody.spent) spent.id = crypto::RandomArray<16>();
+    ASSERT_GT(crypto::EncodeRecord(record).size(), crypto::kDefaultRecordBytes);
+    ASSERT_TRUE(WriteFirstRecord(module, session, record));
+  });
+  EXPECT_EQ(SlugOf(SetTokenRoot(token.uri(), roster)), "ok");
+  auto ops = *Open(token);
+  EXPECT_TRUE(ops->ReadLedgerRecord());
+}
+
 // Q13: any user of the machine may write where the machine's locks lie. Does one who was there first keep the
 // supervisor from starting, and are two of one state directory still kept apart?
 TEST_F(CustodyStoreTest, Q13_AStrangersLockStopsNobody) {
