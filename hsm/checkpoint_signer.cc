@@ -281,7 +281,11 @@ Result<void> MakeCheckpointKey(const Module& module, const Session& session, con
                                const std::string& token, const Clock& clock) {
   TRY_ASSIGN(const auto keys, FindLabelled(module, session, CKO_PRIVATE_KEY, kKeyLabel));
   TRY_ASSIGN(const auto records, FindLabelled(module, session, CKO_DATA, kRecordLabel));
-  if (!keys.empty() && !records.empty()) return Conflict("the token has a checkpoint key already", "key-exists");
+  // A key without a record is no new token but one that has lost it: only votes make another.
+  if (!keys.empty())
+    return Conflict(records.empty() ? "the token has a checkpoint key, and has lost its record: propose ledger.adopt"
+                                    : "the token has a checkpoint key already",
+                    "key-exists");
   // Root and record first: a run that is cut off in between leaves a token that has no key, and can be finished.
   const auto root = crypto::RootOf(roster, token);
   TRY(WriteRoot(module, session, root));
@@ -290,10 +294,10 @@ Result<void> MakeCheckpointKey(const Module& module, const Session& session, con
 }
 
 Result<void> SetRoot(const Module& module, const Session& session, const crypto::Roster& roster,
-                     const std::string& token, const Clock& clock) {
+                     const std::string& token, const Clock& clock, const CustodyStore::Options& options) {
   TRY_ASSIGN(const auto keys, FindLabelled(module, session, CKO_PRIVATE_KEY, kKeyLabel));
   if (keys.empty()) return NotFound("the token has no checkpoint key: --init-token makes one", "no-checkpoint-key");
-  CustodyStore store(module, clock, token, {});
+  CustodyStore store(module, clock, token, options);
   TRY_ASSIGN(const auto obeyed, store.RosterInForce(session));
   if (obeyed.version != 0 && (obeyed.version != roster.version() || obeyed.hash != roster.hash()))
     return Conflict("the token's record obeys roster " + std::to_string(obeyed.version) + " of hash " +

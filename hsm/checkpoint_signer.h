@@ -90,12 +90,13 @@ class CheckpointSigner {
 
 /// MakeCheckpointKey generates the first key on a session that is logged in as user, and with it the root and the first
 /// record of a token that obeys `roster`. A run that was cut off is finished by another with the same roster. kConflict
-/// (key-exists) when all is there already, (root-exists) for another roster.
+/// (key-exists) when there is a key, with or without a record; (root-exists) for another roster.
 Result<void> MakeCheckpointKey(const Module& module, const Session& session, const crypto::Roster& roster,
                                const std::string& token, const Clock& clock);
-/// SetRoot gives the root to a token that has a key and none: roster 1, or the very roster that its record obeys.
+/// SetRoot gives the root to a token that has a key and none: roster 1, or the very roster that its record obeys, or,
+/// of records that contradict each other, the one of the lowest version. `options` are its profile's (StoreOptions).
 /// kConflict (root-exists, grant-mismatch).
 Result<void> SetRoot(const Module& module, const Session& session, const crypto::Roster& roster,
-                     const std::string& token, const Clock& clock);
+                     const std::string& token, const Clock& clock, const CustodyStore::Options& options);
 
 }  // namespace strongroom::hsm

@@ -5,17 +5,16 @@
 
 #include "hsm/ckr.h"
 #include "hsm/ec_key.h"
+#include "hsm/softhsm_guard.h"
 
 namespace strongroom::hsm {
 namespace {
 
-// One writing of the record holds the newest, the one before it and a claim; a crash leaves some more.
-constexpr std::size_t kMostOfALabel = 64;
 constexpr Millis kWriteEvery = kHour;
 
 std::string HeadLabel(const std::string& node) { return std::string(kRecordLabel) + "/" + node; }
 
-// The length is asked first: what is longer than the bound is not read, and is not called lost.
+// The length is asked first: what is longer than the bound is not read.
 Result<crypto::StoredObject> ReadStored(const Module& module, const Session& session, CK_OBJECT_HANDLE object,
                                         std::size_t bound) {
   CK_ATTRIBUTE attribute{CKA_VALUE, nullptr, 0};
@@ -32,13 +31,6 @@ Result<crypto::StoredObject> ReadStored(const Module& module, const Session& ses
   if (attribute.ulValueLen > stored.value.size()) return crypto::StoredObject{{}, true};
   stored.value.resize(attribute.ulValueLen);
   return stored;
-}
-
-Result<std::vector<CK_OBJECT_HANDLE>> FindFew(const Module& module, const Session& session, const std::string& label) {
-  TRY_ASSIGN(auto found, FindLabelled(module, session, CKO_DATA, label.c_str()));
-  if (found.size() > kMostOfALabel)
-    return Integrity("the token has " + std::to_string(found.size()) + " objects '" + label + "'", "record-damaged");
-  return found;
 }
 
 CK_RV CreateData(const Module& module, const Session& session, const std::string& label, const Bytes& value,
@@ -95,10 +87,19 @@ CustodyStore::CustodyStore(const Module& module, const Clock& clock, std::string
   writer_.start = crypto::RandomArray<16>();
 }
 
-Error CustodyStore::End(const std::string& why, bool superseded) {
+Error CustodyStore::End(const std::string& why) {
   ended_ = true;
-  superseded_ = superseded;
-  return superseded ? Conflict(why, "custody-superseded") : Unavailable(why, "record-rolled-back");
+  return Unavailable(why, "record-rolled-back");
+}
+
+// Somebody has written above this host. A claim of this installation's own was sent by a host that was killed since:
+// the next host claims above it. Another installation's is for people to settle: no host is started beside it.
+Error CustodyStore::Overtaken(const crypto::Look& look) {
+  ended_ = true;
+  superseded_ = look.highest_installation != options_.installation;
+  if (superseded_) return Conflict("another host has taken this token's custody over", "custody-superseded");
+  return Unavailable("a claim that a killed host had sent has landed late: another host takes over",
+                     "record-not-confirmed");
 }
 
 crypto::WriterOrder CustodyStore::MyOrder(std::uint64_t epoch, std::uint64_t term) const {
@@ -107,16 +108,19 @@ crypto::WriterOrder CustodyStore::MyOrder(std::uint64_t epoch, std::uint64_t ter
 
 Result<CustodyStore::Found> CustodyStore::LookAround(const Session& session) {
   if (ended_) return Unavailable("this host writes the custody record no more; it is being replaced");
+  // It is this process's own writes that hide what others wrote meanwhile.
+  if (options_.see_others && wrote_) TRY(SeeOthersObjects());
   Found found;
-  TRY_ASSIGN(found.records, FindFew(module_, session, kRecordLabel));
+  TRY_ASSIGN(found.records, FindLabelled(module_, session, CKO_DATA, kRecordLabel));
   std::vector<crypto::StoredObject> stored;
   for (const auto object : found.records) {
-    TRY_ASSIGN(auto one, ReadStored(module_, session, object, room_.bytes));
+    TRY_ASSIGN(auto one, ReadStored(module_, session, object, crypto::kMostReadBytes));
+    one.too_long = one.too_long || one.value.size() > room_.bytes;
     stored.push_back(std::move(one));
   }
   found.look = crypto::LookAt(stored);
   const std::string node = found.look.effective ? found.look.effective->node : "node-1";
-  TRY_ASSIGN(found.heads, FindFew(module_, session, HeadLabel(node)));
+  TRY_ASSIGN(found.heads, FindLabelled(module_, session, CKO_DATA, HeadLabel(node).c_str()));
   std::vector<std::optional<crypto::NodeHead>> heads;
   for (const auto object : found.heads) {
     TRY_ASSIGN(const auto one, ReadStored(module_, session, object, crypto::kMaxNodeHeadBytes));
@@ -173,7 +177,37 @@ Result<crypto::RosterMark> CustodyStore::RosterInForce(const Session& session) {
   if (found.look.effective)
     return crypto::RosterMark{found.look.effective->custody.roster_version, found.look.effective->custody.roster_hash};
   if (crypto::IsLost(*found.look.problem)) return crypto::RosterMark{};
-  return *found.look.problem;
+  if (found.look.forked.empty()) return *found.look.problem;
+  const auto lowest = std::min_element(
+      found.look.forked.begin(), found.look.forked.end(),
+      [](const auto& a, const auto& b) { return a.custody.roster_version < b.custody.roster_version; });
+  return crypto::RosterMark{lowest->custody.roster_version, lowest->custody.roster_hash};
+}
+
+// The record that an adoption goes on from when records contradict each other. Former ones name no token, perhaps no
+// instance or roster: they come from where an upgrade takes them. Without a root all obey the roster that it will name.
+Result<crypto::LedgerRecord> CustodyStore::MergedRecord(const Found& found) const {
+  auto records = found.look.forked;
+  for (auto& record : records) {
+    if (record.token.empty()) record.token = token_;
+    if (found.root && record.instance == crypto::InstanceId{}) record.instance = found.root->instance;
+  }
+  TRY_ASSIGN(auto merged, crypto::MergeForked(records));
+  auto& c = merged.custody;
+  if (found.root) {
+    if (merged.instance != found.root->instance)
+      return Integrity("the token's custody root and its records are of two instances", "roots-differ");
+    if (c.roster_version == 0) {
+      c.roster_version = found.root->roster_version;
+      c.roster_hash = found.root->roster_hash;
+    }
+    return merged;
+  }
+  const bool one_roster = std::all_of(records.begin(), records.end(), [&](const crypto::LedgerRecord& record) {
+    return record.custody.roster_version == c.roster_version;
+  });
+  if (!one_roster || c.roster_version == 0 || merged.instance == crypto::InstanceId{}) return WithoutRoot();
+  return merged;
 }
 
 Result<CustodyStore::ToAdopt> CustodyStore::ReadToAdopt(const Session& session) {
@@ -188,7 +222,7 @@ Result<CustodyStore::ToAdopt> CustodyStore::ReadToAdopt(const Session& session) 
     return to;
   }
   if (!found.look.forked.empty()) {
-    TRY_ASSIGN(to.record, crypto::MergeForked(found.look.forked));
+    TRY_ASSIGN(to.record, MergedRecord(found));
     to.forked = true;
     to.contradicting = found.look.forked;
     if (found.head) crypto::PutNodeHead(to.record, *found.head);
@@ -212,6 +246,7 @@ crypto::CustodyTime CustodyStore::Time(const crypto::LedgerRecord& record) const
 bool CustodyStore::IsDue() const { return mine_ && clock_.Watched() - written_at_ >= kWriteEvery; }
 
 Result<void> CustodyStore::Create(const Session& session, const std::string& label, const Bytes& value) {
+  wrote_ = true;
   const CK_RV rv = CreateData(module_, session, label, value, true);
   if (rv == CKR_OK) return {};
   // It may have happened: this writer does not try again.
@@ -229,10 +264,9 @@ Result<void> CustodyStore::Put(const Session& session, const crypto::LedgerRecor
   TRY(DestroyEach(module_, session, older));
   TRY(Create(session, kRecordLabel, bytes));
   TRY_ASSIGN(const auto after, LookAround(session));
-  if (after.look.highest > MyOrder(record.epoch, record.term))
-    return End("another host has taken this token's custody over", true);
+  if (after.look.highest > MyOrder(record.epoch, record.term)) return Overtaken(after.look);
   if (record.writer.settled && (!after.look.effective || after.look.bytes != bytes))
-    return End("the token did not keep the custody record that was written", false);
+    return End("the token did not keep the custody record that was written");
   if (!record.writer.settled) return {};
   mine_ = bytes;
   written_at_ = clock_.Watched();
@@ -244,9 +278,9 @@ Result<void> CustodyStore::Write(const Session& session, const crypto::LedgerRec
   TRY_ASSIGN(const auto found, LookAround(session));
   if (found.look.highest > MyOrder(next.epoch, next.term) && found.look.effective &&
       found.look.effective->epoch >= next.epoch)
-    return End("another host has taken this token's custody over", true);
+    return Overtaken(found.look);
   if (!found.look.effective || found.look.bytes != *mine_)
-    return End("the token's custody record is not the one that this host wrote last", false);
+    return End("the token's custody record is not the one that this host wrote last");
   auto record = next;
   record.writer = writer_;
   record.writer.settled = true;
@@ -256,6 +290,11 @@ Result<void> CustodyStore::Write(const Session& session, const crypto::LedgerRec
 
 Result<void> CustodyStore::WriteAdopted(const Session& session, const crypto::LedgerRecord& next) {
   TRY_ASSIGN(auto found, LookAround(session));
+  TRY(crypto::CheckFits(crypto::EncodeRecord(next), room_));
+  // Former records that contradict each other are adopted without an upgrade: what that does first is done here.
+  if (found.look.any_former && !found.look.tombstone) TRY(Create(session, kRecordLabel, crypto::Tombstone()));
+  const auto& c = next.custody;
+  if (!found.root) TRY(WriteRoot(module_, session, {next.instance, c.roster_version, c.roster_hash, next.token}));
   // Claimed first, below the new epoch: if this host is killed and its adoption lands late, whoever has adopted since
   // has seen the claim and stands above it.
   writer_.count = std::max(writer_.count, found.look.highest_count + 1);
@@ -291,8 +330,9 @@ Result<void> CustodyStore::WriteAdopted(const Session& session, const crypto::Le
 
 Result<void> CustodyStore::WriteNodeHead(const Session& session, const crypto::LedgerRecord& record) {
   TRY_ASSIGN(const auto found, LookAround(session));
+  if (mine_ && found.look.highest > MyOrder(record.epoch, record.term)) return Overtaken(found.look);
   if (!found.look.effective || !mine_ || found.look.bytes != *mine_)
-    return End("the token's custody record is not the one that this host wrote last", false);
+    return End("the token's custody record is not the one that this host wrote last");
   auto head = crypto::HeadOfNode(record);
   if (!head) return {};
   head->writer = writer_;
@@ -305,9 +345,8 @@ Result<void> CustodyStore::WriteNodeHead(const Session& session, const crypto::L
   TRY(DestroyEach(module_, session, older));
   TRY(Create(session, HeadLabel(record.node), crypto::EncodeNodeHead(*head)));
   TRY_ASSIGN(const auto after, LookAround(session));
-  if (after.look.highest > MyOrder(record.epoch, record.term))
-    return End("another host has taken this token's custody over", true);
-  if (!after.head || *after.head != *head) return End("the token did not keep the evidence head", false);
+  if (after.look.highest > MyOrder(record.epoch, record.term)) return Overtaken(after.look);
+  if (!after.head || *after.head != *head) return End("the token did not keep the evidence head");
   return {};
 }
 
@@ -361,7 +400,7 @@ Result<void> CustodyStore::Claim(const Session& session) {
   record.writer.settled = false;
   record.serial += 1;
   crypto::Touch(record, Time(record));
-  TRY(Put(session, record, Found{}));
+  TRY(Put(session, record, found));
   // Looked at again: what another host had written before this claim landed counts, and is taken over.
   TRY_ASSIGN(found, LookAround(session));
   TRY_ASSIGN(auto now, InForce(found));
@@ -370,12 +409,17 @@ Result<void> CustodyStore::Claim(const Session& session) {
   settled.writer.settled = true;
   settled.serial = std::max(now.serial, record.serial) + 1;
   crypto::Touch(settled, Time(settled));
-  TRY(Put(session, settled, Found{}));
-  return {};
+  return Put(session, settled, found);
+}
+
+CustodyStore::Options StoreOptions(const VendorProfile& profile, CustodyStore::Options options) {
+  options.max_bytes = profile.record_bytes;
+  options.see_others = profile.guard_token_object;
+  return options;
 }
 
 Result<std::vector<crypto::CustodyRoot>> ReadRoots(const Module& module, const Session& session) {
-  TRY_ASSIGN(const auto objects, FindFew(module, session, kRootLabel));
+  TRY_ASSIGN(const auto objects, FindLabelled(module, session, CKO_DATA, kRootLabel));
   std::vector<crypto::CustodyRoot> roots;
   for (const auto object : objects) {
     TRY_ASSIGN(const auto one, ReadStored(module, session, object, crypto::kMaxRootBytes));
@@ -392,7 +436,11 @@ Result<void> WriteRoot(const Module& module, const Session& session, const crypt
     return Conflict("the token has a custody root already, of instance " + ToHex(roots.front().instance) +
                         " and roster " + std::to_string(roots.front().roster_version) + ": it cannot be changed",
                     "root-exists");
-  if (const CK_RV rv = CreateData(module, session, kRootLabel, crypto::EncodeRoot(root), false); rv != CKR_OK)
+  // It is there for ever: what could not be read back is not written.
+  const auto encoded = crypto::EncodeRoot(root);
+  if (const auto read = crypto::DecodeRoot(encoded); !read || *read != root)
+    return Invalid("the token's serial number is no name that a custody root can hold", "record-invalid");
+  if (const CK_RV rv = CreateData(module, session, kRootLabel, encoded, false); rv != CKR_OK)
     return TokenError(rv, "C_CreateObject");
   return {};
 }

@@ -11,6 +11,7 @@
 #include "crypto/custody/look.h"
 #include "crypto/custody/room.h"
 #include "hsm/module.h"
+#include "hsm/profile.h"
 
 namespace strongroom::hsm {
 
@@ -27,18 +28,21 @@ class CustodyStore {
     crypto::Id16 installation{};  // of the state directory
     bool take_token = false;      // claim a record that another installation has written (`--take-token`)
     std::size_t max_bytes = crypto::kDefaultRecordBytes;
+    bool see_others = false;  // what other processes have written is seen by SeeOthersObjects alone (SoftHSM)
   };
   CustodyStore(const Module& module, const Clock& clock, std::string token, const Options& options);
 
   /// Claim makes this host the record's writer: an unsettled record, a second look, a settled one, a third look. It
   /// upgrades a record of a former format in place first. Failures: kConflict (token-in-use: another installation
-  /// writes it, and the token was not taken; custody-superseded: a higher writer appeared), kIntegrity as Read, and
+  /// writes it, and the token was not taken; custody-superseded: another installation has taken it), kUnavailable
+  /// (record-not-confirmed: a claim of this installation's landed late, above this one), kIntegrity as Read, and
   /// kConflict (token-without-root) for a token that nobody has told whose it is. After any but the first two the store
   /// can be read, and adopted where that is the way out.
   Result<void> Claim(const Session& session);
 
   /// Read returns the record in force with the node's evidence head. kIntegrity: record-missing, record-damaged,
-  /// record-newer, record-too-long, custody-forked, root-missing, roots-differ; kConflict (token-without-root).
+  /// record-newer, record-too-long, custody-forked, root-missing, roots-differ; kConflict (token-without-root);
+  /// kTokenFault (too-many-objects) for more than FindLabelled takes: no host leaves so many.
   Result<crypto::LedgerRecord> Read(const Session& session);
   /// ReadToAdopt returns the record that an adoption goes on from: the one in force, the merge of those that contradict
   /// each other, or, when it is lost, the root's first one, for which `lost` is set.
@@ -66,8 +70,9 @@ class CustodyStore {
   const crypto::RecordRoom& room() const { return room_; }
   bool ended() const { return ended_; }
   bool superseded() const { return superseded_; }
-  /// RosterInForce is the roster that the record obeys, with or without a root; version 0 when it names none or there
-  /// is no record. Fails as Read does for what cannot be read.
+  /// RosterInForce is the roster that the record obeys, with or without a root; of records that contradict each other
+  /// the one of the lowest version. Version 0 when it names none or there is no record. Fails as Read does for what
+  /// cannot be read.
   Result<crypto::RosterMark> RosterInForce(const Session& session);
   /// Root is the token's root; fails as Read does.
   Result<crypto::CustodyRoot> Root(const Session& session);
@@ -83,10 +88,12 @@ class CustodyStore {
   };
   Result<Found> LookAround(const Session& session);
   Result<crypto::LedgerRecord> InForce(const Found& found) const;
+  Result<crypto::LedgerRecord> MergedRecord(const Found& found) const;
   Result<void> Upgrade(const Session& session, const Found& found);
   Result<void> Put(const Session& session, const crypto::LedgerRecord& record, const Found& before);
   Result<void> Create(const Session& session, const std::string& label, const Bytes& value);
-  Error End(const std::string& why, bool superseded);
+  Error End(const std::string& why);
+  Error Overtaken(const crypto::Look& look);
   crypto::WriterOrder MyOrder(std::uint64_t epoch, std::uint64_t term) const;
 
   const Module& module_;
@@ -99,6 +106,9 @@ class CustodyStore {
   Millis written_at_ = 0;      // Clock::Watched of that write
   bool ended_ = false, superseded_ = false;
 };
+
+/// StoreOptions returns the options with what a token's profile says about its custody objects.
+CustodyStore::Options StoreOptions(const VendorProfile& profile, CustodyStore::Options options = {});
 
 /// WriteRoot writes a token's root, once: with an equal one it does nothing, with another it is kConflict
 /// (root-exists). The object can be neither changed nor destroyed by the user.

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -74,6 +75,11 @@ Result<void> SeeOthersObjects(const std::string& softhsm_conf) {
       return Io("cannot write " + path.string());
   }
   return {};
+}
+
+Result<void> SeeOthersObjects() {
+  const char* conf = std::getenv("SOFTHSM2_CONF");
+  return SeeOthersObjects(conf == nullptr ? "" : conf);
 }
 
 Result<int> GuardTokenObjects(const std::string& softhsm_conf, const std::string& guard_dir) {

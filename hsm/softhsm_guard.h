@@ -16,6 +16,8 @@ Result<int> GuardTokenObjects(const std::string& softhsm_conf, const std::string
 /// on from what stands there and never looks at what was written just before. Here it is counted on as another process
 /// would. Without a configuration, or for another store than files, nothing is done. Fails with kIo.
 Result<void> SeeOthersObjects(const std::string& softhsm_conf);
+/// The same, with the configuration that this process's SoftHSM has ($SOFTHSM2_CONF).
+Result<void> SeeOthersObjects();
 
 /// SoftHsmTokenDir reads directories.tokendir from a softhsm2.conf; kInvalid when it has none.
 Result<std::string> SoftHsmTokenDir(const std::string& softhsm_conf);

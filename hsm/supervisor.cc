@@ -397,7 +397,7 @@ int RunHost(const TokendConfig& config, bool pin_retry, bool custody, bool take_
   options.pin_count_may_be_low = pin_retry;
   options.sessions = config.sessions;
   options.watch = {[&](unsigned lane) { watch->Begin(lane + 1); }, [&](unsigned lane) { watch->End(lane + 1); }};
-  UniqueFd token_lock;  // for as long as this process lives
+  TokenLock token_lock;  // for as long as this process lives
   options.custody = custody;
   options.store.take_token = take_token;
   options.chain_file = ChainFile(config);
@@ -409,7 +409,7 @@ int RunHost(const TokendConfig& config, bool pin_retry, bool custody, bool take_
     }
     options.store.installation = *installation;
     options.before_claim = [&](const TokenIdentity& identity) -> Result<void> {
-      TRY_ASSIGN(token_lock, LockToken(identity));
+      TRY_ASSIGN(token_lock, LockToken(identity, config.state_dir));
       return {};
     };
   }

@@ -59,18 +59,8 @@ Result<std::unique_ptr<TokenKeyOps>> TokenKeyOps::Open(TokenUri uri, const Clock
     workers.push_back(std::move(worker));
   }
   const auto identity = IdentityOf(info, profile);
-  auto store_options = options.store;
-  store_options.max_bytes = profile.record_bytes;
-  CustodyStore store(*module, clock, identity.serial, store_options);
+  CustodyStore store(*module, clock, identity.serial, StoreOptions(profile, options.store));
   if (options.before_claim) TRY(options.before_claim(identity));
-  if (options.custody) {
-    const auto claimed = store.Claim(control);
-    if (!claimed && (claimed.error().ck_rv != 0 || store.ended() || claimed.error().Slug() == "token-in-use"))
-      return claimed.error();
-    // Claimed or not, what was made for it is on disk before anything follows from it.
-    if (claimed) sync();
-    if (!claimed) spdlog::warn("custody: {}", claimed.error().Line());
-  }
   // A token without a record is in no group; whatever else is wrong with it shows where the record is asked for.
   std::string group;
   if (const auto record = store.Read(control))
@@ -80,8 +70,26 @@ Result<std::unique_ptr<TokenKeyOps>> TokenKeyOps::Open(TokenUri uri, const Clock
                                                    std::move(group), std::move(keeper), std::move(control),
                                                    std::move(workers), std::move(store), std::move(options.chain_file),
                                                    clock, std::move(options.watch)));
+  // First: a host whose module answers wrongly never becomes the record's writer. It writes nothing before its claim.
   TRY(ops->SelfTest());
+  if (options.custody) TRY(ops->Claim());
   return ops;
+}
+
+Result<void> TokenKeyOps::Claim() {
+  const MutexLock lock(mutex_);
+  const auto claimed = signer_.Claim(control_.session());
+  // Claimed or not, what was made for it is on disk before anything follows from it.
+  if (claimed) {
+    sync();
+    (void)Learn();
+    return {};
+  }
+  const auto& error = claimed.error();
+  if (error.ck_rv != 0 || error.code == Code::kIo || signer_.store().ended() || error.Slug() == "token-in-use")
+    return error;
+  spdlog::warn("custody: {}", error.Line());
+  return {};
 }
 
 TokenKeyOps::TokenKeyOps(std::unique_ptr<Module> module, TokenUri uri, CK_SLOT_ID slot, VendorProfile profile,

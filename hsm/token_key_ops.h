@@ -37,7 +37,7 @@ class TokenKeyOps final : public KeyOps {
   /// Open loads the module, finds the token, reads the PIN file, logs in once and runs the self-test. Fails with
   /// kPinRejected (do not try again; also when the token reports a low PIN count, unless `pin_count_may_be_low`, which
   /// an operator asks for after correcting the PIN file: P8), kNotFound (no such token), kInvalid (configuration),
-  /// kConflict (token-in-use, custody-superseded: CustodyStore::Claim), kTokenFault. Whatever else is wrong with the
+  /// kConflict and kUnavailable (CustodyStore::Claim), kTokenFault. Whatever else is wrong with the
   /// custody record is no failure: services are served, and what is governed says why it is not done.
   static Result<std::unique_ptr<TokenKeyOps>> Open(TokenUri uri, const Clock& clock, Options options);
   static Result<std::unique_ptr<TokenKeyOps>> Open(TokenUri uri, const Clock& clock) {
@@ -79,6 +79,8 @@ class TokenKeyOps final : public KeyOps {
               std::vector<Session> workers, CustodyStore store, std::string chain_file, const Clock& clock,
               SessionLanes::Watch watch);
 
+  // Claims the custody record; what services do not need is no failure.
+  Result<void> Claim() EXCLUDES(mutex_);
   // Runs a call of the signer on the control session.
   template <class Call>
   auto OnLedgerRecord(Call call) -> decltype(call());

@@ -436,10 +436,7 @@ Error TokenSession::BlobRefused(CK_RV rv, const char* call, const KeyRef& key) {
 }
 
 Result<std::vector<KeyRecord>> TokenSession::ReadKeys() {
-  if (token_.profile.guard_token_object) {
-    const char* conf = std::getenv("SOFTHSM2_CONF");
-    TRY(SeeOthersObjects(conf == nullptr ? "" : conf));
-  }
+  if (token_.profile.guard_token_object) TRY(SeeOthersObjects());
   TRY_ASSIGN(const auto objects,
              FindObjects({UlongAttribute(CKA_CLASS, CKO_SECRET_KEY), BoolAttribute(CKA_TOKEN, true)}));
   std::vector<KeyRecord> records;

@@ -61,7 +61,7 @@ Result<TokenIdentity> ReadMarks(const TokenUri& uri) {
 }
 
 namespace {
-// Calls `work` with a session on the token that is logged in as user, and the token's serial number.
+// Calls `work` with a session on the token that is logged in as user, and what the token says of itself.
 template <class Work>
 Result<void> OnToken(const TokenUri& uri, Work work) {
   TRY_ASSIGN(const auto pin, ReadPinFile(uri.pin_file()));
@@ -70,21 +70,22 @@ Result<void> OnToken(const TokenUri& uri, Work work) {
   TRY_ASSIGN(const auto info, module->TokenInfo(slot));
   TRY_ASSIGN(auto session, Session::Open(*module, slot));
   TRY(session.Login(pin));
-  TRY(work(*module, session, Trimmed(info.serialNumber)));
+  TRY(work(*module, session, info));
   sync();  // SoftHSM does not sync what it writes
   return {};
 }
 }  // namespace
 
 Result<void> AddCheckpointKey(const TokenUri& uri, const crypto::Roster& roster) {
-  return OnToken(uri, [&](const Module& module, const Session& session, const std::string& serial) {
-    return MakeCheckpointKey(module, session, roster, serial, SystemClock());
+  return OnToken(uri, [&](const Module& module, const Session& session, const CK_TOKEN_INFO& info) {
+    return MakeCheckpointKey(module, session, roster, Trimmed(info.serialNumber), SystemClock());
   });
 }
 
 Result<void> SetTokenRoot(const TokenUri& uri, const crypto::Roster& roster) {
-  return OnToken(uri, [&](const Module& module, const Session& session, const std::string& serial) {
-    return SetRoot(module, session, roster, serial, SystemClock());
+  return OnToken(uri, [&](const Module& module, const Session& session, const CK_TOKEN_INFO& info) -> Result<void> {
+    TRY_ASSIGN(const auto profile, ProfileFor(info));
+    return SetRoot(module, session, roster, Trimmed(info.serialNumber), SystemClock(), StoreOptions(profile));
   });
 }
 

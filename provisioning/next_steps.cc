@@ -62,6 +62,7 @@ constexpr auto kSteps = std::to_array<Step>({
     {"record-damaged", "propose ledger.adopt; see the guide on recovery"},
     {"record-newer", "start the newer build that has written the token's record"},
     {"record-too-long", "use the profile of the token that its record was written under"},
+    {"record-invalid", "report this: what was asked for makes a record that cannot be; nothing was done"},
     {"record-full", "wait for the next entry's end, cancel a destruction, or take a rotation policy away"},
     {"record-not-confirmed", "ask again in a moment: another token host looks at what was done"},
     {"record-rolled-back", "ask again in a moment: another token host looks at what is there"},

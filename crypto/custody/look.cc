@@ -10,6 +10,13 @@ namespace {
 struct Read {
   std::size_t at = 0;
   LedgerRecord record;
+  bool too_long = false;
+};
+struct Sorted {
+  std::vector<Read> settled, former, unsettled;
+  std::vector<std::size_t> unreadable;
+  std::optional<Error> newer;
+  bool unread = false;  // one is too long even to be read, and might be a record
 };
 
 Error Forked() {
@@ -17,6 +24,8 @@ Error Forked() {
       "the token has custody records that contradict each other: propose ledger.adopt, which merges them restrictively",
       "custody-forked");
 }
+
+Error TooLong() { return Integrity("the custody record is longer than this token's bound", "record-too-long"); }
 
 // Of records of one kind the one in force, by `newer`; all that contradict it stand in `forked`.
 void ChooseSettled(const std::vector<Read>& settled, Look& look) {
@@ -33,6 +42,39 @@ void ChooseSettled(const std::vector<Read>& settled, Look& look) {
     return;
   }
   look.effective = best->record;
+}
+
+// What each object is. Who has written is noted for whatever is a record, also for one that is too long for this token.
+Sorted Sort(std::span<const StoredObject> objects, Look& look) {
+  Sorted sorted;
+  for (std::size_t i = 0; i < objects.size(); ++i) {
+    const auto& [value, too_long] = objects[i];
+    if (value == Tombstone()) {
+      look.tombstone = true;
+      continue;
+    }
+    auto record = DecodeRecord(value);
+    if (!record) {
+      sorted.unread = sorted.unread || (too_long && value.empty());
+      if (record.error().Slug() == "record-newer")
+        sorted.newer = record.error();
+      else
+        sorted.unreadable.push_back(i);
+      continue;
+    }
+    const bool is_former = FormatOf(value) < 7;
+    look.any_former = look.any_former || is_former;
+    if (!is_former) {
+      look.highest_count = std::max(look.highest_count, record->writer.count);
+      if (OrderOf(*record) > look.highest) {
+        look.highest = OrderOf(*record);
+        look.highest_installation = record->writer.installation;
+      }
+    }
+    auto& list = is_former ? sorted.former : record->writer.settled ? sorted.settled : sorted.unsettled;
+    list.push_back({i, std::move(*record), too_long});
+  }
+  return sorted;
 }
 
 void ChooseFormer(const std::vector<Read>& former, Look& look) {
@@ -96,38 +138,14 @@ bool IsLost(const Error& problem) { return problem.Slug() == "record-missing" ||
 
 Look LookAt(std::span<const StoredObject> objects) {
   Look look;
-  std::vector<Read> settled, former, unsettled;
-  std::optional<Error> refused;  // what names its own way out, before anything that could be called lost
-  std::vector<std::size_t> unreadable;
-  for (std::size_t i = 0; i < objects.size(); ++i) {
-    if (objects[i].too_long) {
-      refused = Integrity("a custody record is longer than this token's bound", "record-too-long");
-      continue;
-    }
-    if (objects[i].value == Tombstone()) {
-      look.tombstone = true;
-      continue;
-    }
-    auto record = DecodeRecord(objects[i].value);
-    if (!record) {
-      if (record.error().Slug() == "record-newer")
-        refused = record.error();
-      else
-        unreadable.push_back(i);
-      continue;
-    }
-    const bool is_former = FormatOf(objects[i].value) < 7;
-    look.any_former = look.any_former || is_former;
-    if (!is_former) {
-      look.highest = std::max(look.highest, OrderOf(*record));
-      look.highest_count = std::max(look.highest_count, record->writer.count);
-    }
-    (is_former ? former : record->writer.settled ? settled : unsettled).push_back({i, std::move(*record)});
-  }
-  if (refused)
-    look.problem = refused;
+  const auto sorted = Sort(objects, look);
+  const auto& [settled, former, unsettled, unreadable, newer, unread] = sorted;
+  if (newer)
+    look.problem = newer;  // names its own way out, before anything that could be called lost
   else if (!settled.empty())
     ChooseSettled(settled, look);
+  else if (unread)
+    look.problem = TooLong();
   else if (!former.empty())
     ChooseFormer(former, look);
   else if (!unreadable.empty() || !unsettled.empty())
@@ -135,17 +153,23 @@ Look LookAt(std::span<const StoredObject> objects) {
   else
     look.problem = Integrity("the token has a checkpoint key and no custody record", "record-missing");
   if (!look.effective) return look;
-  look.older = unreadable;
   const auto in_force = std::pair(OrderOf(*look.effective), look.effective->serial);
   const auto& of_kind = look.former ? former : settled;
   const auto kept =
       std::find_if(of_kind.begin(), of_kind.end(), [&](const Read& read) { return read.record == *look.effective; });
+  if (kept->too_long) {
+    look.effective.reset();
+    look.problem = TooLong();
+    return look;
+  }
   look.bytes = objects[kept->at].value;
+  look.older = unreadable;
   for (const auto* list : {&settled, &unsettled, &former})
     for (const auto& read : *list) {
-      // A claim of a higher writer is not ours to remove.
-      const bool higher = list != &former && std::pair(OrderOf(read.record), read.record.serial) > in_force;
-      if (read.at != kept->at && !higher) look.older.push_back(read.at);
+      // A claim of the highest writer is not ours to remove.
+      const auto order = OrderOf(read.record);
+      const bool stays = list != &former && order == look.highest && std::pair(order, read.record.serial) > in_force;
+      if (read.at != kept->at && !stays) look.older.push_back(read.at);
     }
   return look;
 }

@@ -12,8 +12,12 @@ namespace strongroom::crypto {
 using WriterOrder = std::tuple<std::uint64_t, std::uint64_t, std::uint64_t, Id16>;
 WriterOrder OrderOf(const LedgerRecord& record);
 
-/// StoredObject is one object of the custody label as the token gave it; `too_long` when it is longer than the bound,
-/// and its value was not read.
+/// kMostReadBytes is how much of an object is read at all: more than any profile's bound, so that a record which was
+/// written under another profile is known for one.
+inline constexpr std::size_t kMostReadBytes = 262'144;
+
+/// StoredObject is one object of the custody label as the token gave it; `too_long` when it is longer than the
+/// profile's bound. Its value is empty when it is longer than kMostReadBytes: then it was not read.
 struct StoredObject {
   Bytes value;
   bool too_long = false;
@@ -29,12 +33,13 @@ struct Look {
   /// The highest writer seen, whether or not it has settled.
   WriterOrder highest{};
   std::uint64_t highest_count = 0;
+  Id16 highest_installation{};
   Bytes bytes;          // of the record in force
   bool former = false;  // it is of format 1 to 6
   bool any_former = false;
   bool tombstone = false;
-  /// Objects by their place that the next write takes away: below the record in force, and what cannot be read. Never
-  /// one of a higher writer.
+  /// Objects by their place that the next write takes away: below the record in force, what cannot be read, and claims
+  /// of a higher writer than that, but for the highest: it tells all others to end.
   std::vector<std::size_t> older;
   /// The records that contradict each other, when they do.
   std::vector<LedgerRecord> forked;

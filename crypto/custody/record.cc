@@ -290,9 +290,12 @@ Bytes EncodeRecord(const LedgerRecord& record) {
 
 Result<LedgerRecord> DecodeRecord(ByteView bytes) {
   const auto format = FormatOf(bytes);
-  if (format > kFormat)
+  // Its seal says that a build has written it: damage makes no newer build.
+  if (format > kFormat) {
+    TRY(Opened(bytes));
     return Integrity("the custody record has format " + std::to_string(format) + ", which a newer build has written",
                      "record-newer");
+  }
   if (format < kFormat) return DecodeFormerRecord(bytes);
   TRY_ASSIGN(const auto body, Opened(bytes));
   Reading in(body.subspan(1));
@@ -322,8 +325,8 @@ Bytes EncodeNodeHead(const NodeHead& head) {
 }
 
 Result<NodeHead> DecodeNodeHead(ByteView bytes) {
-  if (FormatOf(bytes) > kFormat) return Integrity("a newer build has written the evidence head", "record-newer");
   TRY_ASSIGN(const auto body, Opened(bytes));
+  if (FormatOf(bytes) > kFormat) return Integrity("a newer build has written the evidence head", "record-newer");
   Reading in(body);
   std::uint8_t format = 0, kind = 0;
   in.U8(format);

@@ -186,7 +186,8 @@ inline constexpr std::size_t kMaxNodeHeadBytes = 320;
 /// EncodeRecord writes a record in format 7, kind 1, without the evidence heads; canonical: lists are sorted.
 Bytes EncodeRecord(const LedgerRecord& record);
 /// DecodeRecord reads formats 1 to 7. Failures are kIntegrity: `record-damaged` (not canonical, cut off, another
-/// digest), `record-newer` (a format above 7).
+/// digest), `record-newer` (a format above 7, with the seal that every record of one has at its end: SHA-256 of all
+/// before).
 Result<LedgerRecord> DecodeRecord(ByteView bytes);
 /// FormatOf is the first byte of a record, 0 for none.
 std::uint8_t FormatOf(ByteView bytes);

@@ -9,11 +9,17 @@ namespace {
 
 constexpr std::uint8_t kLastFormer = 6;
 
+// The last moment that has a text. A later one is taken for it: sums of two such are still times.
+constexpr Millis kLastMoment = Millis{253402300799} * 1000;  // 9999-12-31T23:59:59Z
+Millis Moment(std::uint64_t time) {
+  return static_cast<Millis>(std::min(time, static_cast<std::uint64_t>(kLastMoment)));
+}
+
 void ReadLists4(WireReader& in, FormerParts& p) {
   p.control_floor = in.U64();
   for (int n = in.U16(); n > 0 && in.ok(); --n) {
     const auto key = in.Array<20>();
-    p.pending.emplace_back(key, static_cast<Millis>(in.U64()));
+    p.pending.emplace_back(key, Moment(in.U64()));
   }
 }
 void ReadLists5(WireReader& in, FormerParts& p) {
@@ -24,7 +30,7 @@ void ReadLists5(WireReader& in, FormerParts& p) {
     const auto suite = in.U8();
     if (suite < 1 || suite > 2) in.Fail();
     m.suite = static_cast<Suite>(suite);
-    for (auto* at : {&m.interval, &m.until, &m.next}) *at = static_cast<Millis>(in.U64());
+    for (auto* at : {&m.interval, &m.until, &m.next}) *at = Moment(in.U64());
     p.mandates.push_back(std::move(m));
   }
 }
@@ -33,7 +39,7 @@ void ReadLists6(WireReader& in, FormerParts& p) {
     FormerParts::NamedRelease r;
     r.keyring = in.Array<16>();
     r.to = in.Text();
-    r.until = static_cast<Millis>(in.U64());
+    r.until = Moment(in.U64());
     p.releases.push_back(std::move(r));
   }
   const auto further = in.U8();
@@ -59,26 +65,29 @@ bool ReadParts(ByteView bytes, FormerParts& p) {
   }
   if (format >= 2) {
     p.key = in.U32();
-    p.former_until = static_cast<Millis>(in.U64());
+    p.former_until = Moment(in.U64());
   }
   if (format >= 3) {
     p.serial = in.U64();
     p.roster_version = in.U64();
     p.roster_hash = in.Array<32>();
-    p.seen = static_cast<Millis>(in.U64());
+    p.seen = Moment(in.U64());
     for (int n = in.U16(); n > 0 && in.ok(); --n) {
       const auto id = in.Array<16>();
-      p.spent.emplace_back(id, static_cast<Millis>(in.U64()));
+      p.spent.emplace_back(id, Moment(in.U64()));
     }
   }
   if (format >= 4) ReadLists4(in, p);
   if (format >= 5) ReadLists5(in, p);
   if (format >= 6) ReadLists6(in, p);
-  return format >= 1 && format <= kLastFormer && in.Complete() && p.key > 0 && p.seen >= 0 && p.former_until >= 0;
+  return format >= 1 && format <= kLastFormer && in.Complete() && p.key > 0;
 }
 
-// What of a former record's times may stand in one of format 7.
-Millis Bounded(Millis time) { return std::clamp<Millis>(time, 0, Millis{0xFFFFFFFF} * kMinute); }
+// An interval in whole steps of 30 days, never shorter than it was.
+Millis Interval(Millis former) {
+  constexpr Millis kStep = 30 * kDay;
+  return std::clamp<Millis>((former + kStep - 1) / kStep, 1, 255) * kStep;
+}
 
 Result<LedgerRecord> Converted(const FormerParts& p) {
   LedgerRecord r;
@@ -100,13 +109,13 @@ Result<LedgerRecord> Converted(const FormerParts& p) {
   c.floor = p.control_floor;
   c.further = p.further;
   for (const auto& [key, due] : p.pending)
-    c.pending.push_back({key, WholeMinutesUp(Bounded(std::max(due - p.seen, kDay))), false});
+    c.pending.push_back({key, WholeMinutesUp(std::max(due - p.seen, kDay)), false});
   for (const auto& m : p.mandates)
-    c.mandates.push_back({m.keyring, ShareOf(m.name), m.suite, m.interval, WholeMinutesDown(Bounded(m.until)),
-                          WholeMinutesUp(Bounded(m.next)), 0});
+    c.mandates.push_back({m.keyring, ShareOf(m.name), m.suite, Interval(m.interval), WholeMinutesDown(m.until),
+                          WholeMinutesUp(m.next), 0});
   for (const auto& release : p.releases)
-    c.releases.push_back({release.keyring, TokenHash(release.to), WholeMinutesDown(Bounded(release.until)),
-                          WholeMinutesDown(Bounded(std::max<Millis>(release.until - p.seen, 0)))});
+    c.releases.push_back({release.keyring, TokenHash(release.to), WholeMinutesDown(release.until),
+                          WholeMinutesDown(std::max<Millis>(release.until - p.seen, 0))});
   for (const auto& m : p.members) {
     c.members.push_back(m.member);
     c.members.back().group = m.group;
@@ -120,7 +129,12 @@ Result<LedgerRecord> Converted(const FormerParts& p) {
 Result<LedgerRecord> DecodeFormerRecord(ByteView bytes) {
   FormerParts parts;
   auto converted = ReadParts(bytes, parts) ? Converted(parts) : Result<LedgerRecord>(Invalid(""));
-  if (!converted) return Integrity("the custody record in the token cannot be read", "record-damaged");
+  const auto damaged = [] { return Integrity("the custody record in the token cannot be read", "record-damaged"); };
+  if (!converted) return damaged();
+  // What could not be read back in format 7 is not half upgraded. The token's name comes with the upgrade.
+  auto named = *converted;
+  if (named.token.empty()) named.token = "token";
+  if (!DecodeRecord(EncodeRecord(named))) return damaged();
   return converted;
 }
 
@@ -207,7 +221,7 @@ const Bytes& Tombstone() {
     p.anchors = {{ControlOrigin(InstanceId{}), ~std::uint64_t{0} >> 1, Digest{}}};
     p.serial = ~std::uint64_t{0};
     p.roster_version = ~std::uint64_t{0};
-    p.seen = Millis{253402300799} * 1000;  // 9999-12-31T23:59:59Z
+    p.seen = kLastMoment;
     p.further = true;
     return EncodeFormerParts(p);
   }();

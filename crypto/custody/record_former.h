@@ -6,8 +6,9 @@
 namespace strongroom::crypto {
 
 /// DecodeFormerRecord reads a record of format 1 to 6 as format 7 has it: nothing is spent (hosts execute none of the
-/// texts of then), a destruction waits for what was left of it, at least a day. It has no writer, and neither token
-/// nor, without a signed head, instance. kIntegrity (record-damaged).
+/// texts of then), a destruction waits for what was left of it, at least a day; a time after the year 9999 is its end.
+/// It has no writer, and neither token nor, without a signed head, instance. kIntegrity (record-damaged), also for what
+/// format 7 could not hold.
 Result<LedgerRecord> DecodeFormerRecord(ByteView bytes);
 
 /// NewerFormerRecord picks of two former records of one serial the one that came later: equal, or, for those without a

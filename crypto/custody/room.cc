@@ -111,8 +111,11 @@ Result<void> CheckRoomForMember(const LedgerRecord& record, const RecordRoom& ro
 }
 
 Result<void> CheckFits(const Bytes& encoded, const RecordRoom& room) {
-  if (encoded.size() <= room.bytes) return {};
-  return Full("bytes", encoded.size(), room.bytes, {});
+  if (encoded.size() > room.bytes) return Full("bytes", encoded.size(), room.bytes, {});
+  if (!DecodeRecord(encoded))
+    return Invalid("the custody record that would be written could not be read back: nothing is done",
+                   "record-invalid");
+  return {};
 }
 
 }  // namespace strongroom::crypto

@@ -33,7 +33,8 @@ Result<void> CheckRoomForPending(const LedgerRecord& record, const RecordRoom& r
 Result<void> CheckRoomForMandate(const LedgerRecord& record, const RecordRoom& room);
 Result<void> CheckRoomForRelease(const LedgerRecord& record, const RecordRoom& room);
 Result<void> CheckRoomForMember(const LedgerRecord& record, const RecordRoom& room);
-/// CheckFits tells whether a record's bytes are within the bound; kOverloaded (record-full).
+/// CheckFits tells whether a record's bytes may be written: within the bound, else kOverloaded (record-full), and such
+/// that they can be read back, else kInvalid (record-invalid).
 Result<void> CheckFits(const Bytes& encoded, const RecordRoom& room);
 
 }  // namespace strongroom::crypto

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "crypto/anchor.h"
 #include "crypto/custody/chain.h"
 #include "crypto/custody/course.h"
@@ -35,6 +37,15 @@ Look LookAtAll(const std::vector<LedgerRecord>& records) {
   return LookAt(objects);
 }
 
+// What a newer build would write: some bytes of a higher format, sealed as every one of them is.
+Bytes Newer(ByteView body) {
+  Bytes bytes(body.begin(), body.end());
+  bytes[0] = 8;
+  const auto digest = Sha256(bytes);
+  bytes.insert(bytes.end(), digest.begin(), digest.end());
+  return bytes;
+}
+
 // Does any byte of a record pass for another record, and has one record one encoding?
 TEST(CustodyRecord, Q12_EveryByteCounts) {
   const auto record = SampleRecord();
@@ -50,9 +61,8 @@ TEST(CustodyRecord, Q12_EveryByteCounts) {
     EXPECT_FALSE(DecodeRecord(flipped)) << i;
     EXPECT_FALSE(DecodeRecord(ByteView(bytes).first(i))) << i;
   }
-  auto newer = bytes;
-  newer[0] = 8;
-  EXPECT_EQ(DecodeRecord(newer).error().Slug(), "record-newer") << "never called lost";
+  EXPECT_EQ(DecodeRecord(Newer(ByteView(bytes).first(bytes.size() - 32))).error().Slug(), "record-newer")
+      << "never called lost";
 }
 
 // Is a record of each former format read, and what becomes of what it says?
@@ -91,10 +101,10 @@ TEST(CustodyRecord, Q12_AContradictionIsNoLoss) {
   EXPECT_EQ(look.problem->Slug(), "custody-forked");
   EXPECT_FALSE(IsLost(*look.problem));
   EXPECT_EQ(look.forked.size(), 2U);
-  std::vector<StoredObject> wrong = {{Bytes(200'000), true}};
+  std::vector<StoredObject> wrong = {{{}, true}};
   EXPECT_EQ(LookAt(wrong).problem->Slug(), "record-too-long");
   EXPECT_FALSE(IsLost(*LookAt(wrong).problem));
-  wrong = {{Bytes{9, 1, 2}, false}};
+  wrong = {{Newer(Bytes{8, 1, 2}), false}};
   EXPECT_FALSE(IsLost(*LookAt(wrong).problem)) << "a newer build's";
   EXPECT_TRUE(IsLost(*LookAt({}).problem));
   wrong = {{Bytes{7, 1, 2}, false}};
@@ -121,6 +131,78 @@ TEST(CustodyRecord, Q13_ALateWriteIsVoid) {
   auto adopted = Written(1, 2, true);
   adopted.epoch = 2;
   EXPECT_EQ(LookAtAll({adopted, late}).effective, adopted);
+}
+
+// Q12: one object that is damaged, or longer than the bound, lies beside the record in force. Is custody off for it,
+// and is a record that another profile or a newer build has written ever passed over?
+TEST(CustodyRecord, Q12_ADamagedObjectDoesNotHideTheRecord) {
+  const auto former = Written(4, 4, true), record = Written(4, 5, true), higher = Written(5, 6, true);
+  const auto bytes = EncodeRecord(record);
+  const auto beside = [&](StoredObject other) {
+    return LookAt(std::vector<StoredObject>{{bytes, false}, std::move(other)});
+  };
+  for (const int bit : {3, 4, 5, 6, 7}) {
+    auto flipped = EncodeRecord(former);
+    flipped[0] ^= static_cast<std::uint8_t>(1 << bit);
+    const auto look = beside({flipped, false});
+    EXPECT_EQ(look.effective, record) << bit;
+    EXPECT_EQ(look.older.size(), 1U) << "it goes with the next write";
+    const std::vector<StoredObject> alone = {{flipped, false}};
+    EXPECT_TRUE(IsLost(*LookAt(alone).problem)) << "nothing says that a newer build has written it";
+  }
+  EXPECT_EQ(beside({Newer(ByteView(bytes).first(bytes.size() - 32)), false}).problem->Slug(), "record-newer");
+  // Too long for this profile: one that was not read, or is no record, hides nothing; one that is void, neither; one
+  // that is in force is refused.
+  for (const auto& over :
+       {StoredObject{{}, true}, StoredObject{Bytes(100'000, 7), true}, StoredObject{EncodeRecord(former), true}}) {
+    const auto look = beside(over);
+    EXPECT_EQ(look.effective, record);
+    EXPECT_EQ(look.older.size(), 1U);
+  }
+  const auto look = beside({EncodeRecord(higher), true});
+  ASSERT_TRUE(look.problem);
+  EXPECT_EQ(look.problem->Slug(), "record-too-long");
+  EXPECT_FALSE(look.effective);
+  // Alone: what was read and is no record is damage, as a shorter one; what was not read might be one.
+  const std::vector<StoredObject> garbage = {{Bytes(100'000, 7), true}}, unread = {{{}, true}};
+  EXPECT_EQ(LookAt(garbage).problem->Slug(), "record-damaged");
+  EXPECT_EQ(LookAt(unread).problem->Slug(), "record-too-long");
+}
+
+// Q13: do claims that were cut off pile up, and is the newest of them, whose host may live, ever taken away?
+TEST(CustodyRecord, Q13_OfClaimsTheHighestStays) {
+  const auto settled = Written(4, 8, true);
+  const auto look = LookAtAll({settled, Written(5, 9, false), Written(7, 9, false), Written(6, 9, false)});
+  EXPECT_EQ(look.effective, settled);
+  EXPECT_EQ(look.older, (std::vector<std::size_t>{1, 3}));
+  EXPECT_EQ(look.highest_count, 7U);
+  EXPECT_EQ(look.highest_installation, Id16{1});
+}
+
+// Q12: a former record with times that no calendar has: is anything computed from them that cannot be, and can what
+// becomes of it be read back?
+TEST(CustodyRecord, Q12_FormerTimesAreBounded) {
+  constexpr Millis kMost = std::numeric_limits<Millis>::max(), kLeast = std::numeric_limits<Millis>::min();
+  FormerParts parts;
+  parts.anchors = {{ControlOrigin(RandomArray<16>(), 3), 7, Digest{1}}};
+  parts.serial = 5;
+  parts.roster_version = 4;
+  for (const Millis seen : {Millis{0}, Millis{1}, Millis{1} << 53, kMost}) {
+    parts.seen = seen;
+    parts.pending = {{KeyId{1}, kLeast}, {KeyId{2}, kMost}, {KeyId{3}, 0}};
+    parts.mandates = {{{7}, "install", Suite::kKwp, 1, kMost, kLeast}, {{8}, "other", Suite::kKwp, kMost, kLeast, 0}};
+    parts.releases = {{{7}, "5678", kLeast}, {{8}, "5678", kMost}};
+    const auto read = DecodeRecord(EncodeFormerParts(parts));
+    ASSERT_TRUE(read) << seen;
+    auto named = *read;
+    named.token = "t";
+    EXPECT_TRUE(DecodeRecord(EncodeRecord(named))) << seen;
+    for (const auto& pending : read->custody.pending) EXPECT_GE(pending.due, kDay) << seen;
+    EXPECT_EQ(read->custody.mandates[0].interval, 30 * kDay) << "never shorter than it was";
+  }
+  // What no record can hold is not half an upgrade's first step: it is unreadable.
+  parts.pending = {{KeyId{1}, 0}, {KeyId{1}, 0}};
+  EXPECT_EQ(DecodeRecord(EncodeFormerParts(parts)).error().Slug(), "record-damaged");
 }
 
 // A merge takes no permission that one of them lacks, and forgets nothing that one of them has done.
