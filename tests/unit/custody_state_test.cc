@@ -71,6 +71,71 @@ class CustodyState : public testing::Test {
   std::unique_ptr<Lifecycle> lifecycle_;
 };
 
+// A token that was put back to an earlier time stops all that is governed, not only what touches the token.
+TEST_F(CustodyState, Q16_NothingGovernedRunsWhileTheTokenIsBehind) {
+  ASSERT_TRUE(w_.governance->Disable("org-a", By("operator-1")));
+  // By install and by itself, of the appliance and of a keyring, with a key and without: what is asked of the token
+  // anyway, and what is not.
+  std::vector<std::string> approved;
+  using Params = std::map<std::string, std::string, std::less<>>;
+  const std::vector<std::tuple<std::string, std::string, Params>> all = {
+      {"grant.change", "org-b", {{"grants", "service-1"}}},
+      {"keyring.enable", "org-a", {}},
+      {"keyring.create", "org-c", {}},
+      {"keyring.rotate", "install", {}}};
+  for (const auto& [operation, keyring, params] : all) {
+    const auto id = w_.Approved(operation, keyring, params);
+    ASSERT_TRUE(id) << operation << ": " << id.error().Line();
+    approved.push_back(*id);
+  }
+  PutTokenBack();
+  const auto before = w_.ledger->HeadOf(Log::kControl).size;
+  for (const auto& id : approved) {
+    const auto& operation = w_.governance->View(id)->proposal->parsed.operation;
+    EXPECT_EQ(Executed(id), "token-behind") << operation;
+    EXPECT_EQ(w_.governance->View(id)->state, "approved") << operation;
+  }
+  EXPECT_EQ(w_.ledger->HeadOf(Log::kControl).size, before) << "nothing is recorded";
+  const auto adopt = w_.Approved("ledger.adopt", "");
+  ASSERT_TRUE(adopt) << adopt.error().Line();
+  EXPECT_EQ(Executed(*adopt), "executed");
+}
+
+TEST_F(CustodyState, Q16_NothingIsDestroyedWhileTheTokenIsBehind) {
+  ASSERT_EQ(*w_.Done("keyring.rotate", "org-a"), "executed");
+  ASSERT_EQ(*w_.Done("version.destroy", "org-a",
+                     {{"version", "1"}, {"waive", "service-1,service-2"}, {"quiet-hours", "0"}, {"waiting-days", "7"}}),
+            "executed");
+  w_.clock.now += 8 * kDay;
+  const auto whole = *w_.token.ReadLedgerRecord();
+  PutTokenBack();
+  const auto due = w_.governance->RunDueDestructions();
+  ASSERT_FALSE(due);
+  EXPECT_EQ(due.error().Slug(), "token-behind");
+  EXPECT_EQ(w_.token.Generated(), 3U) << "the KEKs of install and of two versions of org-a";
+  w_.token.Recall(whole);
+  EXPECT_EQ(*w_.governance->RunDueDestructions(), 1);
+}
+
+// What is governed waits for a token that does not answer, for it may be behind; but not what is opened for just that.
+TEST_F(CustodyState, Q16_WhatIsGovernedWaitsForATokenThatIsAway) {
+  const auto opened = w_.governance->File(
+      By("operator-1"),
+      {"break-glass.open", "", {{"check", "provider-health"}, {"scope", "token:fake-token"}}, "a test"},
+      {"provider-health"});
+  ASSERT_TRUE(opened) << opened.error().Line();
+  for (const auto* who : {"custodian-1", "custodian-2"}) ASSERT_TRUE(w_.Approve(opened->proposal->id, who));
+  const auto grants = *w_.Approved("grant.change", "org-b", {{"grants", "service-1"}});
+  w_.token.SetAway(true);
+  const auto asked = w_.governance->Execute(grants, By("operator-1"));
+  ASSERT_FALSE(asked);
+  EXPECT_EQ(asked.error().code, Code::kUnavailable);
+  EXPECT_EQ(w_.governance->View(grants)->state, "approved") << "nothing was consumed";
+  EXPECT_EQ(Executed(opened->proposal->id), "executed");
+  w_.token.SetAway(false);
+  EXPECT_EQ(Executed(grants), "executed");
+}
+
 // The token judges by the later of its record's time and its evidence head's: when the head alone is ahead of the
 // clock, can the clock be accepted?
 TEST_F(CustodyState, Q15_AClockThatTheEvidenceHeadIsAheadOfCanBeAccepted) {
