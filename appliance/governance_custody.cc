@@ -1,6 +1,7 @@
 // What governance asks of the main token's custody record: whether it is as new as the database, what it would say of a
 // proposal, and what there is to adopt.
 
+#include <algorithm>
 #include <set>
 
 #include "appliance/checkpointer.h"
@@ -10,6 +11,19 @@
 #include "crypto/custody.h"
 
 namespace strongroom::appliance {
+namespace {
+
+// Whether a node is without the evidence head that the record says it has: nothing of its log is signed any more.
+bool LacksHead(const crypto::LedgerRecord& record) {
+  return std::any_of(record.nodes.begin(), record.nodes.end(), [&](const std::string& node) {
+    const auto origin = crypto::EvidenceOrigin(record.instance, record.epoch, node);
+    return std::none_of(record.anchors.begin(), record.anchors.end(),
+                        [&](const crypto::Anchor& anchor) { return anchor.origin == origin; });
+  });
+}
+
+}  // namespace
+
 // Taken before the record is read: what is signed meanwhile is in the record then, and no sign that it is older.
 Result<NotedHeads> Governance::NotedBefore(const State& state) const {
   NotedHeads noted;
@@ -68,7 +82,7 @@ Result<Recovery> Governance::LookForRecovery(const State& state, const std::stri
   const auto compared = CompareWithAnchors(ledger_, state, to.record.anchors);
   if (!compared && compared.error().code != Code::kIntegrity) return compared.error();
   recovery.rolled_back = !compared || to.from != hsm::AdoptedFrom::kInForce;
-  recovery.behind = !CheckTokenPast(state, to.record, noted, clock_.Now());
+  recovery.behind = !CheckTokenPast(state, to.record, noted, clock_.Now()) || LacksHead(to.record);
   recovery.record = std::move(to.record);
   recovery.from = to.from;
   TRY_ASSIGN(const auto token_keys, key_ops_.CheckpointKeys());

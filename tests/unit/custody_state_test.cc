@@ -136,6 +136,21 @@ TEST_F(CustodyState, Q16_WhatIsGovernedWaitsForATokenThatIsAway) {
   EXPECT_EQ(Executed(grants), "executed");
 }
 
+// An adoption that was cut off between its record and its evidence head: the token says that the head must be there,
+// and it is not. Another adoption is the way out.
+TEST_F(CustodyState, Q16_ANodeWithoutItsHeadIsAdopted) {
+  ASSERT_EQ(*w_.Done("keyring.rotate", "install"), "executed");
+  World fresh;  // no head of this epoch is noted in the database yet
+  fresh.MakeDevKeyrings();
+  auto record = *fresh.token.ReadLedgerRecord();
+  EXPECT_EQ(fresh.File("ledger.adopt", "").error().Slug(), "not-rolled-back");
+  record.nodes = {"node-1"};
+  fresh.token.Recall(record);
+  const auto adopt = fresh.Approved("ledger.adopt", "");
+  ASSERT_TRUE(adopt) << adopt.error().Line();
+  EXPECT_EQ(fresh.governance->Execute(*adopt, By("operator-1"))->state, "executed");
+}
+
 // The token judges by the later of its record's time and its evidence head's: when the head alone is ahead of the
 // clock, can the clock be accepted?
 TEST_F(CustodyState, Q15_AClockThatTheEvidenceHeadIsAheadOfCanBeAccepted) {
