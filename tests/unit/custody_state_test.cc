@@ -71,6 +71,72 @@ class CustodyState : public testing::Test {
   std::unique_ptr<Lifecycle> lifecycle_;
 };
 
+// A record that is gone or contradicts itself is met while the service runs: services go on, nothing governed does, the
+// adoption ends it, and nobody restarts anything.
+TEST_F(CustodyState, Q16_ARecordThatBreaksAtRunTimeStopsNoServiceAndIsAdoptedWithoutARestart) {
+  for (const bool forked : {false, true}) {
+    SCOPED_TRACE(forked ? "forked" : "lost");
+    const std::string slug = forked ? "custody-forked" : "record-missing";
+    Run();
+    const auto governed = w_.Approved("grant.change", "org-a", {{"grants", forked ? "service-2" : "service-1"}});
+    ASSERT_TRUE(governed) << governed.error().Line();
+    const auto touched = w_.Approved("keyring.rotate", "org-a");
+    ASSERT_TRUE(touched) << touched.error().Line();
+    if (forked)
+      w_.token.Fork();
+    else
+      w_.token.Lose();
+    Grow();
+    EXPECT_EQ(checkpointer_->Now().error().Slug(), slug);
+    EXPECT_FALSE(checkpointer_->Tampered()) << "what the token has lost is nothing that somebody changed here";
+    EXPECT_TRUE(lifecycle_->LookNow()) << "it was held against the token since the start";
+    EXPECT_TRUE(lifecycle_->DataPlaneOpen());
+    EXPECT_FALSE(lifecycle_->RolledBack());
+    EXPECT_EQ(ToString(lifecycle_->State()), "degraded");
+    EXPECT_NE(Failing().find("custody"), std::string::npos) << Failing();
+    const auto before = w_.ledger->HeadOf(Log::kControl).size;
+    EXPECT_EQ(Executed(*governed), slug);
+    EXPECT_EQ(Executed(*touched), slug);
+    EXPECT_EQ(w_.ledger->HeadOf(Log::kControl).size, before) << "nothing was consumed";
+    const auto adopt = w_.Approved("ledger.adopt", "");
+    ASSERT_TRUE(adopt) << adopt.error().Line();
+    ASSERT_EQ(Executed(*adopt), "executed");
+    EXPECT_TRUE(lifecycle_->LookNow());
+    EXPECT_TRUE(checkpointer_->Now()) << checkpointer_->Fault();
+    EXPECT_TRUE(lifecycle_->LookNow());
+    EXPECT_EQ(ToString(lifecycle_->State()), "operational") << Failing();
+    const auto goes_on = w_.Done("grant.change", "org-a", {{"grants", forked ? "service-2" : "service-1"}});
+    EXPECT_TRUE(goes_on) << goes_on.error().Line();
+    TearDown();
+  }
+}
+
+// At a start nobody can hold the ledger against a record that is gone: nothing but reading and the adoption, as before.
+TEST_F(CustodyState, Q16_AStartWithoutARecordServesNobody) {
+  w_.token.Lose();
+  checkpointer_ = Make();
+  lifecycle_ = std::make_unique<Lifecycle>(
+      *w_.ledger, w_.token, *w_.governance, *checkpointer_,
+      Lifecycle::Schedule{std::chrono::hours(1), std::chrono::hours(1), std::chrono::hours(1)});
+  EXPECT_FALSE(lifecycle_->LookNow());
+  EXPECT_FALSE(lifecycle_->DataPlaneOpen());
+  EXPECT_TRUE(lifecycle_->RolledBack());
+}
+
+// When the record that was broken is there again, is the ledger held against it anew?
+TEST_F(CustodyState, Q16_WhatComesBackIsComparedAnew) {
+  Run();
+  w_.token.Fork();
+  Grow();
+  EXPECT_FALSE(checkpointer_->Now());
+  auto ahead = w_.token.ReadRecordToAdopt()->record;
+  for (auto& anchor : ahead.anchors) anchor.size += 100;
+  w_.token.Recall(std::move(ahead));
+  EXPECT_EQ(lifecycle_->LookNow().error().Slug(), "not-anchored");
+  EXPECT_TRUE(lifecycle_->RolledBack());
+  EXPECT_FALSE(lifecycle_->DataPlaneOpen());
+}
+
 // A token that was put back to an earlier time stops all that is governed, not only what touches the token.
 TEST_F(CustodyState, Q16_NothingGovernedRunsWhileTheTokenIsBehind) {
   ASSERT_TRUE(w_.governance->Disable("org-a", By("operator-1")));
