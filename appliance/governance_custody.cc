@@ -57,12 +57,13 @@ Result<void> Governance::CheckTokenFor(const std::string& operation) const {
 // does not answer is no refusal of an emergency.
 Result<void> Governance::AskFirst(const State& state, const Proposal& proposal, const Effect& effect) {
   const auto& p = proposal.parsed;
-  if (p.operation == "ledger.adopt") return {};
   std::set<std::string> tokens;
   if (effect.changes_record) tokens.insert(Get(p.params, "token"));
   if (effect.generate) tokens.insert(effect.generate->ref.token);
   if (tokens.empty()) return {};
   const auto asked = [&]() -> Result<void> {
+    // An adoption is judged under the database's roster: the token is shown by which votes its own has become that.
+    if (p.operation == "ledger.adopt") TRY(BringChain(state));
     for (const auto& token : tokens) {
       TRY_ASSIGN(auto grant, crypto::GrantExecution(*state.roster, proposal.text, proposal.votes,
                                                     std::min(clock_.Now(), p.execute_by)));

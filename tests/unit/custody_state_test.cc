@@ -202,6 +202,19 @@ TEST_F(CustodyState, Q16_WhatIsGovernedWaitsForATokenThatIsAway) {
   EXPECT_EQ(Executed(grants), "executed");
 }
 
+// The token's own judgement comes before the votes are used up, for an adoption as for all else.
+TEST_F(CustodyState, Q16_AnAdoptionThatTheTokenWouldRefuseKeepsItsVotes) {
+  const auto whole = *w_.token.ReadLedgerRecord();
+  w_.token.Lose();
+  const auto adopt = w_.Approved("ledger.adopt", "");
+  ASSERT_TRUE(adopt) << adopt.error().Line();
+  w_.token.Recall(whole);  // it is there again: nothing of what was voted on is so any more
+  EXPECT_EQ(Executed(*adopt), "stale");
+  EXPECT_EQ(w_.governance->View(*adopt)->state, "approved");
+  w_.token.Lose();
+  EXPECT_EQ(Executed(*adopt), "executed");
+}
+
 // An adoption that was cut off between its record and its evidence head: the token says that the head must be there,
 // and it is not. Another adoption is the way out.
 TEST_F(CustodyState, Q16_ANodeWithoutItsHeadIsAdopted) {
