@@ -90,8 +90,9 @@ class Broker {
     // was done there can be recorded, and what is counted (K4) lags behind by no more.
     std::size_t unreleased_items = 8192;
     std::uint64_t gcm_refuse = kGcmRefuse;
-    // The inventory's bounds (Q18): how many DEKs a keyring may have, and how many bytes of ids and wrapped DEKs one
-    // service may own, of all keyrings together. What is under way at once may go beyond by as much.
+    // The inventory's bounds (Q18): how many DEKs a keyring may have, of which one service owns half at most, and
+    // how many bytes of ids and wrapped DEKs it may own of all keyrings together. What is under way at once may go
+    // beyond by as much.
     std::uint64_t keyring_deks = kMaxKeyringDeks;
     std::uint64_t owner_bytes = kMaxOwnerBytes;
     // Asked of each request as it goes to the token: the refusal, or the id of the break-glass that it goes by, empty

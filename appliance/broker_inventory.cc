@@ -9,7 +9,10 @@ namespace strongroom::appliance {
 Result<void> Broker::MeasureInventory(Worked& worked) const {
   TRY_ASSIGN(const auto counts, ledger_.Deks().Counts(worked.keyring->id));
   for (const auto& [version, count] : counts) worked.keyring_deks += count.records;
-  TRY_ASSIGN(const auto owned, ledger_.Deks().OwnedBy(worked.pending.request.principal));
+  const auto& who = worked.pending.request.principal;
+  TRY_ASSIGN(const auto here, ledger_.Deks().OwnedBy(worked.keyring->id, who));
+  worked.owner_deks = here.records;
+  TRY_ASSIGN(const auto owned, ledger_.Deks().OwnedBy(who));
   worked.owner_bytes = owned.bytes;
   return {};
 }
@@ -84,6 +87,11 @@ Result<hsm::KeyOp> Broker::PreparePut(Worked& worked, const DataItem& item,
                           " DEKs, as many as it may",
                       "inventory-full");
   const auto& who = worked.pending.request.principal;
+  const bool more = !former || former->owner != who;  // of what is hers; who replaces another's takes it over
+  if (more && worked.owner_deks >= options_.keyring_deks / 2)
+    return Overloaded(who + " has put " + std::to_string(worked.owner_deks) + " DEKs into '" + keyring.name +
+                          "', half of what the keyring may have",
+                      "inventory-over-share");
   const std::uint64_t size = item.dek.size() + envelope.blob.size();
   const std::uint64_t was = former && former->owner == who ? item.dek.size() + former->blob.size() : 0;
   const std::uint64_t bytes = size > was ? size - was : 0;
@@ -92,6 +100,7 @@ Result<hsm::KeyOp> Broker::PreparePut(Worked& worked, const DataItem& item,
                           std::to_string(options_.owner_bytes) + " that one service may have",
                       "inventory-over-share");
   worked.keyring_deks += former ? 0 : 1;
+  worked.owner_deks += more ? 1 : 0;
   worked.owner_bytes += bytes;
   answer.kek_version = primary.number;
   answer.from_version = version->number;

@@ -29,7 +29,8 @@ struct Broker::Worked {
   std::vector<Item> items;
   std::vector<Claim> claims;       // of what it changes in the inventory
   std::uint64_t keyring_deks = 0;  // in the inventory, with what this request adds
-  std::uint64_t owner_bytes = 0;   // likewise what its principal owns
+  std::uint64_t owner_deks = 0;    // likewise what its principal owns of this keyring
+  std::uint64_t owner_bytes = 0;   // and of all
 };
 
 }  // namespace strongroom::appliance

@@ -1,6 +1,7 @@
 #include "appliance/checkpointer.h"
 
 #include <algorithm>
+
 #include "appliance/token_past.h"
 
 namespace strongroom::appliance {
@@ -118,6 +119,11 @@ bool Checkpointer::Tampered() const {
   return tampered_;
 }
 
+std::string Checkpointer::CustodyFault() const {
+  const MutexLock lock(fault_mutex_);
+  return custody_;
+}
+
 std::optional<std::string> Checkpointer::VerifierKey() const {
   const MutexLock lock(fault_mutex_);
   return verifier_key_;
@@ -189,8 +195,12 @@ Result<void> Checkpointer::SignBoth() {
   }
   const MutexLock lock(fault_mutex_);
   fault_ = signed_both ? "" : signed_both.error().Line();
-  tampered_ =
-      !signed_both && (signed_both.error().code == Code::kIntegrity || signed_both.error().code == Code::kForbidden);
+  const bool custody = !signed_both && IsCustodyFault(signed_both.error());
+  custody_ = custody ? fault_ : "";
+  // What the token has lost says nothing of what is stored here, neither for it nor against it.
+  if (!custody)
+    tampered_ =
+        !signed_both && (signed_both.error().code == Code::kIntegrity || signed_both.error().code == Code::kForbidden);
   if (!keys_.empty()) verifier_key_ = keys_.front().Text();
   return signed_both;
 }

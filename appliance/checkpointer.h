@@ -61,6 +61,9 @@ class Checkpointer {
   /// Tampered tells whether it was no outage that stopped it: stored entries have changed, or the token refuses the
   /// head or signs with another key.
   bool Tampered() const EXCLUDES(fault_mutex_);
+  /// CustodyFault is why the token's custody record cannot be relied on (token_past.h), as the last attempt met it;
+  /// empty when it met nothing of the kind. It is no tampering.
+  std::string CustodyFault() const EXCLUDES(fault_mutex_);
   /// ShowVerifier learns which key has signed what is stored, without signing: for a ledger that may not be signed.
   Result<void> ShowVerifier() EXCLUDES(mutex_);
   /// VerifierKey is the key in force as a signed note's verifier key; nullopt before the first signature.
@@ -106,6 +109,7 @@ class Checkpointer {
   mutable Mutex fault_mutex_;
   std::string fault_ GUARDED_BY(fault_mutex_) = "nothing signed yet";
   bool tampered_ GUARDED_BY(fault_mutex_) = false;
+  std::string custody_ GUARDED_BY(fault_mutex_);
   std::optional<std::string> verifier_key_ GUARDED_BY(fault_mutex_);
   std::thread thread_;
 };

@@ -30,7 +30,7 @@ struct ProposalRequest {
 /// Recovery is what an adoption has to know of token and database.
 struct Recovery {
   bool rolled_back = false;     // the database does not extend what the token has signed, or the token's record is lost
-  bool behind = false;          // the token is older than the database (token_past.h)
+  bool behind = false;          // the token is older than the database (token_past.h), or lacks a node's head
   crypto::LedgerRecord record;  // the one to go on from
   hsm::AdoptedFrom from = hsm::AdoptedFrom::kInForce;
   std::uint32_t key = 1;  // number of the token's checkpoint key

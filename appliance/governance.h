@@ -184,6 +184,8 @@ class Governance {
   Result<crypto::RosterChain> ChainFrom(std::uint64_t version) const;
   Result<ledger::Head> PlaceFor(const std::string& operation) const;
   Result<void> BringChain(const State& state) REQUIRES(mutex_);
+  // Before anything is consumed or worked out, of every operation.
+  Result<void> CheckTokenFor(const std::string& operation) const;
   Result<void> AskFirst(const State& state, const Proposal& proposal, const Effect& effect) REQUIRES(mutex_);
   Result<NotedHeads> NotedBefore(const State& state) const;
   Result<void> AskOutcome(const crypto::ProposalText& proposal, const Effect& effect, Result<void>& outcome);

@@ -36,10 +36,13 @@ std::map<std::string, ReachableToken, std::less<>> Governance::Reach(const State
 }
 
 Millis Governance::LatestSeen(const State& state) {
+  // The host goes by the later of the record's time and that of its evidence head.
   Millis latest = 0;
-  if (const auto record = key_ops_.ReadLedgerRecord()) latest = record->custody.seen;
-  for (const auto& [serial, token] : state.tokens)
-    if (const auto record = key_ops_.Token(serial).ReadLedgerRecord()) latest = std::max(latest, record->custody.seen);
+  const auto take = [&](const Result<crypto::LedgerRecord>& record) {
+    if (record) latest = std::max({latest, record->custody.seen, record->node_seen});
+  };
+  take(key_ops_.ReadLedgerRecord());
+  for (const auto& [serial, token] : state.tokens) take(key_ops_.Token(serial).ReadLedgerRecord());
   return latest;
 }
 

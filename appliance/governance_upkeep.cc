@@ -106,6 +106,7 @@ Result<int> Governance::RunDueDestructions() {
   const auto state = Snapshot();
   int done = 0;
   std::optional<Error> stuck;
+  bool asked = false;
   std::set<std::string> away;  // further tokens that have not answered: each is waited for once
   // What came due while this was down goes a day after the start: time for people to see what the clock says.
   const bool watched = clock_.Now() - began_ >= kWatchFirst;
@@ -121,6 +122,8 @@ Result<int> Governance::RunDueDestructions() {
                        "census-inventory");
       continue;
     }
+    // Destroyed is governed, too: not while the main token is older than the database (Q16).
+    if (!std::exchange(asked, true)) TRY(CheckTokenPresent());
     const bool further = state->tokens.contains(ref.token);
     if (away.contains(ref.token)) continue;
     const auto ended = EndAtToken(ref);
@@ -133,13 +136,13 @@ Result<int> Governance::RunDueDestructions() {
       }
       // What a crash cut off after the token did it is done.
       if (ended.error().Slug() != "destruction-not-pending") return ended.error();
-      const auto asked = key_ops_.Token(ref.token).Find(ref.key);
-      if (!asked && further) {
-        stuck = asked.error();
+      const auto found = key_ops_.Token(ref.token).Find(ref.key);
+      if (!found && further) {
+        stuck = found.error();
         away.insert(ref.token);
         continue;
       }
-      TRY_ASSIGN(const auto there, asked);
+      TRY_ASSIGN(const auto there, found);
       if (there) {
         stuck = ended.error();
         stuck->detail += ": cancel the destruction and propose it again";

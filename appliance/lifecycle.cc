@@ -199,12 +199,12 @@ bool Lifecycle::Compare(const appliance::State& state, const Result<void>& teste
   return false;
 }
 
-// Once for a start: from then on the checkpointer's own signatures move the anchors.
+// Once for a start: from then on the checkpointer's own signatures move the anchors. And again while it meets a custody
+// record that cannot be relied on, until there is one.
 Result<void> Lifecycle::LookAtAnchors() {
-  {
-    const MutexLock lock(mutex_);
-    if (anchored_) return {};
-  }
+  const bool again = !checkpointer_.CustodyFault().empty();
+  const bool before = Anchored();
+  if (before && !again) return {};
   // An adoption that was cut off after the token did it is what makes ledger and token one again.
   (void)governance_.ReconcileRecord();
   const auto state = governance_.Snapshot();
@@ -218,8 +218,11 @@ Result<void> Lifecycle::LookAtAnchors() {
     compared = Integrity("the token keeps " + record->anchors.front().origin +
                              ", the database is empty: stop the service and restore a backup",
                          "rollback");
+  // What was held against the token since the start is not worse for a record that says nothing now: services go on,
+  // and governance asks for itself (Q16).
+  if (before && !compared && (IsCustodyFault(compared.error()) || compared.error().code != Code::kIntegrity)) return {};
   // Once a start: what was open before is closed before anything is let through (G4).
-  if (compared && state->roster) compared = governance_.CloseOutlived("restart");
+  if (compared && state->roster && !before) compared = governance_.CloseOutlived("restart");
   if (compared && state->roster) checkpointer_.Enable();
   if (!compared) (void)checkpointer_.ShowVerifier();  // an export of what is there needs to say whose it is
   const MutexLock lock(mutex_);
@@ -254,12 +257,12 @@ ApplianceState Lifecycle::State() const {
   const bool space = ledger_.CheckSpace().has_value(), tampered = checkpointer_.Tampered();
   const bool initialised = governance_.Snapshot()->roster != nullptr;
   const bool failed = ledger_.Failed();
-  const bool clock = governance_.ClockFault().empty();
+  const bool clock = governance_.ClockFault().empty(), custody = checkpointer_.CustodyFault().empty();
   const bool further = !further_ || further_().empty();
   const MutexLock lock(mutex_);
-  return JudgeState(
-      failed, initialised, !rollback_.empty(), verified_,
-      space && !tampered && further && clock && canary_.empty() && sweep_.empty() && provider_.fault().empty());
+  return JudgeState(failed, initialised, !rollback_.empty(), verified_,
+                    space && !tampered && custody && further && clock && canary_.empty() && sweep_.empty() &&
+                        provider_.fault().empty());
 }
 
 bool Lifecycle::DataPlaneOpen() const {
@@ -332,6 +335,7 @@ Status Lifecycle::Report() const {
   const auto space = ledger_.CheckSpace();
   const auto clock = governance_.ClockFault();
   const bool tampered = checkpointer_.Tampered();
+  const auto custody = checkpointer_.CustodyFault();
   const auto opened = governance_.overrides().Open();
   const auto overdue = governance_.Overdue();
   const auto further = further_ ? further_() : std::string();
@@ -357,6 +361,7 @@ Status Lifecycle::Report() const {
   add("ledger", failed ? "the ledger cannot record" : space ? "" : space.error().Line(), "everything");
   add("ledger-integrity", integrity, "everything but reading and ledger.adopt");
   add("anchor", anchor_, "everything but reading");
+  add("custody", custody, "what is governed, ledger.adopt excepted");
   add("checkpoint", unsigned_why, "answers to what a quorum has executed");
   add("clock", clock, "approvals and executions, clock.accept excepted");
   add("audit", unverifiable, "nothing more than what was refused; it is a fault to be reported");

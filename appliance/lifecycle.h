@@ -118,7 +118,9 @@ class Lifecycle {
   /// LookNow does what the next look would: after an adoption nobody has to wait for it. Fails while the ledger does
   /// not extend its token's anchors.
   Result<void> LookNow() EXCLUDES(mutex_);
-  /// Anchored tells whether the ledger was held against its token's anchors since the start, and extends them.
+  /// Anchored tells whether the ledger was held against its token's anchors since the start, and extends them. A
+  /// custody record that is lost or contradicts itself later changes nothing of that; when it can be read again the
+  /// ledger is held against it anew.
   bool Anchored() const EXCLUDES(mutex_);
   /// RolledBack tells whether the ledger does not extend what its token has signed (L8): nothing but reading is then
   /// allowed.

@@ -1,5 +1,8 @@
 #include "appliance/token_past.h"
 
+#include <algorithm>
+#include <array>
+
 #include "appliance/proposal_params.h"
 #include "crypto/custody.h"
 
@@ -50,6 +53,17 @@ Result<void> CheckTokenPast(const State& state, const crypto::LedgerRecord& reco
     if (MustBeSpent(state, *proposal, record, now) && !crypto::IsSpent(record, proposal->text))
       return Behind("it does not remember that it has carried out proposal " + id);
   return {};
+}
+
+bool IsAway(const Error& error) {
+  return error.code == Code::kUnavailable && error.Slug() != "clock-back" && error.Slug() != "clock-stepped";
+}
+
+bool IsCustodyFault(const Error& error) {
+  constexpr std::array<std::string_view, 9> kFaults = {"record-missing",     "record-damaged", "record-newer",
+                                                       "record-too-long",    "custody-forked", "root-missing",
+                                                       "token-without-root", "root-damaged",   "anchor-missing"};
+  return std::find(kFaults.begin(), kFaults.end(), error.Slug()) != kFaults.end();
 }
 
 std::string_view StateOfToken(bool lost, bool forked, bool database_behind, bool token_behind) {

@@ -22,4 +22,13 @@ Result<void> CheckTokenPast(const State& state, const crypto::LedgerRecord& reco
 /// older), or rolled-back (the database is).
 std::string_view StateOfToken(bool lost, bool forked, bool database_behind, bool token_behind);
 
+/// IsAway tells whether an error is that of a token that did not answer; a clock that it does not believe is an answer.
+bool IsAway(const Error& error);
+
+/// IsCustodyFault tells whether an error is that of a main token whose custody record or root cannot be relied on:
+/// gone, damaged, contradicting itself, of a newer build, or without a node's head. Nobody has changed anything of this
+/// appliance's for that: services go on, nothing governed is done but ledger.adopt (Q16). Two roots that differ are
+/// none: that is another token.
+bool IsCustodyFault(const Error& error);
+
 }  // namespace strongroom::appliance

@@ -105,6 +105,7 @@ class CustodyStore {
   std::optional<Bytes> mine_;  // the record that this host wrote last
   Millis written_at_ = 0;      // Clock::Watched of that write
   bool ended_ = false, superseded_ = false;
+  bool wrote_ = false;  // this process has written objects of the token
 };
 
 /// StoreOptions returns the options with what a token's profile says about its custody objects.

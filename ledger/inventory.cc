@@ -50,9 +50,19 @@ Result<DekCounts> DecodeCounts(ByteView bytes) {
   return counts;
 }
 
-Result<OwnerCounts> ReadOwner(const Txn& txn, std::string_view service) {
+// What a service owns of all keyrings is under its name, what it owns of one is under a zero, the keyring and its name:
+// no name begins with a zero.
+Bytes OwnerKey(std::string_view service) { return {service.begin(), service.end()}; }
+Bytes OwnerKey(const crypto::KeyringId& keyring, std::string_view service) {
+  Bytes key{0};
+  Append(key, keyring);
+  Append(key, AsBytes(service));
+  return key;
+}
+
+Result<OwnerCounts> ReadOwner(const Txn& txn, ByteView key) {
   OwnerCounts counts;
-  TRY_ASSIGN(const auto stored, txn.Get(Table::kDekOwners, AsBytes(service)));
+  TRY_ASSIGN(const auto stored, txn.Get(Table::kDekOwners, key));
   if (!stored) return counts;
   WireReader in(*stored);
   counts.records = in.U64();
@@ -68,9 +78,11 @@ class Tally {
     auto& delta = deltas_[CountKey(keyring, record.version)];
     const auto sign = in ? 1 : -1;
     if (!record.owner.empty()) {
-      auto& owned = owners_[record.owner];
-      owned.records += sign;
-      owned.bytes += sign * static_cast<std::int64_t>(id.size() + record.blob.size());
+      for (const auto& key : {OwnerKey(record.owner), OwnerKey(keyring, record.owner)}) {
+        auto& owned = owners_[key];
+        owned.records += sign;
+        owned.bytes += sign * static_cast<std::int64_t>(id.size() + record.blob.size());
+      }
     }
     delta.records += sign;
     delta.quarantined += record.quarantine.empty() ? 0 : sign;
@@ -100,17 +112,17 @@ class Tally {
 
  private:
   Result<void> StoreOwners(Txn& txn) const {
-    for (const auto& [service, delta] : owners_) {
-      TRY_ASSIGN(auto counts, ReadOwner(txn, service));
+    for (const auto& [key, delta] : owners_) {
+      TRY_ASSIGN(auto counts, ReadOwner(txn, key));
       counts.records += static_cast<std::uint64_t>(delta.records);
       counts.bytes += static_cast<std::uint64_t>(delta.bytes);
       if (counts.records == 0) {
-        TRY(txn.Delete(Table::kDekOwners, AsBytes(service)));
+        TRY(txn.Delete(Table::kDekOwners, key));
         continue;
       }
       WireWriter out;
       for (const auto value : {counts.records, counts.bytes}) out.U64(value);
-      TRY(txn.Put(Table::kDekOwners, AsBytes(service), out.bytes()));
+      TRY(txn.Put(Table::kDekOwners, key, out.bytes()));
     }
     return {};
   }
@@ -119,7 +131,7 @@ class Tally {
     std::int64_t records = 0, quarantined = 0, bytes = 0;
   };
   std::map<Bytes, Delta> deltas_;
-  std::map<std::string, Delta, std::less<>> owners_;
+  std::map<Bytes, Delta> owners_;
 };
 
 Result<void> Apply(Txn& txn, const DekWrite& write, Tally& tally, Applied& applied) {
@@ -309,7 +321,12 @@ Result<std::map<std::uint32_t, DekCounts>> Inventory::Counts(const crypto::Keyri
 
 Result<OwnerCounts> Inventory::OwnedBy(std::string_view service) const {
   TRY_ASSIGN(const auto txn, env_.Read());
-  return ReadOwner(txn, service);
+  return ReadOwner(txn, OwnerKey(service));
+}
+
+Result<OwnerCounts> Inventory::OwnedBy(const crypto::KeyringId& keyring, std::string_view service) const {
+  TRY_ASSIGN(const auto txn, env_.Read());
+  return ReadOwner(txn, OwnerKey(keyring, service));
 }
 
 Result<JobProgress> Inventory::ProgressOf(std::string_view job) const {

@@ -53,7 +53,7 @@ struct DekCounts {
   bool operator==(const DekCounts&) const = default;
 };
 
-/// OwnerCounts is how much of all inventories one service owns.
+/// OwnerCounts is how much one service owns of the inventory.
 struct OwnerCounts {
   std::uint64_t records = 0;
   std::uint64_t bytes = 0;  // of ids and blobs
@@ -93,7 +93,9 @@ class Inventory {
                          std::string_view after, const Visit& visit) const;
   /// Counts tells how much there is under each version; one with nothing under it is absent.
   Result<std::map<std::uint32_t, DekCounts>> Counts(const crypto::KeyringId& keyring) const;
+  /// OwnedBy tells what a service owns of all keyrings, or of one.
   Result<OwnerCounts> OwnedBy(std::string_view service) const;
+  Result<OwnerCounts> OwnedBy(const crypto::KeyringId& keyring, std::string_view service) const;
   Result<JobProgress> ProgressOf(std::string_view job) const;
 
  private:

@@ -80,6 +80,9 @@ Error InRollback() {
       "recovery",
       "rollback");
 }
+Error NotComparedYet() {
+  return Unavailable("the ledger has not been held against its token yet: see /v1/status", "not-operational");
+}
 }  // namespace
 
 bj::object ListObject(bj::array items, bj::value next) {
@@ -113,26 +116,32 @@ Result<void> Api::Admit(const Route& route, const Caller& caller) const {
     return Forbidden("role " + std::string(crypto::ToString(caller.role)) + " may not do this", "role-refused");
   const bool governs = route.endpoint == Endpoint::kProposalFile || route.endpoint == Endpoint::kProposalVote ||
                        route.endpoint == Endpoint::kProposalExecute || route.endpoint == Endpoint::kProposalWithdraw;
-  const bool rolled_back = lifecycle_.RolledBack();
-  if (route.method != "GET" && rolled_back && !governs) return InRollback();
-  if (route.method != "GET" && !rolled_back && !lifecycle_.Anchored())
-    return Unavailable("the ledger has not been held against its token yet: see /v1/status", "not-operational");
-  if (route.gate == Gate::kOpen && !(rolled_back && governs) && !lifecycle_.DataPlaneOpen())
-    return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status",
-                       "not-operational");
+  // What becomes of a proposal depends on its operation: AdmitProposal judges that.
+  if (governs) return {};
+  if (route.method != "GET" && lifecycle_.RolledBack()) return InRollback();
+  if (route.method != "GET" && !lifecycle_.Anchored()) return NotComparedYet();
+  if (route.gate == Gate::kOpen && !lifecycle_.DataPlaneOpen()) return NotOperational();
   if (route.endpoint == Endpoint::kData && !lifecycle_.ProviderPasses())
     return Unavailable("the token is not healthy: see /v1/status", "provider-unhealthy");
   return {};
 }
 
-Result<void> Api::AdmitProposal(const std::string& operation) const {
-  if (operation != "ledger.adopt" && lifecycle_.RolledBack()) return InRollback();
+Error Api::NotOperational() const {
+  return Unavailable("the appliance is " + std::string(appliance::ToString(lifecycle_.State())) + ": see /v1/status",
+                     "not-operational");
+}
+
+Result<void> Api::AdmitProposal(const std::string& operation, bool executes) const {
+  if (operation == "ledger.adopt") return {};
+  if (lifecycle_.RolledBack()) return InRollback();
+  if (!lifecycle_.Anchored()) return NotComparedYet();
+  if (executes && !lifecycle_.DataPlaneOpen()) return NotOperational();
   return {};
 }
 
-Result<void> Api::AdmitProposalId(const std::string& id) const {
+Result<void> Api::AdmitProposalId(const std::string& id, bool executes) const {
   TRY_ASSIGN(const auto view, governance_.View(id));
-  return AdmitProposal(view.proposal->parsed.operation);
+  return AdmitProposal(view.proposal->parsed.operation, executes);
 }
 
 Result<void> Api::AdmitData(const Matched& matched, const Caller& caller) const {
@@ -272,7 +281,7 @@ Result<bj::value> Api::Answer(const Matched& matched, const Caller& caller, std:
 
 // A governed answer waits for the token's signature over it (L8).
 Result<bj::value> Api::Executed(const std::string& id, const Caller& executor) {
-  TRY(AdmitProposalId(id));
+  TRY(AdmitProposalId(id, /*executes=*/true));
   TRY_ASSIGN(const auto view, governance_.Execute(id, executor));
   if (view.proposal->parsed.operation == "ledger.adopt")
     if (const auto whole = lifecycle_.LookNow(); !whole)

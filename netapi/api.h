@@ -77,9 +77,11 @@ class Api {
                                             const std::string& request_id);
   Result<boost::json::value> Keyrings(std::string_view query, const Caller& caller) const;
   Result<boost::json::value> KeyringShow(const std::string& name, const Caller& caller) const;
-  // In rollback the only proposal that anyone may do something about is one of ledger.adopt (L8).
-  Result<void> AdmitProposal(const std::string& operation) const;
-  Result<void> AdmitProposalId(const std::string& id) const;
+  // In rollback, before the ledger was held against its token, and for what is to be executed also while no key may be
+  // used, the only proposal that anyone may do something about is one of ledger.adopt, the way out (L8, Q16).
+  Result<void> AdmitProposal(const std::string& operation, bool executes = false) const;
+  Result<void> AdmitProposalId(const std::string& id, bool executes = false) const;
+  Error NotOperational() const;
   Result<boost::json::value> Executed(const std::string& id, const Caller& executor);
   boost::json::object KeyringJson(const appliance::Keyring& keyring, const Caller& caller) const;
   Result<boost::json::value> FileProposal(std::string_view body, const Caller& caller);

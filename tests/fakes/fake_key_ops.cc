@@ -164,7 +164,7 @@ Result<void> FakeKeyOps::Generate(crypto::ExecutionGrant grant, const hsm::KeySp
     if (keks_.contains(spec.ref.key)) return Conflict("the key exists", "key-exists");
     TRY(hsm::CheckSeries(used.proposal().keyring, ByteView(spec.ref.key).first(16), Records()));
     TRY(hsm::CheckVersionToMake(used.proposal(), spec, Records()));
-    if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+    TRY(Whole());
     TRY_ASSIGN(auto spent, crypto::SpendProposal(record_, used, Time(), room));
     Write(crypto::AfterRotation(std::move(spent), spec.ref.key, Time()));
     keks_[spec.ref.key] = Kek{crypto::RandomArray<32>(), spec.ref.suite, spec.label};
@@ -213,7 +213,7 @@ Result<std::vector<hsm::CheckpointSignature>> FakeKeyOps::SignCheckpoint(const c
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (record_.custody.further) return Forbidden("a further token signs no logs", "not-the-main-token");
-  if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+  TRY(Whole());
   TRY_ASSIGN(auto next, crypto::AdvanceAnchors(record_, head, proof));
   WriteNow(std::move(next));
   std::vector<hsm::CheckpointSignature> signatures;
@@ -241,6 +241,7 @@ Result<std::vector<hsm::CheckpointKey>> FakeKeyOps::CheckpointKeys() {
 void FakeKeyOps::Recall(crypto::LedgerRecord record) {
   const MutexLock lock(mutex_);
   record_ = std::move(record);
+  lost_ = forked_ = false;
 }
 void FakeKeyOps::Restart() {
   const MutexLock lock(mutex_);
@@ -253,10 +254,21 @@ void FakeKeyOps::Lose() {
   lost_ = true;
 }
 
+void FakeKeyOps::Fork() {
+  const MutexLock lock(mutex_);
+  forked_ = true;
+}
+
+Result<void> FakeKeyOps::Whole() const {
+  if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+  if (forked_) return Integrity("the fake token has two records", "custody-forked");
+  return {};
+}
+
 Result<crypto::LedgerRecord> FakeKeyOps::ReadLedgerRecord() {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
-  if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+  TRY(Whole());
   return record_;
 }
 
@@ -269,7 +281,7 @@ Result<crypto::LedgerRecord> FakeKeyOps::JudgeChange(const crypto::ExecutionGran
   if (hsm::EnrolsEmpty(used.proposal()) && !Records().empty() && !record_.custody.further)
     return Forbidden("an appliance's token is enrolled empty", "token-inventory");
   if (used.proposal().operation == "ledger.adopt") return Adopted(used);
-  if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+  TRY(Whole());
   const auto time = Time();
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(record_, used, time, room));
   if (used.proposal().operation != "ledger.rotate-key") return crypto::ChangedRecord(spent, used, time, room);
@@ -285,7 +297,7 @@ Result<void> FakeKeyOps::ChangeLedgerRecord(crypto::ExecutionGrant grant) {
   Write(std::move(next));
   if (used.proposal().operation == "roster.change") kept_.steps.push_back({used.text(), used.votes()});
   if (used.proposal().operation == "ledger.rotate-key") signers_.emplace_back();
-  lost_ = false;
+  lost_ = forked_ = false;
   chain_.reset();
   return {};
 }
@@ -312,11 +324,11 @@ void FakeKeyOps::WriteNow(crypto::LedgerRecord next) {
   Write(std::move(next));
 }
 
-Result<crypto::LedgerRecord> FakeKeyOps::Adopted(const crypto::ExecutionGrant& grant) {
+Result<crypto::LedgerRecord> FakeKeyOps::Adopted(const crypto::ExecutionGrant& grant) const {
   auto from = lost_ ? crypto::FirstRecord(root_, 0) : record_;
   crypto::Follow(from, chain_, grant.roster_text());
   TRY_ASSIGN(const auto adoption, crypto::AdoptionOf(grant.proposal()));
-  if (lost_ != (adoption.state == "lost" || adoption.state == "damaged") || adoption.state == "forked")
+  if (lost_ != (adoption.state == "lost" || adoption.state == "damaged") || forked_ != (adoption.state == "forked"))
     return Conflict("the token is in another state", "stale");
   const auto time = crypto::TimeOf(from, {now(), {SystemClock().BootId(), steady()}, 0});
   TRY_ASSIGN(const auto spent, crypto::SpendProposal(from, grant, time, room));
@@ -329,7 +341,7 @@ Result<hsm::RecordToAdopt> FakeKeyOps::ReadRecordToAdopt() {
   const MutexLock lock(mutex_);
   if (away_) return Unavailable("the fake token is away");
   if (lost_) return hsm::RecordToAdopt{crypto::FirstRecord(root_, 0), hsm::AdoptedFrom::kLost};
-  return hsm::RecordToAdopt{record_, hsm::AdoptedFrom::kInForce};
+  return hsm::RecordToAdopt{record_, forked_ ? hsm::AdoptedFrom::kForked : hsm::AdoptedFrom::kInForce};
 }
 
 Result<void> FakeKeyOps::JudgeProposal(crypto::ExecutionGrant grant) {
@@ -342,7 +354,7 @@ Result<void> FakeKeyOps::JudgeProposal(crypto::ExecutionGrant grant) {
     TRY(JudgeChange(asked));
     return {};
   }
-  if (lost_) return Integrity("the fake token has lost its record", "record-missing");
+  TRY(Whole());
   TRY(crypto::SpendProposal(record_, asked, Time(), room));
   return {};
 }

@@ -38,9 +38,11 @@ class FakeKeyOps final : public hsm::KeyOps {
   Result<void> Destroy(crypto::StandingGrant grant, const hsm::KeyRef& key) override;
   Result<void> CancelDestruction(const hsm::KeyRef& key) override;
   void SetAway(bool away);
-  /// Recall puts an earlier record back, as a token does that forgets; Lose destroys it.
+  /// Recall puts an earlier record back, as a token does that forgets; Lose destroys it; Fork makes it two that
+  /// contradict each other and merge to what it was.
   void Recall(crypto::LedgerRecord record);
   void Lose();
+  void Fork();
   /// Restart is another host in the place of this one: it has watched nothing yet.
   void Restart();
   /// The time by which an overlap of two checkpoint keys ends; the system's clock unless a test says otherwise.
@@ -71,7 +73,8 @@ class FakeKeyOps final : public hsm::KeyOps {
   void Write(crypto::LedgerRecord next) REQUIRES(mutex_);
   void WriteNow(crypto::LedgerRecord next) REQUIRES(mutex_);
   Result<crypto::LedgerRecord> JudgeChange(const crypto::ExecutionGrant& used) REQUIRES(mutex_);
-  Result<crypto::LedgerRecord> Adopted(const crypto::ExecutionGrant& grant) REQUIRES(mutex_);
+  Result<void> Whole() const REQUIRES(mutex_);
+  Result<crypto::LedgerRecord> Adopted(const crypto::ExecutionGrant& grant) const REQUIRES(mutex_);
   Result<hsm::KeyOpOutput> Run(const hsm::KeyOp& op) REQUIRES(mutex_);
   Result<const Kek*> Locate(const hsm::KeyRef& ref) REQUIRES(mutex_);
   Result<Bytes> WrapDek(const hsm::KeyRef& ref, ByteView dek, const crypto::Digest& context) REQUIRES(mutex_);
@@ -87,7 +90,7 @@ class FakeKeyOps final : public hsm::KeyOps {
   crypto::RosterChain kept_ GUARDED_BY(mutex_);
   std::optional<crypto::ChainWalk> chain_ GUARDED_BY(mutex_);
   Millis written_at_ GUARDED_BY(mutex_) = 0;
-  bool lost_ GUARDED_BY(mutex_) = false;
+  bool lost_ GUARDED_BY(mutex_) = false, forked_ GUARDED_BY(mutex_) = false;
   std::vector<SoftwareSigner> signers_ GUARDED_BY(mutex_) = std::vector<SoftwareSigner>(1);  // by number of the key
 };
 

@@ -40,19 +40,19 @@ class CustodyPlace : public testing::Test {
   int count_ = 0;
 };
 
-constexpr std::uint64_t kMost = UINT64_MAX;
+constexpr std::uint64_t kLongest = UINT64_MAX;
 
 // Does a text that names a made-up length of the log lock a further token for everything that comes after it?
 TEST_F(CustodyPlace, Q10_NoSizeLocksAFurtherToken) {
-  EXPECT_EQ(Spend(further_, "token.enrol", kMost), "stale");
+  EXPECT_EQ(Spend(further_, "token.enrol", kLongest), "stale");
   EXPECT_EQ(Spend(further_, "token.enrol", std::uint64_t{1} << 40), "stale");
   EXPECT_EQ(Spend(further_, "token.enrol", 5'000'000), "ok") << "a long log is enrolled into";
   EXPECT_EQ(Spend(further_, "clock.accept", 5'000'000 + (1U << 20) + 1), "stale");
   EXPECT_EQ(Spend(further_, "clock.accept", 5'000'001), "ok");
   auto at_the_end = further_;
-  at_the_end.custody.most = kMost - 5;
+  at_the_end.custody.most = kLongest - 5;
   at_the_end.custody.floor_set = false;
-  EXPECT_EQ(Spend(at_the_end, "clock.accept", kMost - 3), "ok") << "the bound does not wrap";
+  EXPECT_EQ(Spend(at_the_end, "clock.accept", kLongest - 3), "ok") << "the bound does not wrap";
 }
 
 // Floor and most are places in one epoch's log: does a further token follow an adoption to a shorter one?

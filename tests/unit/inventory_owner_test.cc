@@ -186,17 +186,44 @@ TEST_F(InventoryOwner, Q18_AGrantSaysOtherwise) {
   EXPECT_EQ(Delete("service-2", "org-b", "db"), "deleted");
 }
 
+// Does one service, with a keyring shared with others, take the room of all of them? It gets half at most.
+TEST_F(InventoryOwner, Q18_OneServiceTakesNoMoreThanHalfOfAKeyring) {
+  const auto one = Wrapped("service-1", "org-b", kOne), two = Wrapped("service-2", "org-b", kTwo);
+  Broker::Options ten;
+  ten.keyring_deks = 10;
+  Start(ten);
+  for (int i = 0; i < 5; ++i) ASSERT_EQ(Put("service-1", "org-b", "a" + std::to_string(i), one), "put under 1");
+  EXPECT_EQ(Put("service-1", "org-b", "a5", one), "inventory-over-share");
+  EXPECT_EQ(Put("service-1", "org-b", "a0", one), "put under 1") << "to replace takes no room";
+  EXPECT_EQ(Put("service-1", "install", "a5", Wrapped("service-1", "install", kOne)), "put under 1")
+      << "each keyring has its own room";
+  for (int i = 0; i < 5; ++i) ASSERT_EQ(Put("service-2", "org-b", "b" + std::to_string(i), two), "put under 1");
+  EXPECT_EQ(Put("service-2", "org-b", "b5", two), "inventory-full");
+  // Within one request, too.
+  ASSERT_EQ(Delete("service-1", "org-b", "a0"), "deleted");
+  std::vector<DataItem> items;
+  for (const auto* id : {"x", "y"}) items.push_back(PutItem(id, one));
+  const auto reply = Begin("service-1", "org-b", Operation::kDekPut, std::move(items)).get();
+  ASSERT_TRUE(reply);
+  EXPECT_TRUE((*reply)[0]);
+  EXPECT_FALSE((*reply)[1]);
+  const auto ring = w_.governance->Snapshot()->FindKeyring("org-b")->id;
+  EXPECT_EQ(w_.ledger->Deks().OwnedBy(ring, "service-1")->records, 5U) << "counted as it is";
+}
+
 // A keyring has so much room, and a service so much of all; what is there may always be replaced.
 TEST_F(InventoryOwner, Q18_TheRoomIsBounded) {
   const auto one = Wrapped("service-1", "org-b", kOne), two = Wrapped("service-2", "org-b", kTwo);
   Broker::Options few;
-  few.keyring_deks = 3;
+  few.keyring_deks = 4;
   Start(few);
-  for (const auto* id : {"a", "b", "c"}) ASSERT_EQ(Put("service-1", "org-b", id, one), "put under 1");
+  PutAsBefore("org-b", "nobody-1", one);
+  PutAsBefore("org-b", "nobody-2", one);
+  for (const auto* id : {"a", "b"}) ASSERT_EQ(Put("service-1", "org-b", id, one), "put under 1");
   EXPECT_EQ(Put("service-2", "org-b", "d", two), "inventory-full");
   EXPECT_EQ(Put("service-1", "org-b", "a", one), "put under 1") << "to replace takes no room";
   EXPECT_EQ(Put("service-1", "install", "a", Wrapped("service-1", "install", kOne)), "put under 1");
-  ASSERT_EQ(Delete("service-1", "org-b", "c"), "deleted");
+  ASSERT_EQ(Delete("service-1", "org-b", "b"), "deleted");
   EXPECT_EQ(Put("service-2", "org-b", "d", two), "put under 1");
   Broker::Options small;
   small.owner_bytes = w_.ledger->Deks().OwnedBy("service-1")->bytes + 10;
@@ -217,7 +244,7 @@ TEST_F(InventoryOwner, Q18_TheRoomIsBounded) {
                                          return true;
                                        }));
   EXPECT_EQ(*w_.ledger->Deks().OwnedBy("service-1"), owned);
-  EXPECT_EQ(owned.records, 3U);
+  EXPECT_EQ(owned.records, 2U);
 }
 
 // What a job has to do is fixed when it begins: a flood of puts does not keep it running, nor what waits for it.
