@@ -180,6 +180,12 @@ Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view tex
   if (proposal.instance != roster.instance()) return Conflict("the proposal is for another instance", "stale");
   if (proposal.roster_version != roster.version() || proposal.roster_hash != roster.hash())
     return Conflict("the roster has changed since the proposal: propose again", "stale");
+  // Who asked for it stands in what the custodians sign, and is somebody who may ask.
+  const auto* requester = roster.Find(proposal.requester);
+  if (requester == nullptr || (requester->role != Role::kOperator && requester->role != Role::kCustodian))
+    return Forbidden("'" + proposal.requester.substr(0, 64) + "' is no operator or custodian of roster " +
+                         std::to_string(roster.version()),
+                     "unknown-requester");
   if (proposal.policy != PolicyOf(roster, proposal))
     return Conflict("the proposal states another policy than the roster's", "stale");
   if (now > proposal.execute_by)

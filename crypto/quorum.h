@@ -100,7 +100,8 @@ Result<void> CheckVoteList(const Roster& roster, const std::vector<Vote>& votes)
 
 /// GrantExecution verifies text, roster binding, every vote and the execution deadline at `now`, and counts: each
 /// person and key once, the requester never, one rejection kills. No signature is verified before text, roster,
-/// deadline and list have been judged. Fails with kForbidden (slug "quorum-missing", "rejected" or CheckVote's),
+/// deadline and list have been judged. Fails with kForbidden (slug "unknown-requester": no operator or custodian of the
+/// roster; "quorum-missing", "rejected" or CheckVote's),
 /// kConflict (slug "stale": another roster or instance), kExpired, or as CheckVoteList.
 Result<ExecutionGrant> GrantExecution(const Roster& roster, std::string_view text, std::vector<Vote> votes, Millis now);
 

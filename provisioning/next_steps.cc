@@ -193,6 +193,7 @@ constexpr auto kSteps = std::to_array<Step>({
     {"no-mandate", "strongroom propose keyring.set-policy, or keyring.rotate"},
     {"key-exists", "have the key explained or removed before any ceremony goes on: strongroom status"},
     {"key-drift", "have the key explained or removed before any ceremony goes on: strongroom status"},
+    {"unknown-requester", "have an operator or a custodian of the roster in force propose it"},
     {"key-pending", "rotate the keyring, or take the destruction back: strongroom version cancel-destruction NAME N"},
     {"key-missing", "see that the right token is in: strongroom status; docs/recovery.md if a key is gone"},
     {"grant-mismatch",

@@ -202,6 +202,17 @@ TEST_F(Quorum, Q3_NothingShortOfTwoPeopleGrants) {
   EXPECT_TRUE(Grant({one, f.Sign("custodian-2", text)}));
 }
 
+// Q4: is anything done that nobody asked for who may ask?
+TEST_F(Quorum, Q4_WhoAsksIsInTheRoster) {
+  for (const auto* name : {"nobody", "service-1", "auditor-1"}) {
+    auto proposal = ExampleProposal();
+    proposal.requester = name;
+    text = *proposal.Render();
+    EXPECT_EQ(Grant({f.Sign("custodian-1", text), f.Sign("custodian-2", text)}).error().Slug(), "unknown-requester")
+        << name;
+  }
+}
+
 // P11: what nobody has to send is refused before any signature is looked at.
 TEST_F(Quorum, P11_MoreVotesThanPeopleAreUnread) {
   const Vote rubbish{"custodian-1", Verdict::kApprove, "no signature"};
