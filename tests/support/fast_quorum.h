@@ -6,6 +6,7 @@
 #include "crypto/base/freer.h"
 #include "crypto/base/wire.h"
 #include "crypto/quorum.h"
+#include "tests/support/made_up_roster.h"
 
 namespace strongroom::tests {
 
@@ -24,6 +25,7 @@ class FastQuorum {
       p.ssh_key = "ssh-ed25519 " + EncodeBase64(PublicBlob(i), Base64::kStandardPadded);
       parts.principals.push_back(std::move(p));
     }
+    parts.principals.push_back(OperatorOne());
     roster_ = *crypto::Roster::Parse(crypto::RosterText({1, 2, 3}, 1, "none", std::move(parts)));
   }
   const crypto::Roster& roster() const { return roster_; }

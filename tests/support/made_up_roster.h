@@ -12,8 +12,17 @@ inline crypto::RosterParts Policies(std::uint64_t needed) {
   return parts;
 }
 
-/// MadeUpRoster adds custodian-1 to custodian-<n>, whose keys nobody has: for what takes votes whose signatures were
-/// checked before.
+/// OperatorOne is somebody who may ask, with a made-up certificate key.
+inline crypto::Principal OperatorOne() {
+  crypto::Principal p;
+  p.name = "operator-1";
+  p.role = crypto::Role::kOperator;
+  p.spki = crypto::Sha256(AsBytes(p.name));
+  return p;
+}
+
+/// MadeUpRoster adds operator-1, and custodian-1 to custodian-<n>, whose keys nobody has: for what takes votes whose
+/// signatures were checked before.
 inline crypto::Roster MadeUpRoster(crypto::RosterParts parts, std::size_t custodians, std::uint64_t version = 1,
                                    const std::string& previous = "none") {
   for (std::size_t i = 0; i < custodians; ++i) {
@@ -29,6 +38,7 @@ inline crypto::Roster MadeUpRoster(crypto::RosterParts parts, std::size_t custod
     p.ssh_key = "ssh-ed25519 " + EncodeBase64(blob, Base64::kStandardPadded);
     parts.principals.push_back(std::move(p));
   }
+  parts.principals.push_back(OperatorOne());
   const auto roster =
       crypto::Roster::Parse(crypto::RosterText(crypto::InstanceId{}, version, previous, std::move(parts)));
   EXPECT_TRUE(roster) << (roster ? "" : roster.error().Line());
