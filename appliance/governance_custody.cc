@@ -60,9 +60,9 @@ Result<void> Governance::AskFirst(const State& state, const Proposal& proposal, 
   if (effect.changes_record) tokens.insert(Get(p.params, "token"));
   if (effect.generate) tokens.insert(effect.generate->ref.token);
   if (tokens.empty()) return {};
+  // An adoption is judged under the database's roster: the token is shown by which votes its own has become that.
+  if (p.operation == "ledger.adopt") TRY(BringChain(state));
   const auto asked = [&]() -> Result<void> {
-    // An adoption is judged under the database's roster: the token is shown by which votes its own has become that.
-    if (p.operation == "ledger.adopt") TRY(BringChain(state));
     for (const auto& token : tokens) {
       TRY_ASSIGN(auto grant, crypto::GrantExecution(*state.roster, proposal.text, proposal.votes,
                                                     std::min(clock_.Now(), p.execute_by)));

@@ -171,8 +171,12 @@ Result<Params> DraftAdoption(const State& state, const ProposalRequest& request,
                     "foreign-instance");
   // An older roster is led on by votes; what the database has never heard of is in another backup.
   const auto& c = record.custody;
-  if (c.roster_version > state.roster->version() ||
-      (c.roster_version == state.roster->version() && c.roster_hash != state.roster->hash()))
+  if (c.roster_version == state.roster->version() && c.roster_hash != state.roster->hash())
+    return Conflict("the token obeys another roster " + std::to_string(c.roster_version) +
+                        " than the database has: no adoption leads back; put a copy of the token back that obeys this "
+                        "one's, or make another token",
+                    "roster-not-enforced");
+  if (c.roster_version > state.roster->version())
     return Conflict("the token obeys roster " + std::to_string(c.roster_version) + ", the database has roster " +
                         std::to_string(state.roster->version()) + ": restore a backup that has the token's",
                     "roster-not-enforced");
