@@ -78,7 +78,7 @@ CK_RV GetSlotList(CK_BBOOL present, CK_SLOT_ID* slots, CK_ULONG* count) {
 CK_RV GetTokenInfo(CK_SLOT_ID slot, CK_TOKEN_INFO* info) {
   static std::atomic<unsigned> looks{0};
   const CK_RV rv = real->C_GetTokenInfo(slot, info);
-  if (rv == CKR_OK && Lies("serial")) info->serialNumber[0] = static_cast<unsigned char>('0' + ++looks % 10);
+  if (rv == CKR_OK && Lies("serial")) info->serialNumber[0] = static_cast<unsigned char>('g' + ++looks % 10);
   return rv;
 }
 CK_RV FindObjectsInit(CK_SESSION_HANDLE session, CK_ATTRIBUTE* pattern, CK_ULONG count) {
